@@ -1,0 +1,71 @@
+//! One worker's turns of round robin and its counts of answers per service, indexed by numbers that
+//! the snapshot gives to services. Grows between queries, never in one.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use crate::snapshot::Snapshot;
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    turns: Box<[Turns]>,
+    hits: Box<[AtomicU64]>,
+}
+
+/// A and AAAA have a turn each: resolvers ask for both at once, and a common one would always give
+/// the same cluster to A (lighthouse defect X01).
+#[derive(Debug, Default)]
+struct Turns([AtomicU32; 3]);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Turn {
+    A,
+    Aaaa,
+    Srv,
+}
+
+impl Ledger {
+    /// Large enough for `snapshot`; `seed` spreads the first turns, so that workers and replicas do not
+    /// march in step.
+    pub fn new(snapshot: &Snapshot, seed: u32) -> Self {
+        Self::default().grown(snapshot, seed)
+    }
+
+    pub fn fits(&self, snapshot: &Snapshot) -> bool {
+        self.turns.len() >= snapshot.turns() && self.hits.len() >= snapshot.hits()
+    }
+
+    /// The same counts with room for `snapshot`, and some more.
+    #[must_use]
+    pub fn grown(&self, snapshot: &Snapshot, seed: u32) -> Self {
+        let room = |len: usize| len + len / 8 + 64;
+        let turns = (0..room(snapshot.turns()).max(self.turns.len()))
+            .map(|slot| match self.turns.get(slot) {
+                Some(Turns(old)) => Turns(std::array::from_fn(|i| AtomicU32::new(old[i].load(Relaxed)))),
+                None => {
+                    let start = seed.wrapping_add(slot as u32).wrapping_mul(0x9e37_79b9) >> 8;
+                    Turns(std::array::from_fn(|_| AtomicU32::new(start)))
+                }
+            })
+            .collect();
+        let hits = (0..room(snapshot.hits()).max(self.hits.len()))
+            .map(|slot| AtomicU64::new(self.hit(slot)))
+            .collect();
+        Self { turns, hits }
+    }
+
+    /// Answers counted at `slot` (see [`Snapshot::services`]).
+    pub fn hit(&self, slot: usize) -> u64 {
+        self.hits.get(slot).map_or(0, |count| count.load(Relaxed))
+    }
+
+    pub(crate) fn count(&self, slot: usize) {
+        if let Some(count) = self.hits.get(slot) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The next turn of a service; a constant where the ledger has not grown yet.
+    pub(crate) fn next(&self, slot: u32, turn: Turn) -> u32 {
+        self.turns.get(slot as usize).map_or(0, |Turns(turns)| turns[turn as usize].fetch_add(1, Relaxed))
+    }
+}

@@ -1,0 +1,225 @@
+//! The answers of the cluster set, immutable, in wire form.
+//!
+//! A snapshot is relative to the zone: it holds what stands in front of `.svc.<zone>`, so one serves any
+//! number of zones. Its key is the wire form of `<service>.<namespace>`, lower case; behind it stands a
+//! [`Service`] with every name below it. 256 shards are shared between snapshots until a service in them
+//! changes.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use crate::facts::{ClusterId, ServiceKey, ServiceType};
+use crate::status::ClusterIndex;
+
+pub(crate) const SHARDS: usize = 256;
+
+/// Every name of the cluster set and what it answers.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(crate) serial: u32,
+    pub(crate) hasher: FixedState,
+    pub(crate) shards: Box<[Arc<Shard>]>,
+    pub(crate) turns: usize,
+    pub(crate) hits: usize,
+    pub(crate) services: usize,
+    pub(crate) endpoints: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shard {
+    pub(crate) nodes: HashTable<(Box<[u8]>, Node)>,
+}
+
+/// What stands at a key.
+#[derive(Clone, Debug)]
+pub(crate) enum Node {
+    /// `<namespace>`: exists, without records.
+    Namespace,
+    /// `<service>.<namespace>`.
+    Service(Arc<Service>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) key: ServiceKey,
+    pub(crate) kind: ServiceType,
+    /// Slot in a ledger's turns.
+    pub(crate) turn: u32,
+    /// First of `1 + clusters.len()` slots in a ledger's hits: answers from no cluster in particular,
+    /// then those of each cluster.
+    pub(crate) hits: u32,
+    /// Exporting clusters in order of id.
+    pub(crate) clusters: Box<[ClusterIndex]>,
+    pub(crate) cluster_ids: Box<[ClusterId]>,
+    /// Names in front of `<service>`, sorted by wire form; the first is the service itself (empty).
+    pub(crate) scopes: Box<[Scope]>,
+    pub(crate) ports: Box<[PortList]>,
+    pub(crate) endpoints: u32,
+}
+
+/// A name that has addresses, or stands above some that have: the service, a cluster of it, a host.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// Labels in front of `<service>`, wire form without a root label, lower case.
+    pub(crate) prefix: Box<[u8]>,
+    pub(crate) kind: ScopeKind,
+    pub(crate) a: Addresses,
+    pub(crate) aaaa: Addresses,
+    pub(crate) srv: Vec<SrvGroup>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScopeKind {
+    Service,
+    /// `<cluster>.<service>`; `hosts` tells whether names stand below it.
+    Cluster { cluster: ClusterIndex, hosts: bool },
+    /// `<hostname>.<cluster>.<service>`. An alias is never the target of an SRV record.
+    Host { cluster: ClusterIndex, alias: bool },
+    /// Only stands above others: the right part of a dotted cluster id.
+    Empty,
+}
+
+/// An RRset of addresses and the rule that chooses from it. RDATA is packed: 4 or 16 octets each.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Addresses {
+    None,
+    /// All of them, always: cluster set IPs, clusters and hosts asked for by name.
+    All(Box<[u8]>),
+    /// All of those clusters that are connected.
+    Union(Box<[Group]>),
+    /// One cluster's address at a time.
+    One(Box<[Candidate]>),
+}
+
+/// Addresses that any of `clusters` has; an address that two clusters have is listed once.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) clusters: Box<[ClusterIndex]>,
+    pub(crate) rdata: Box<[u8]>,
+}
+
+/// An exporting cluster's service address.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) cluster: ClusterIndex,
+    /// Position in [`Service::clusters`].
+    pub(crate) position: u16,
+    pub(crate) healthy: bool,
+    pub(crate) weight: u16,
+    pub(crate) rdata: [u8; 16],
+}
+
+/// SRV records that are given when their condition holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SrvGroup {
+    pub(crate) when: SrvWhen,
+    pub(crate) targets: Box<[SrvTarget]>,
+    /// Every port list of `targets`, once.
+    pub(crate) ports: Box<[u16]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SrvWhen {
+    Always,
+    /// The service's addresses of either family have an available candidate.
+    AnyCandidate,
+    Connected(ClusterIndex),
+}
+
+/// `<target> × ports`; the target is a scope of the same service, its addresses are the glue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SrvTarget {
+    pub(crate) scope: u32,
+    pub(crate) ports: u16,
+}
+
+pub(crate) type PortList = Box<[SrvPort]>;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SrvPort {
+    /// Lower case; empty for an unnamed port.
+    pub(crate) name: Box<[u8]>,
+    pub(crate) protocol: &'static [u8],
+    pub(crate) number: u16,
+}
+
+/// A service as metrics and reports see it.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceView<'a> {
+    pub key: &'a ServiceKey,
+    pub kind: ServiceType,
+    /// Slot of a ledger that counts answers from no cluster in particular; the clusters' follow.
+    pub hits: usize,
+    pub clusters: &'a [ClusterId],
+    pub endpoints: u32,
+}
+
+impl Snapshot {
+    /// A zone without services.
+    pub fn empty() -> Self {
+        Self {
+            serial: 1,
+            hasher: FixedState::with_seed(0x7375_626d),
+            shards: (0..SHARDS).map(|_| Arc::default()).collect(),
+            turns: 0,
+            hits: 0,
+            services: 0,
+            endpoints: 0,
+        }
+    }
+
+    /// Grows with every visible change.
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Turns that a ledger must have room for.
+    pub fn turns(&self) -> usize {
+        self.turns
+    }
+
+    /// Counts that a ledger must have room for.
+    pub fn hits(&self) -> usize {
+        self.hits
+    }
+
+    pub fn service_count(&self) -> usize {
+        self.services
+    }
+
+    pub fn endpoint_count(&self) -> usize {
+        self.endpoints
+    }
+
+    /// Every service, in no order.
+    pub fn services(&self) -> impl Iterator<Item = ServiceView<'_>> {
+        self.nodes().filter_map(|(_, node)| match node {
+            Node::Service(service) => Some(ServiceView {
+                key: &service.key,
+                kind: service.kind,
+                hits: service.hits as usize,
+                clusters: &service.cluster_ids,
+                endpoints: service.endpoints,
+            }),
+            Node::Namespace => None,
+        })
+    }
+
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&[u8], &Node)> {
+        self.shards.iter().flat_map(|shard| shard.nodes.iter().map(|(key, node)| (&**key, node)))
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Node> {
+        let hash = self.hasher.hash_one(key);
+        let shard = &self.shards[shard_of(hash)];
+        shard.nodes.find(hash, |(have, _)| **have == *key).map(|(_, node)| node)
+    }
+}
+
+/// Top bits choose the shard; hashbrown uses the low ones and the top seven.
+pub(crate) fn shard_of(hash: u64) -> usize {
+    (hash >> 40) as usize % SHARDS
+}
