@@ -1,1 +1,3 @@
-//! .
+//! `lighthouse-dns`: the authoritative DNS server for `clusterset.local`.
+
+pub mod config;
