@@ -19,7 +19,12 @@ impl fmt::Display for Explanation {
 }
 
 /// Explains the answer to `name` and `qtype` as `catalog` has it.
-pub fn explain(catalog: &Catalog, authority: &Authority, name: &WireName, qtype: u16) -> Explanation {
+pub fn explain(
+    catalog: &Catalog,
+    authority: &Authority,
+    name: &WireName,
+    qtype: u16,
+) -> Explanation {
     let _ = (catalog, authority, name, qtype);
     Explanation { lines: Vec::new() }
 }
