@@ -93,11 +93,22 @@ impl ServiceFacts {
             let Some(index) = index(id) else { continue };
             let of_cluster = || self.slices.iter().filter(|(_, slice)| slice.cluster == *id);
             let newer = of_cluster().any(|(_, slice)| slice.form != SliceForm::Legacy);
-            let slices: Vec<_> =
-                of_cluster().filter(|(_, slice)| !newer || slice.form != SliceForm::Legacy).collect();
+            let slices: Vec<_> = of_cluster()
+                .filter(|(_, slice)| !newer || slice.form != SliceForm::Legacy)
+                .collect();
             let global = local == Some(id) && slices.iter().any(|(_, slice)| slice.globalnet);
-            let at_home = if global { self.local_slices.values().collect() } else { Vec::new() };
-            exporters.push(Exporter { id, index, slices, import: per_cluster.get(id).copied(), at_home });
+            let at_home = if global {
+                self.local_slices.values().collect()
+            } else {
+                Vec::new()
+            };
+            exporters.push(Exporter {
+                id,
+                index,
+                slices,
+                import: per_cluster.get(id).copied(),
+                at_home,
+            });
         }
         exporters
     }

@@ -13,5 +13,6 @@ pub mod respond;
 mod select;
 pub mod snapshot;
 pub mod status;
+mod targets;
 pub mod transfer;
 mod writer;

@@ -1,7 +1,7 @@
 //! Query bytes to reply bytes. No allocation, no lock, no clock, no socket.
 
 mod find;
-mod records;
+pub(crate) mod records;
 
 use std::net::IpAddr;
 

@@ -29,6 +29,12 @@ pub(crate) enum Chosen<'a> {
     One(&'a Candidate),
 }
 
+impl Chosen<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::None | Self::Unreachable | Self::Unhealthy)
+    }
+}
+
 /// Whether a cluster is given, once the policy has had its say.
 #[derive(Clone, Copy)]
 pub(crate) enum Usable<'a> {
@@ -91,17 +97,36 @@ impl<'a> Reach<'a> {
         }
     }
 
+    /// Every candidate that its turn may bring: the local one alone while it is ready.
+    pub(crate) fn in_turn(
+        self,
+        candidates: &'a [Candidate],
+    ) -> impl Iterator<Item = &'a Candidate> {
+        let ready = || candidates.iter().filter(|candidate| candidate.is_ready());
+        let local = self
+            .local_first(candidates)
+            .map(|candidate| candidate.cluster);
+        let usable = self.usable(ready().map(|candidate| candidate.cluster));
+        ready().filter(move |candidate| match local {
+            Some(local) => candidate.cluster == local,
+            None => usable.is_some_and(|usable| usable.admits(candidate.cluster)),
+        })
+    }
+
+    /// The local cluster's candidate, if it is to be given.
+    fn local_first(self, candidates: &'a [Candidate]) -> Option<&'a Candidate> {
+        let local = self.status.local?;
+        candidates
+            .iter()
+            .find(|candidate| candidate.cluster == local && candidate.is_ready())
+    }
+
     fn choose_one(
         self,
         candidates: &'a [Candidate],
         turn: impl FnOnce() -> u32,
     ) -> (Chosen<'a>, bool) {
-        let local = self.status.local.and_then(|local| {
-            candidates
-                .iter()
-                .find(|candidate| candidate.cluster == local)
-        });
-        if let Some(local) = local.filter(|local| local.is_ready()) {
+        if let Some(local) = self.local_first(candidates) {
             return (Chosen::One(local), false);
         }
         let ready = || candidates.iter().filter(|candidate| candidate.is_ready());

@@ -2,7 +2,8 @@
 
 use crate::authority::{Authority, Zone};
 use crate::message::QueryName;
-use crate::snapshot::{Node, PortList, Scope, Service, Snapshot, Srv, SrvPort};
+use crate::snapshot::{Node, Scope, Service, Snapshot};
+use crate::targets::PortFilter;
 
 /// What a name is.
 pub(super) enum Found<'a> {
@@ -24,19 +25,6 @@ pub(super) enum Found<'a> {
         scope: &'a Scope,
         filter: PortFilter<'a>,
     },
-}
-
-/// A named port as the query has it, lower case, underscores taken off.
-#[derive(Clone, Copy)]
-pub(super) struct PortFilter<'a> {
-    name: &'a [u8],
-    protocol: &'a [u8],
-}
-
-impl PortFilter<'_> {
-    pub(super) fn admits(&self, port: &SrvPort) -> bool {
-        *port.name == *self.name && port.protocol == self.protocol
-    }
 }
 
 /// The zone with the longest origin that QNAME is in, and where the origin starts in QNAME.
@@ -111,7 +99,7 @@ fn below<'a>(service: &'a Service, prefix: &'a [u8], strict: bool) -> Found<'a> 
             name: first,
             protocol: second,
         };
-        if any_port(service, scope, |port| filter.admits(port)) {
+        if scope.has_port(service, |port| filter.admits(port)) {
             return Found::Port {
                 service,
                 scope,
@@ -120,7 +108,7 @@ fn below<'a>(service: &'a Service, prefix: &'a [u8], strict: bool) -> Found<'a> 
         }
     }
     if let Some(scope) = with_ports(rest)
-        && any_port(service, scope, |port| {
+        && scope.has_port(service, |port| {
             !port.name.is_empty() && port.protocol == first
         })
     {
@@ -134,17 +122,4 @@ fn split(prefix: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = prefix.split_first()?;
     let (label, rest) = rest.split_at_checked(usize::from(*len))?;
     Some((label.strip_prefix(b"_").unwrap_or(label), rest))
-}
-
-/// Whether a scope has such a port, reachable or not: connectivity never makes a name come or go.
-fn any_port(service: &Service, scope: &Scope, admits: impl Fn(&SrvPort) -> bool) -> bool {
-    let has = |list: &u16| -> bool {
-        let ports: &PortList = &service.ports[usize::from(*list)];
-        ports.iter().any(&admits)
-    };
-    match &scope.srv {
-        Srv::None => false,
-        Srv::Own(list) => has(list),
-        Srv::Hosts(groups) => groups.iter().flat_map(|group| &group.ports).any(has),
-    }
 }

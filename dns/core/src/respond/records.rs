@@ -1,14 +1,17 @@
 //! The Answer and Additional sections.
 
+use std::net::IpAddr;
+
 use super::Reply;
-use super::find::{Found, PortFilter};
+use super::find::Found;
 use crate::authority::Zone;
 use crate::edns;
 use crate::ledger::{Ledger, Turn};
 use crate::message::{HEADER, rtype};
-use crate::select::{Chosen, Reach, Usable};
-use crate::snapshot::{Scope, Service, Srv, SrvPort};
+use crate::select::{Chosen, Reach};
+use crate::snapshot::{Scope, ScopeKind, Service};
 use crate::status::ClusterStatus;
+use crate::targets::{PortFilter, Targets};
 use crate::writer::{Section, Writer};
 
 /// TTL of `dns-version`, seconds (multi-cluster DNS specification 2.2).
@@ -17,6 +20,8 @@ pub(crate) const VERSION_TTL: u32 = 28800;
 pub(crate) const VERSION: &[u8] = b"\x051.0.0";
 /// SRV priority and weight, as Lighthouse gives them.
 pub(crate) const PRIORITY_AND_WEIGHT: [u8; 4] = [0, 0, 0, 50];
+/// Where the target stands in an SRV record whose owner is a pointer.
+const SRV_TARGET_AT: usize = 12 + 6;
 
 /// What an answer depends on besides the name.
 pub(super) struct Answering<'a> {
@@ -75,7 +80,7 @@ impl<'a> Answering<'a> {
                     filter,
                 },
                 rtype::SRV,
-            ) => self.put_srv(reply, service, scope, Some(filter)),
+            ) => self.put_srv(reply, service, scope, Some(*filter)),
             _ => false,
         }
     }
@@ -181,8 +186,7 @@ impl<'a> Answering<'a> {
             _ if stale || self.is_lost(service, scope) => reply.error = Some(edns::STALE_ANSWER),
             _ => {}
         }
-        reply.facts.cluster_name |=
-            matches!(scope.kind, crate::snapshot::ScopeKind::Cluster { .. });
+        reply.facts.cluster_name |= matches!(scope.kind, ScopeKind::Cluster { .. });
     }
 
     /// Whether the scope belongs to one cluster, and that is not connected.
@@ -199,59 +203,94 @@ impl<'a> Answering<'a> {
         reply: &mut Reply<'_, '_>,
         service: &Service,
         scope: &Scope,
-        filter: Option<&PortFilter<'_>>,
+        filter: Option<PortFilter<'_>>,
     ) -> bool {
         let turn = self.ledger.next(service.turn, Turn::Srv);
-        let usable = match &scope.srv {
-            Srv::None => return false,
-            Srv::Own(_) => {
-                let (a, stale) = self.reach().choose(&scope.a, || turn);
-                let (aaaa, aaaa_stale) = self.reach().choose(&scope.aaaa, || turn);
-                let empty = |chosen: &Chosen<'_>| Family::new(false).count(chosen) == 0;
-                let chosen = if empty(&a) && !matches!(aaaa, Chosen::None) {
-                    aaaa
-                } else {
-                    a
-                };
-                self.note(reply, service, scope, &chosen, stale || aaaa_stale);
-                if empty(&a) && empty(&aaaa) {
-                    return false;
-                }
-                Usable::Any { stale: false }
-            }
-            // Asked for by name, a cluster's hosts are given whether it is connected or not.
-            Srv::Hosts(_) if scope.position().is_some() => {
-                self.note(reply, service, scope, &Chosen::All(&[]), false);
-                Usable::Any { stale: false }
-            }
-            Srv::Hosts(groups) => {
-                let Some(usable) = self.reach().hosts(groups) else {
-                    self.note(reply, service, scope, &Chosen::Unreachable, false);
-                    return false;
-                };
-                self.note(reply, service, scope, &Chosen::All(&[]), usable.is_stale());
-                usable
+        let targets = match Targets::choose(self.reach(), service, scope, filter, turn) {
+            Ok(targets) => targets,
+            Err(why) => {
+                self.note(reply, service, scope, &why, false);
+                return false;
             }
         };
-        let targets = Targets {
-            answering: self,
-            service,
-            scope,
-            filter,
-            usable,
-            turn,
-        };
-        let (written, complete) = targets.put_records(reply);
+        self.note(reply, service, scope, &Chosen::All(&[]), targets.stale);
+        let turn = if self.rotate { turn } else { 0 };
+        let (written, complete) = self.put_srv_records(reply, &targets, turn);
         if written == 0 && complete {
             return false;
         }
         reply.facts.truncated |= !complete;
         if complete {
-            targets.put_glue(reply);
+            self.put_glue(reply, &targets, turn);
         }
         self.ledger
             .count(service.hits as usize + hit_of(scope, &Chosen::None));
         true
+    }
+
+    /// Octets of an SRV record with this target.
+    fn srv_len(&self, service: &Service, target: &Scope) -> usize {
+        SRV_TARGET_AT + target.prefix.len() + service.wire_len() + self.zone_name.len()
+    }
+
+    /// Writes the records; gives their number and whether all fitted.
+    fn put_srv_records(
+        &self,
+        reply: &mut Reply<'_, '_>,
+        targets: &Targets<'_>,
+        turn: u32,
+    ) -> (usize, bool) {
+        let key = &targets.service.key;
+        let mut written = 0;
+        let complete = targets.each(turn, |target, ports| {
+            let len = self.srv_len(targets.service, target);
+            for port in targets.wanted(ports) {
+                if reply.writer.room() < len {
+                    return false;
+                }
+                reply.writer.put_question_name();
+                reply.writer.put_fixed(rtype::SRV, self.zone.ttl, len - 12);
+                reply.writer.put(&PRIORITY_AND_WEIGHT);
+                reply.writer.put(&port.number.to_be_bytes());
+                reply.writer.put(&target.prefix);
+                for label in [key.name.as_bytes(), key.namespace.as_bytes(), b"svc"] {
+                    reply.writer.put(&[label.len() as u8]);
+                    reply.writer.put(label);
+                }
+                reply.writer.put(self.zone_name);
+                written += 1;
+            }
+            true
+        });
+        reply.writer.add_count(Section::Answer, written);
+        (written, complete)
+    }
+
+    /// Writes each target's addresses once, whole RRsets, as long as there is room.
+    fn put_glue(&self, reply: &mut Reply<'_, '_>, targets: &Targets<'_>, turn: u32) {
+        // Records stand one after the other behind the question; the first of each target holds the
+        // name that the glue's owner points to.
+        let mut record = reply.question_end;
+        targets.each(turn, |target, ports| {
+            let count = targets.wanted(ports).count();
+            let owner = Writer::pointer(record + SRV_TARGET_AT);
+            record += count * self.srv_len(targets.service, target);
+            let Some(owner) = owner.filter(|_| count > 0) else {
+                return count == 0;
+            };
+            for v6 in [false, true] {
+                let family = Family::new(v6);
+                let addresses = if v6 { &target.aaaa } else { &target.a };
+                let (chosen, _) = self.reach().choose(addresses, || turn);
+                let total = family.count(&chosen);
+                if reply.writer.room() < total * (12 + family.width) {
+                    return false;
+                }
+                let written = family.put(reply, owner, self.zone.ttl, &chosen, 0);
+                reply.writer.add_count(Section::Additional, written);
+            }
+            true
+        });
     }
 }
 
@@ -265,10 +304,10 @@ fn hit_of(scope: &Scope, chosen: &Chosen<'_>) -> usize {
 }
 
 /// An address's record type and RDATA.
-fn octets(ip: &std::net::IpAddr) -> (u16, Octets) {
+fn octets(ip: &IpAddr) -> (u16, Octets) {
     match ip {
-        std::net::IpAddr::V4(ip) => (rtype::A, Octets::V4(ip.octets())),
-        std::net::IpAddr::V6(ip) => (rtype::AAAA, Octets::V6(ip.octets())),
+        IpAddr::V4(ip) => (rtype::A, Octets::V4(ip.octets())),
+        IpAddr::V6(ip) => (rtype::AAAA, Octets::V6(ip.octets())),
     }
 }
 
@@ -358,140 +397,5 @@ impl Family {
             }
         }
         written
-    }
-}
-
-/// The targets of an SRV answer, in the order in which they are given.
-struct Targets<'a> {
-    answering: &'a Answering<'a>,
-    service: &'a Service,
-    scope: &'a Scope,
-    filter: Option<&'a PortFilter<'a>>,
-    usable: Usable<'a>,
-    turn: u32,
-}
-
-impl<'a> Targets<'a> {
-    /// Visits the targets until `visit` says `false`; tells whether it never did.
-    fn each(&self, mut visit: impl FnMut(&'a Scope, &'a [SrvPort]) -> bool) -> bool {
-        let ports = |list: &u16| &*self.service.ports[usize::from(*list)];
-        let groups = match &self.scope.srv {
-            Srv::None => return true,
-            Srv::Own(list) => return visit(self.scope, ports(list)),
-            Srv::Hosts(groups) => groups,
-        };
-        let usable = || {
-            groups
-                .iter()
-                .filter(|group| self.usable.admits(group.cluster))
-        };
-        let total: usize = usable().map(|group| group.hosts.len()).sum();
-        let split = if self.answering.rotate && total > 0 {
-            self.turn as usize % total
-        } else {
-            0
-        };
-        for tail in [true, false] {
-            let mut base = 0;
-            for group in usable() {
-                let cut = split.saturating_sub(base).min(group.hosts.len());
-                base += group.hosts.len();
-                let part = if tail {
-                    &group.hosts[cut..]
-                } else {
-                    &group.hosts[..cut]
-                };
-                for host in part {
-                    let scope = &self.service.scopes[*host as usize];
-                    if let Srv::Own(list) = &scope.srv
-                        && !visit(scope, ports(list))
-                    {
-                        return false;
-                    }
-                }
-            }
-        }
-        true
-    }
-
-    /// Ports of a target that the query wants, each number once: two protocols on one port make one and
-    /// the same record.
-    fn ports<'p>(&'p self, ports: &'p [SrvPort]) -> impl Iterator<Item = &'p SrvPort> {
-        let wanted = |port: &&SrvPort| self.filter.is_none_or(|filter| filter.admits(port));
-        ports
-            .iter()
-            .enumerate()
-            .filter(move |(_, port)| wanted(port))
-            .filter_map(move |(at, port)| {
-                let before = ports[..at].iter().filter(wanted);
-                (!before.into_iter().any(|other| other.number == port.number)).then_some(port)
-            })
-    }
-
-    /// Octets of a target in wire form.
-    fn name_len(&self, target: &Scope) -> usize {
-        target.prefix.len() + self.service.wire_len() + self.answering.zone_name.len()
-    }
-
-    fn record_len(&self, target: &Scope) -> usize {
-        12 + 6 + self.name_len(target)
-    }
-
-    /// Writes the records; gives their number and whether all fitted.
-    fn put_records(&self, reply: &mut Reply<'_, '_>) -> (usize, bool) {
-        let key = &self.service.key;
-        let mut written = 0;
-        let complete = self.each(|target, ports| {
-            for port in self.ports(ports) {
-                if reply.writer.room() < self.record_len(target) {
-                    return false;
-                }
-                reply.writer.put_question_name();
-                reply.writer.put_fixed(
-                    rtype::SRV,
-                    self.answering.zone.ttl,
-                    6 + self.name_len(target),
-                );
-                reply.writer.put(&PRIORITY_AND_WEIGHT);
-                reply.writer.put(&port.number.to_be_bytes());
-                reply.writer.put(&target.prefix);
-                for label in [key.name.as_bytes(), key.namespace.as_bytes(), b"svc"] {
-                    reply.writer.put(&[label.len() as u8]);
-                    reply.writer.put(label);
-                }
-                reply.writer.put(self.answering.zone_name);
-                written += 1;
-            }
-            true
-        });
-        reply.writer.add_count(Section::Answer, written);
-        (written, complete)
-    }
-
-    /// Writes each target's addresses once, whole RRsets, as long as there is room.
-    fn put_glue(&self, reply: &mut Reply<'_, '_>) {
-        // Records stand one after the other from the end of the question on; each target's first one
-        // holds the name that the glue's owner points to.
-        let mut record = reply.question_end;
-        self.each(|target, ports| {
-            let count = self.ports(ports).count();
-            let owner = Writer::pointer(record + 18);
-            record += count * self.record_len(target);
-            let Some(owner) = owner.filter(|_| count > 0) else {
-                return count == 0;
-            };
-            for v6 in [false, true] {
-                let family = Family::new(v6);
-                let addresses = if v6 { &target.aaaa } else { &target.a };
-                let (chosen, _) = self.answering.reach().choose(addresses, || self.turn);
-                let total = family.count(&chosen);
-                if reply.writer.room() < total * (12 + family.width) {
-                    return false;
-                }
-                let written = family.put(reply, owner, self.answering.zone.ttl, &chosen, 0);
-                reply.writer.add_count(Section::Additional, written);
-            }
-            true
-        });
     }
 }
