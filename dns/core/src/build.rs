@@ -194,7 +194,7 @@ pub(crate) fn build(
     let mut draft = Draft::new(key, surroundings.longest_zone);
     match kind {
         ServiceType::ClusterSetIp => {
-            cluster_set_ip(&mut draft, facts, &exporters, surroundings.local)
+            cluster_set_ip(&mut draft, facts, &exporters, surroundings.local);
         }
         ServiceType::Headless => headless::headless(&mut draft, &exporters),
     }
@@ -417,7 +417,7 @@ impl<'a> Draft<'a> {
             let exists = self.scopes.get_mut(rest);
             match exists.map(|scope| &mut scope.kind) {
                 Some(ScopeKind::Cluster { hosts, .. } | ScopeKind::Empty { hosts }) => {
-                    *hosts |= below
+                    *hosts |= below;
                 }
                 Some(_) => {}
                 None => {

@@ -57,9 +57,16 @@ pub struct Catalog {
     dirty_status: bool,
     triggered_at: Vec<u64>,
     /// Slots of services that were there before, to go on counting where they were when they come back.
-    slots: HashMap<(ServiceKey, Box<[ClusterIndex]>), (u32, u32)>,
+    slots: HashMap<(ServiceKey, Box<[ClusterIndex]>), Slots>,
     snapshot: Arc<Snapshot>,
     status: Arc<ClusterStatus>,
+}
+
+/// A service's places in a ledger.
+#[derive(Clone, Copy, Debug)]
+struct Slots {
+    turn: u32,
+    hits: u32,
 }
 
 #[derive(Debug, Default)]
@@ -300,15 +307,19 @@ impl Catalog {
             _ => None,
         };
         let service = service.map(|mut service| {
-            (service.turn, service.hits) = *self
+            let slots = self
                 .slots
                 .entry((key.clone(), service.clusters.clone()))
                 .or_insert_with(|| {
-                    let slots = (next.turns as u32, next.hits as u32);
+                    let slots = Slots {
+                        turn: next.turns as u32,
+                        hits: next.hits as u32,
+                    };
                     next.turns += 1;
                     next.hits += 1 + service.clusters.len();
                     slots
                 });
+            (service.turn, service.hits) = (slots.turn, slots.hits);
             service
         });
         if before.as_deref() == service.as_ref() {

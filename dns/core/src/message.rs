@@ -1,7 +1,7 @@
 //! Reads a query: header, question, EDNS. Checks every octet up to the last.
 
 use crate::edns::{COOKIE, KEEPALIVE, NSID, PADDING};
-use crate::name::MAX_NAME;
+use crate::name::{MAX_NAME, WireName};
 
 pub(crate) const HEADER: usize = 12;
 
@@ -79,6 +79,12 @@ impl QueryName {
 
     pub(crate) fn labels(&self) -> usize {
         self.labels
+    }
+
+    /// Where `origin`, which has `labels` labels, starts in this name, if it ends it.
+    pub(crate) fn find_origin(&self, origin: &WireName, labels: usize) -> Option<usize> {
+        let start = self.start(self.labels.checked_sub(labels)?);
+        (self.as_bytes()[start..] == *origin.as_bytes()).then_some(start)
     }
 
     /// Where label `i` starts; `i == labels()` is the root label.

@@ -143,7 +143,7 @@ pub fn write_text(wire: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
         for &byte in label {
             match byte {
                 b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => {
-                    write!(f, "\\{}", char::from(byte))?
+                    write!(f, "\\{}", char::from(byte))?;
                 }
                 0x21..=0x7e => f.write_char(char::from(byte))?,
                 _ => write!(f, "\\{byte:03}")?,

@@ -9,6 +9,7 @@ use crate::authority::{Authority, Zone};
 use crate::edns::{self, ExtendedError};
 use crate::ledger::Ledger;
 use crate::message::{self, Edns, HEADER, Malformed, Query, class, rcode, rtype};
+use crate::name::WireName;
 use crate::snapshot::Snapshot;
 use crate::status::ClusterStatus;
 use crate::writer::{Section, Writer};
@@ -164,11 +165,13 @@ pub fn respond(
     let found = find::name(snapshot, zone, &query.name, zone_start);
     let serial = snapshot.serial.max(status.serial);
     if matches!(found, Found::Missing) {
-        if zone
-            .fallthrough
-            .iter()
-            .any(|origin| query.name.as_bytes().ends_with(origin.as_bytes()))
-        {
+        let within = |origin: &WireName| {
+            query
+                .name
+                .find_origin(origin, origin.labels().count())
+                .is_some()
+        };
+        if zone.fallthrough.iter().any(within) {
             reply.flags[0] &= !0x04;
             return match reply.finish(rcode::SERVFAIL) {
                 Outcome::Reply { len, facts } => Outcome::FallThrough { len, facts },

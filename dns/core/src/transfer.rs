@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::authority::Zone;
 use crate::message::{self, HEADER, rtype};
-use crate::name;
+use crate::name::{self, WireName};
 use crate::respond::negative_ttl;
 use crate::snapshot::Snapshot;
 use crate::status::ClusterStatus;
@@ -70,6 +70,28 @@ pub fn dump(
         writeln!(out, " {} IN {}", record.ttl, record.text(zone))?;
     }
     Ok(())
+}
+
+/// The records of one name and type (any, for ANY) in master file form.
+pub(crate) fn texts(
+    zone: &Zone,
+    snapshot: &Snapshot,
+    status: &ClusterStatus,
+    name: &WireName,
+    qtype: u16,
+) -> Vec<String> {
+    let owner = &name.as_bytes()[..name.wire_len() - zone.origin.wire_len()];
+    let soa = soa(zone, snapshot.serial.max(status.serial));
+    let mut all = records(zone, snapshot, status);
+    all.sort();
+    let wanted = |record: &&Record| {
+        *record.owner == *owner && (record.rtype == qtype || qtype == rtype::ANY)
+    };
+    let texts = std::iter::once(&soa)
+        .chain(&all)
+        .filter(wanted)
+        .map(|record| record.text(zone));
+    texts.collect()
 }
 
 fn soa(zone: &Zone, serial: u32) -> Record {

@@ -48,7 +48,7 @@ impl PortLists {
             .position(|have| *have == list)
             .unwrap_or_else(|| {
                 // Slices of one service have few different lists; more than fit share the last.
-                if self.0.len() <= usize::from(u16::MAX) {
+                if u16::try_from(self.0.len()).is_ok() {
                     self.0.push(list);
                 }
                 self.0.len() - 1

@@ -29,17 +29,14 @@ pub(super) enum Found<'a> {
 
 /// The zone with the longest origin that QNAME is in, and where the origin starts in QNAME.
 pub(super) fn zone(authority: &Authority, name: &QueryName) -> Option<(usize, usize)> {
-    let wire = name.as_bytes();
-    authority
+    let zones = authority
         .zones()
         .iter()
         .zip(authority.zone_labels())
-        .enumerate()
-        .find_map(|(index, (zone, labels))| {
-            let above = name.labels().checked_sub(*labels)?;
-            let start = name.start(above);
-            (wire[start..] == *zone.origin.as_bytes()).then_some((index, start))
-        })
+        .enumerate();
+    zones
+        .into_iter()
+        .find_map(|(index, (zone, labels))| Some((index, name.find_origin(&zone.origin, *labels)?)))
 }
 
 /// What stands at QNAME, whose part from `zone_start` on is the zone.
@@ -49,12 +46,14 @@ pub(super) fn name<'a>(
     name: &'a QueryName,
     zone_start: usize,
 ) -> Found<'a> {
-    let labels = (0..).take_while(|i| name.start(*i) < zone_start).count();
+    let labels = (0..name.labels())
+        .take_while(|i| name.start(*i) < zone_start)
+        .count();
     let Some(last) = labels.checked_sub(1) else {
         return Found::Apex;
     };
     match (name.label(last), labels) {
-        (b"svc", 1) | (b"pod", 1) | (b"dns", 1) => Found::Empty,
+        (b"svc" | b"pod" | b"dns", 1) => Found::Empty,
         (b"svc", 2) => match snapshot.get(&name.as_bytes()[..name.start(1)]) {
             Some(_) => Found::Empty,
             None => Found::Missing,

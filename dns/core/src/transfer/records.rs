@@ -108,7 +108,7 @@ impl<'a> ZoneRecords<'a> {
         let mut put = |rdata: &[u8]| {
             rdata
                 .chunks_exact(width)
-                .for_each(|rdata| self.put(owner, rtype, ttl, rdata))
+                .for_each(|rdata| self.put(owner, rtype, ttl, rdata));
         };
         if let Addresses::One(candidates) = addresses {
             for candidate in reach.in_turn(candidates) {
