@@ -45,6 +45,9 @@ pub struct Catalog {
     services: HashMap<ServiceKey, Entry>,
     /// Which service an object speaks of, to find it again when the object goes or changes its mind.
     owners: HashMap<(Kind, ObjectKey), ServiceKey>,
+    /// Slices whose addresses are global IPs, and how many each cluster has.
+    globalnet_slices: HashMap<ObjectKey, ClusterId>,
+    globalnet_clusters: HashMap<ClusterId, usize>,
     namespaces: BTreeSet<Label>,
     /// How many services each namespace has in the snapshot.
     used_namespaces: BTreeMap<Label, usize>,
@@ -89,6 +92,8 @@ impl Catalog {
             settings,
             services: HashMap::new(),
             owners: HashMap::new(),
+            globalnet_slices: HashMap::new(),
+            globalnet_clusters: HashMap::new(),
             namespaces: BTreeSet::new(),
             used_namespaces: BTreeMap::new(),
             gateways: BTreeMap::new(),
@@ -116,6 +121,8 @@ impl Catalog {
             Fact::Slice(object, slice) => {
                 let service = slice.as_ref().map(|slice| slice.service.clone());
                 let triggered_at = slice.as_ref().and_then(|slice| slice.triggered_at);
+                let global = slice.as_ref().filter(|slice| slice.globalnet).map(|slice| slice.cluster.clone());
+                self.note_globalnet(&object, global);
                 if self.put(Kind::Slice, object, service, slice, |facts| {
                     &mut facts.slices
                 }) {
@@ -184,18 +191,24 @@ impl Catalog {
         news
     }
 
+    fn note_globalnet(&mut self, object: &ObjectKey, cluster: Option<ClusterId>) {
+        let before = match cluster.clone() {
+            Some(cluster) => self.globalnet_slices.insert(object.clone(), cluster),
+            None => self.globalnet_slices.remove(object),
+        };
+        if let Some(count) = before.and_then(|cluster| self.globalnet_clusters.get_mut(&cluster)) {
+            *count -= 1;
+        }
+        if let Some(cluster) = cluster {
+            *self.globalnet_clusters.entry(cluster).or_default() += 1;
+        }
+    }
+
     /// Whether local EndpointSlices of Kubernetes are of use: the local cluster exports a headless service
     /// with global IPs.
     pub fn wants_local_slices(&self) -> bool {
-        self.local_cluster().is_some_and(|local| {
-            self.services.values().any(|entry| {
-                entry
-                    .facts
-                    .slices
-                    .values()
-                    .any(|slice| slice.globalnet && slice.cluster == *local)
-            })
-        })
+        let count = self.local_cluster().and_then(|local| self.globalnet_clusters.get(local));
+        count.is_some_and(|count| *count > 0)
     }
 
     /// Whether something changed since the last publication.

@@ -146,23 +146,15 @@ impl<'a> Answering<'a> {
         let addresses = if v6 { &scope.aaaa } else { &scope.a };
         let (chosen, stale) = self.reach().choose(addresses, turn);
         self.note(reply, service, scope, &chosen, stale);
-        let start = match chosen {
-            Chosen::One(_) | Chosen::None | Chosen::Unreachable | Chosen::Unhealthy => 0,
-            Chosen::All(_) | Chosen::Union { .. } if !self.rotate => 0,
-            Chosen::All(_) | Chosen::Union { .. } => turn(),
-        };
         let family = Family::new(v6);
         let total = family.count(&chosen);
         if total == 0 {
             return false;
         }
-        let written = family.put(
-            reply,
-            Writer::question_owner(),
-            self.zone.ttl,
-            &chosen,
-            start as usize % total,
-        );
+        // A lone record takes no turn, so that names of clusters do not disturb the service's own.
+        let start = if self.rotate && total > 1 { turn() as usize % total } else { 0 };
+        let owner = Writer::question_owner();
+        let written = family.put(reply, owner, self.zone.ttl, &chosen, start);
         reply.writer.add_count(Section::Answer, written);
         reply.facts.truncated |= written < total;
         self.ledger
@@ -214,14 +206,14 @@ impl<'a> Answering<'a> {
             }
         };
         self.note(reply, service, scope, &Chosen::All(&[]), targets.stale);
-        let turn = if self.rotate { turn } else { 0 };
-        let (written, complete) = self.put_srv_records(reply, &targets, turn);
+        let start = if self.rotate { turn } else { 0 };
+        let (written, complete) = self.put_srv_records(reply, &targets, start);
         if written == 0 && complete {
             return false;
         }
         reply.facts.truncated |= !complete;
         if complete {
-            self.put_glue(reply, &targets, turn);
+            self.put_glue(reply, &targets, start, turn);
         }
         self.ledger
             .count(service.hits as usize + hit_of(scope, &Chosen::None));
@@ -238,15 +230,15 @@ impl<'a> Answering<'a> {
         &self,
         reply: &mut Reply<'_, '_>,
         targets: &Targets<'_>,
-        turn: u32,
+        start: u32,
     ) -> (usize, bool) {
         let key = &targets.service.key;
         let mut written = 0;
-        let complete = targets.each(turn, |target, ports| {
+        let complete = targets.each(start, |target, ports| {
             let len = self.srv_len(targets.service, target);
             for port in targets.wanted(ports) {
                 if reply.writer.room() < len {
-                    return false;
+                    restart false;
                 }
                 reply.writer.put_question_name();
                 reply.writer.put_fixed(rtype::SRV, self.zone.ttl, len - 12);
@@ -267,11 +259,11 @@ impl<'a> Answering<'a> {
     }
 
     /// Writes each target's addresses once, whole RRsets, as long as there is room.
-    fn put_glue(&self, reply: &mut Reply<'_, '_>, targets: &Targets<'_>, turn: u32) {
+    fn put_glue(&self, reply: &mut Reply<'_, '_>, targets: &Targets<'_>, start: u32, turn: u32) {
         // Records stand one after the other behind the question; the first of each target holds the
         // name that the glue's owner points to.
         let mut record = reply.question_end;
-        targets.each(turn, |target, ports| {
+        targets.each(start, |target, ports| {
             let count = targets.wanted(ports).count();
             let owner = Writer::pointer(record + SRV_TARGET_AT);
             record += count * self.srv_len(targets.service, target);
