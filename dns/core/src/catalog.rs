@@ -121,7 +121,10 @@ impl Catalog {
             Fact::Slice(object, slice) => {
                 let service = slice.as_ref().map(|slice| slice.service.clone());
                 let triggered_at = slice.as_ref().and_then(|slice| slice.triggered_at);
-                let global = slice.as_ref().filter(|slice| slice.globalnet).map(|slice| slice.cluster.clone());
+                let global = slice
+                    .as_ref()
+                    .filter(|slice| slice.globalnet)
+                    .map(|slice| slice.cluster.clone());
                 self.note_globalnet(&object, global);
                 if self.put(Kind::Slice, object, service, slice, |facts| {
                     &mut facts.slices
@@ -207,7 +210,9 @@ impl Catalog {
     /// Whether local EndpointSlices of Kubernetes are of use: the local cluster exports a headless service
     /// with global IPs.
     pub fn wants_local_slices(&self) -> bool {
-        let count = self.local_cluster().and_then(|local| self.globalnet_clusters.get(local));
+        let count = self
+            .local_cluster()
+            .and_then(|local| self.globalnet_clusters.get(local));
         count.is_some_and(|count| *count > 0)
     }
 

@@ -152,7 +152,11 @@ impl<'a> Answering<'a> {
             return false;
         }
         // A lone record takes no turn, so that names of clusters do not disturb the service's own.
-        let start = if self.rotate && total > 1 { turn() as usize % total } else { 0 };
+        let start = if self.rotate && total > 1 {
+            turn() as usize % total
+        } else {
+            0
+        };
         let owner = Writer::question_owner();
         let written = family.put(reply, owner, self.zone.ttl, &chosen, start);
         reply.writer.add_count(Section::Answer, written);
@@ -238,7 +242,7 @@ impl<'a> Answering<'a> {
             let len = self.srv_len(targets.service, target);
             for port in targets.wanted(ports) {
                 if reply.writer.room() < len {
-                    restart false;
+                    return false;
                 }
                 reply.writer.put_question_name();
                 reply.writer.put_fixed(rtype::SRV, self.zone.ttl, len - 12);
