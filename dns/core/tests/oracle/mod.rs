@@ -114,10 +114,13 @@ impl View {
         view
     }
 
-    /// Setting, else property, else what the believed Gateway says.
+    /// Setting, else property, else what the believed Gateway says, or a passive one (G06) where none is
+    /// active.
     pub fn local(&self, setting: Option<&ClusterId>) -> Option<ClusterId> {
-        let believed = || self.believed().and_then(|gateway| gateway.local_cluster.as_ref());
-        setting.or(self.property.as_ref()).or_else(believed).cloned()
+        let newest = || self.gateways.values().max_by_key(|gateway| gateway.updated_at);
+        let gateway = self.believed().or_else(newest);
+        let named = gateway.and_then(|gateway| gateway.local_cluster.as_ref());
+        setting.or(self.property.as_ref()).or(named).cloned()
     }
 
     /// The active Gateway with the latest timestamp.

@@ -145,15 +145,9 @@ fn clusters(
             .cloned()
             .collect();
         let import = per_cluster.get(id).map(|import| (*import).clone());
-        let weights = aggregated.map_or_else(Vec::new, |import| import.weights.clone());
-        let mut weight = weights.iter().find(|(named, _)| named == id).map(|(_, w)| *w);
-        if aggregated.is_none() {
-            let weights = import.iter().flat_map(|import| &import.weights);
-            weight = weights
-                .filter(|(named, _)| Some(named) == context.local)
-                .map(|(_, weight)| *weight)
-                .next();
-        }
+        // The exporter in the aggregated import, else the importer in the exporter's own.
+        let exporter = weight_of(aggregated, Some(id));
+        let weight = exporter.or_else(|| weight_of(import.as_ref(), context.local));
         let slices = at_home(context, key, id, kind, counted);
         Cluster {
             id: id.clone(),
@@ -165,6 +159,11 @@ fn clusters(
         }
     };
     ids.into_iter().map(cluster).collect()
+}
+
+fn weight_of(import: Option<&Import>, id: Option<&ClusterId>) -> Option<u16> {
+    let mut weights = import?.weights.iter();
+    weights.find(|(named, _)| Some(named) == id).map(|(_, weight)| *weight)
 }
 
 /// Globalnet: at home Kubernetes' own slices take the place of headless slices with global IPs.
@@ -184,12 +183,18 @@ fn at_home(
     }
     let publish_not_ready = slices.iter().filter(global).any(|slice| slice.publish_not_ready);
     let own = context.view.local_slices.values();
-    let own = own.filter(|own| own.service == *key).map(|own| Slice {
-        ports: own.ports.clone(),
-        endpoints: own.endpoints.clone(),
-        publish_not_ready,
-        ..model.clone()
-    });
+    let own: Vec<Slice> = own
+        .filter(|own| own.service == *key)
+        .map(|own| Slice {
+            ports: own.ports.clone(),
+            endpoints: own.endpoints.clone(),
+            publish_not_ready,
+            ..model.clone()
+        })
+        .collect();
+    if own.is_empty() {
+        return slices;
+    }
     let kept = slices.iter().filter(|slice| !slice.globalnet).cloned();
     kept.chain(own).collect()
 }
