@@ -28,7 +28,10 @@ pub struct Config {
 pub enum Source {
     Manifests(PathBuf),
     /// In-cluster configuration, or a kubeconfig as kubectl finds it, where both are `None`.
-    Kubernetes { kubeconfig: Option<PathBuf>, context: Option<String> },
+    Kubernetes {
+        kubeconfig: Option<PathBuf>,
+        context: Option<String>,
+    },
 }
 
 /// One socket address and what is served there; server blocks that share it are merged.

@@ -1,4 +1,5 @@
 //! `lighthouse-dns`: the authoritative DNS server for `clusterset.local`.
 
 pub mod config;
+pub mod ingest;
 pub mod sources;

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kube::core::{ApiResource, ObjectMeta};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
-use subm_api::{ClusterProperty, EndpointSlice, Gateway, Namespace, ResourceKind, ServiceImport, names};
+use subm_api::{
+    ClusterProperty, EndpointSlice, Gateway, Namespace, ResourceKind, ServiceImport, names,
+};
 use subm_dns_core::facts::{ClusterId, Fact, ObjectKey, Problem};
 use subm_dns_core::name::Label;
 use subm_kube::{Event as WatchEvent, Trouble, Watch};
@@ -24,7 +26,11 @@ pub(super) async fn follow(client: Client, options: Options, events: Sender<Even
     let want = options.want_local_slices;
     let first = if *want.borrow() { 6 } else { 5 };
     let unlisted = Arc::new(AtomicUsize::new(first));
-    let run = Run { client, events, unlisted };
+    let run = Run {
+        client,
+        events,
+        unlisted,
+    };
     // Without imports and slices there is nothing to serve. The other kinds are refused to the
     // service account of a Submariner installed earlier; the server can do without them.
     tokio::join!(
@@ -38,7 +44,10 @@ pub(super) async fn follow(client: Client, options: Options, events: Sender<Even
 }
 
 /// Follows Kubernetes' own slices while they are wanted.
-async fn follow_local_slices(mut slices: Kind<LocalSlices>, mut want: tokio::sync::watch::Receiver<bool>) {
+async fn follow_local_slices(
+    mut slices: Kind<LocalSlices>,
+    mut want: tokio::sync::watch::Receiver<bool>,
+) {
     slices.listed = !*want.borrow();
     while want.wait_for(|wanted| *wanted).await.is_ok() {
         tokio::select! {
@@ -57,13 +66,23 @@ async fn follow_local_slices(mut slices: Kind<LocalSlices>, mut want: tokio::syn
 
 /// Object of one kind to fact.
 trait Reader: Send {
-    type Object: Resource<DynamicType = ApiResource> + Clone + Debug + DeserializeOwned + Send + 'static;
+    type Object: Resource<DynamicType = ApiResource>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static;
     /// As health events and messages call it.
     const NAME: &'static str;
     const KIND: ResourceKind;
     const SELECTOR: Option<&'static str> = None;
 
-    fn read(&mut self, key: ObjectKey, object: &Self::Object, name: &str) -> (Option<Fact>, Vec<Problem>);
+    fn read(
+        &mut self,
+        key: ObjectKey,
+        object: &Self::Object,
+        name: &str,
+    ) -> (Option<Fact>, Vec<Problem>);
     /// The fact that takes back what an object said.
     fn gone(&mut self, key: ObjectKey) -> Option<Fact>;
 }
@@ -75,7 +94,12 @@ impl Reader for Imports {
     const NAME: &'static str = "ServiceImport";
     const KIND: ResourceKind = ServiceImport::KIND;
 
-    fn read(&mut self, key: ObjectKey, object: &ServiceImport, name: &str) -> (Option<Fact>, Vec<Problem>) {
+    fn read(
+        &mut self,
+        key: ObjectKey,
+        object: &ServiceImport,
+        name: &str,
+    ) -> (Option<Fact>, Vec<Problem>) {
         let (import, problems) = convert::import(object, name);
         (Some(Fact::Import(key, import)), problems)
     }
@@ -93,7 +117,12 @@ impl Reader for Slices {
     const KIND: ResourceKind = EndpointSlice::KIND;
     const SELECTOR: Option<&'static str> = Some(names::SERVICE_NAME);
 
-    fn read(&mut self, key: ObjectKey, object: &EndpointSlice, name: &str) -> (Option<Fact>, Vec<Problem>) {
+    fn read(
+        &mut self,
+        key: ObjectKey,
+        object: &EndpointSlice,
+        name: &str,
+    ) -> (Option<Fact>, Vec<Problem>) {
         let (slice, problems) = convert::slice(object, name);
         (Some(Fact::Slice(key, slice)), problems)
     }
@@ -111,7 +140,12 @@ impl Reader for LocalSlices {
     const KIND: ResourceKind = EndpointSlice::KIND;
     const SELECTOR: Option<&'static str> = Some(names::LOCAL_SERVICE_NAME);
 
-    fn read(&mut self, key: ObjectKey, object: &EndpointSlice, name: &str) -> (Option<Fact>, Vec<Problem>) {
+    fn read(
+        &mut self,
+        key: ObjectKey,
+        object: &EndpointSlice,
+        name: &str,
+    ) -> (Option<Fact>, Vec<Problem>) {
         let (slice, problems) = convert::local_slice(object, name);
         (Some(Fact::LocalSlice(key, slice)), problems)
     }
@@ -128,7 +162,12 @@ impl Reader for Gateways {
     const NAME: &'static str = "Gateway";
     const KIND: ResourceKind = Gateway::KIND;
 
-    fn read(&mut self, key: ObjectKey, object: &Gateway, name: &str) -> (Option<Fact>, Vec<Problem>) {
+    fn read(
+        &mut self,
+        key: ObjectKey,
+        object: &Gateway,
+        name: &str,
+    ) -> (Option<Fact>, Vec<Problem>) {
         let (gateway, problems) = convert::gateway(object, name);
         (Some(Fact::Gateway(key, gateway)), problems)
     }
@@ -165,9 +204,12 @@ struct Properties(BTreeMap<Arc<str>, ClusterId>);
 
 impl Properties {
     fn fact(&self) -> Fact {
-        let id = [names::CLUSTER_ID_PROPERTY, names::LEGACY_CLUSTER_ID_PROPERTY]
-            .iter()
-            .find_map(|name| self.0.get(*name));
+        let id = [
+            names::CLUSTER_ID_PROPERTY,
+            names::LEGACY_CLUSTER_ID_PROPERTY,
+        ]
+        .iter()
+        .find_map(|name| self.0.get(*name));
         Fact::ClusterProperty(id.cloned())
     }
 }
@@ -177,7 +219,12 @@ impl Reader for Properties {
     const NAME: &'static str = "ClusterProperty";
     const KIND: ResourceKind = ClusterProperty::KIND;
 
-    fn read(&mut self, key: ObjectKey, object: &ClusterProperty, name: &str) -> (Option<Fact>, Vec<Problem>) {
+    fn read(
+        &mut self,
+        key: ObjectKey,
+        object: &ClusterProperty,
+        name: &str,
+    ) -> (Option<Fact>, Vec<Problem>) {
         let (id, problems) = convert::cluster_property(object, name);
         match id {
             Some(id) => self.0.insert(key.name, id),
@@ -327,9 +374,13 @@ impl<R: Reader> Kind<R> {
         problems: Vec<Problem>,
         exists: bool,
     ) -> Result<(), Closed> {
-        let known = Known { round: self.round, has_problems: !problems.is_empty() };
+        let known = Known {
+            round: self.round,
+            has_problems: !problems.is_empty(),
+        };
         // Objects that say nothing (the copies on a broker) need no memory.
-        let keep = exists && (known.has_problems || fact.as_ref().is_some_and(convert::says_something));
+        let keep =
+            exists && (known.has_problems || fact.as_ref().is_some_and(convert::says_something));
         let before = if keep {
             self.known.insert(key.clone(), known)
         } else {
@@ -391,11 +442,15 @@ impl<R: Reader> Kind<R> {
             return Ok(());
         }
         self.health = health;
-        self.send(Event::Health { kind: R::NAME, healthy, detail }).await
+        self.send(Event::Health {
+            kind: R::NAME,
+            healthy,
+            detail,
+        })
+        .await
     }
 
     async fn send(&self, event: Event) -> Result<(), Closed> {
         self.events.send(event).await.map_err(|_| Closed)
     }
 }
-
