@@ -1,3 +1,6 @@
 //! `lighthouse-dns`: the authoritative DNS server for `clusterset.local`.
 
+pub mod cli;
 pub mod config;
+pub mod corefile;
+pub mod plugins;
