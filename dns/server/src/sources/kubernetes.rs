@@ -27,12 +27,17 @@ pub(super) async fn follow(client: Client, options: Options, events: Sender<Even
     let run = Run { client, events, unlisted };
     // Without imports and slices there is nothing to serve. The other kinds are refused to the
     // service account of a Submariner installed earlier; the server can do without them.
+    let mut imports = run.kind(Imports, true);
+    let mut slices = run.kind(Slices, true);
+    let mut gateways = run.kind(Gateways, false);
+    let mut properties = run.kind(Properties::default(), false);
+    let mut namespaces = run.kind(Namespaces, false);
     tokio::join!(
-        run.kind(Imports, true).follow(),
-        run.kind(Slices, true).follow(),
-        run.kind(Gateways, false).follow(),
-        run.kind(Properties::default(), false).follow(),
-        run.kind(Namespaces, false).follow(),
+        imports.follow(),
+        slices.follow(),
+        gateways.follow(),
+        properties.follow(),
+        namespaces.follow(),
         follow_local_slices(run.kind(LocalSlices, false), want),
     );
 }
@@ -399,3 +404,6 @@ impl<R: Reader> Kind<R> {
     }
 }
 
+
+#[cfg(test)]
+mod tests;

@@ -270,3 +270,6 @@ impl Content {
         Some((object, shown))
     }
 }
+
+#[cfg(test)]
+mod tests;
