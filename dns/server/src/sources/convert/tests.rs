@@ -29,13 +29,24 @@ fn read_local(value: Value) -> Converted<LocalSlice> {
 fn with(mut value: Value, pointer: &str, new: Value) -> Value {
     let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
     let field = field.replace("~1", "/");
-    let parent = value.pointer_mut(parent).expect("the parent").as_object_mut().expect("an object");
-    if new.is_null() { parent.remove(&field) } else { parent.insert(field, new) };
+    let parent = value
+        .pointer_mut(parent)
+        .expect("the parent")
+        .as_object_mut()
+        .expect("an object");
+    if new.is_null() {
+        parent.remove(&field)
+    } else {
+        parent.insert(field, new)
+    };
     value
 }
 
 fn fields(problems: &[Problem]) -> Vec<&str> {
-    problems.iter().map(|problem| problem.field.as_str()).collect()
+    problems
+        .iter()
+        .map(|problem| problem.field.as_str())
+        .collect()
 }
 
 fn id(text: &str) -> ClusterId {
@@ -70,7 +81,11 @@ fn an_import_in_todays_form() {
             form: ImportForm::Aggregated,
             kind: ServiceType::ClusterSetIp,
             ips: vec!["243.0.0.7".parse().expect("an address")],
-            ports: vec![Port { name: Some(label_of("http")), protocol: Protocol::Tcp, number: 80 }],
+            ports: vec![Port {
+                name: Some(label_of("http")),
+                protocol: Protocol::Tcp,
+                number: 80
+            }],
             weights: vec![],
         })
     );
@@ -80,7 +95,11 @@ fn an_import_in_todays_form() {
 fn copies_that_lighthouse_keeps_for_itself_say_nothing() {
     for place in ["labels", "annotations"] {
         let pointer = format!("/metadata/{place}/multicluster.kubernetes.io~1service-name");
-        assert_eq!(read_import(with(web(), &pointer, json!("web"))), (None, vec![]), "{place}");
+        assert_eq!(
+            read_import(with(web(), &pointer, json!("web"))),
+            (None, vec![]),
+            "{place}"
+        );
     }
 }
 
@@ -107,10 +126,16 @@ fn an_import_of_lighthouse_014_takes_its_name_from_annotations_or_labels() {
 
 #[test]
 fn an_import_per_cluster_without_origin_is_not_served() {
-    let object =
-        with(web(), "/metadata/labels", json!({"lighthouse.submariner.io/sourceCluster": "west"}));
+    let object = with(
+        web(),
+        "/metadata/labels",
+        json!({"lighthouse.submariner.io/sourceCluster": "west"}),
+    );
     let (import, problems) = read_import(object);
-    assert_eq!((import, fields(&problems)), (None, vec!["metadata.annotations"]));
+    assert_eq!(
+        (import, fields(&problems)),
+        (None, vec!["metadata.annotations"])
+    );
 }
 
 #[test]
@@ -125,7 +150,10 @@ fn weights_are_numbers_and_a_bad_one_is_said() {
     });
     let (import, problems) = read_import(with(web(), "/metadata/annotations", annotations));
     let weights = import.expect("an import").weights;
-    assert_eq!(weights, [(id("east"), 0), (id("up.there"), 65535), (id("west"), 7)]);
+    assert_eq!(
+        weights,
+        [(id("east"), 0), (id("up.there"), 65535), (id("west"), 7)]
+    );
     assert_eq!(
         fields(&problems),
         [
@@ -139,23 +167,78 @@ fn weights_are_numbers_and_a_bad_one_is_said() {
 fn bad_parts_of_an_import_are_left_out() {
     // What is changed, addresses and ports left, fields complained of.
     let table = [
-        ("/spec/ips", json!(["243.0.0.7", "nonsense", 7, "fd00::7"]), 2, 1, vec!["spec.ips[2]", "spec.ips[1]"]),
+        (
+            "/spec/ips",
+            json!(["243.0.0.7", "nonsense", 7, "fd00::7"]),
+            2,
+            1,
+            vec!["spec.ips[2]", "spec.ips[1]"],
+        ),
         ("/spec/ips", json!("243.0.0.7"), 0, 1, vec!["spec.ips"]),
         ("/spec/ips", Value::Null, 0, 1, vec![]),
-        ("/spec/ips", json!(["0.0.0.0", "127.0.0.1", "224.0.0.1"]), 0, 1, vec!["spec.ips[0]", "spec.ips[1]", "spec.ips[2]"]),
+        (
+            "/spec/ips",
+            json!(["0.0.0.0", "127.0.0.1", "224.0.0.1"]),
+            0,
+            1,
+            vec!["spec.ips[0]", "spec.ips[1]", "spec.ips[2]"],
+        ),
         ("/spec/ports", Value::Null, 1, 0, vec![]),
-        ("/spec/ports", json!([{"name": "a"}, {"port": 80}]), 1, 1, vec!["spec.ports[0].port"]),
-        ("/spec/ports", json!([{"port": 0}, {"port": 65536}, {"port": -1}, {"port": 65535}]), 1, 1,
-            vec!["spec.ports[0].port", "spec.ports[1].port", "spec.ports[2].port"]),
-        ("/spec/ports", json!([{"port": "http"}, {"port": 80}]), 1, 1, vec!["spec.ports[0]"]),
-        ("/spec/ports", json!([{"port": 80, "protocol": "ICMP"}]), 1, 0, vec!["spec.ports[0].protocol"]),
-        ("/spec/ports", json!([{"port": 80, "name": "a.b"}]), 1, 1, vec!["spec.ports[0].name"]),
-        ("/spec/ports", json!([{"port": 80, "name": "x".repeat(64)}]), 1, 1, vec!["spec.ports[0].name"]),
+        (
+            "/spec/ports",
+            json!([{"name": "a"}, {"port": 80}]),
+            1,
+            1,
+            vec!["spec.ports[0].port"],
+        ),
+        (
+            "/spec/ports",
+            json!([{"port": 0}, {"port": 65536}, {"port": -1}, {"port": 65535}]),
+            1,
+            1,
+            vec![
+                "spec.ports[0].port",
+                "spec.ports[1].port",
+                "spec.ports[2].port",
+            ],
+        ),
+        (
+            "/spec/ports",
+            json!([{"port": "http"}, {"port": 80}]),
+            1,
+            1,
+            vec!["spec.ports[0]"],
+        ),
+        (
+            "/spec/ports",
+            json!([{"port": 80, "protocol": "ICMP"}]),
+            1,
+            0,
+            vec!["spec.ports[0].protocol"],
+        ),
+        (
+            "/spec/ports",
+            json!([{"port": 80, "name": "a.b"}]),
+            1,
+            1,
+            vec!["spec.ports[0].name"],
+        ),
+        (
+            "/spec/ports",
+            json!([{"port": 80, "name": "x".repeat(64)}]),
+            1,
+            1,
+            vec!["spec.ports[0].name"],
+        ),
     ];
     for (pointer, value, ips, ports, complaints) in table {
         let (import, problems) = read_import(with(web(), pointer, value.clone()));
         let import = import.expect("the good part is served");
-        assert_eq!((import.ips.len(), import.ports.len()), (ips, ports), "{pointer} {value}");
+        assert_eq!(
+            (import.ips.len(), import.ports.len()),
+            (ips, ports),
+            "{pointer} {value}"
+        );
         assert_eq!(fields(&problems), complaints, "{pointer} {value}");
     }
 }
@@ -172,9 +255,21 @@ fn names_and_protocols_of_ports() {
     assert_eq!(
         import.expect("an import").ports,
         [
-            Port { name: Some(label_of("http")), protocol: Protocol::Tcp, number: 80 },
-            Port { name: None, protocol: Protocol::Udp, number: 81 },
-            Port { name: None, protocol: Protocol::Sctp, number: 82 },
+            Port {
+                name: Some(label_of("http")),
+                protocol: Protocol::Tcp,
+                number: 80
+            },
+            Port {
+                name: None,
+                protocol: Protocol::Udp,
+                number: 81
+            },
+            Port {
+                name: None,
+                protocol: Protocol::Sctp,
+                number: 82
+            },
         ]
     );
 }
@@ -198,7 +293,11 @@ fn a_name_that_is_no_label_is_not_served() {
     let long = "x".repeat(64);
     for name in ["a.b", &long, ""] {
         let (import, problems) = read_import(with(web(), "/metadata/name", json!(name)));
-        assert_eq!((import, fields(&problems)), (None, vec!["metadata.name"]), "{name}");
+        assert_eq!(
+            (import, fields(&problems)),
+            (None, vec!["metadata.name"]),
+            "{name}"
+        );
     }
 }
 
@@ -250,7 +349,11 @@ fn a_slice_of_lighthouse() {
             form: SliceForm::Backends,
             publish_not_ready: false,
             globalnet: false,
-            ports: vec![Port { name: Some(label_of("http")), protocol: Protocol::Tcp, number: 80 }],
+            ports: vec![Port {
+                name: Some(label_of("http")),
+                protocol: Protocol::Tcp,
+                number: 80
+            }],
             endpoints: vec![Endpoint {
                 addresses: vec!["10.2.0.12".parse().expect("an address")],
                 hostname: Some(label_of("web-0")),
@@ -267,12 +370,37 @@ fn the_form_of_a_slice_follows_from_who_wrote_it() {
     let lighthouse = json!("lighthouse-agent.submariner.io");
     let other = json!("endpointslice-controller.mcs.example");
     let table = [
-        (lighthouse.clone(), json!("false"), "web-n642g", SliceForm::ServiceIp),
-        (lighthouse.clone(), json!("true"), "web-n642g", SliceForm::Backends),
+        (
+            lighthouse.clone(),
+            json!("false"),
+            "web-n642g",
+            SliceForm::ServiceIp,
+        ),
+        (
+            lighthouse.clone(),
+            json!("true"),
+            "web-n642g",
+            SliceForm::Backends,
+        ),
         // Before 0.15, and 0.15.
-        (lighthouse.clone(), Value::Null, "web-n642g", SliceForm::Legacy),
-        (lighthouse.clone(), json!("false"), "web-west", SliceForm::Legacy),
-        (lighthouse.clone(), json!("true"), "web-west", SliceForm::Legacy),
+        (
+            lighthouse.clone(),
+            Value::Null,
+            "web-n642g",
+            SliceForm::Legacy,
+        ),
+        (
+            lighthouse.clone(),
+            json!("false"),
+            "web-west",
+            SliceForm::Legacy,
+        ),
+        (
+            lighthouse.clone(),
+            json!("true"),
+            "web-west",
+            SliceForm::Legacy,
+        ),
         (lighthouse, json!("true"), "webwest", SliceForm::Backends),
         (other.clone(), Value::Null, "web-west", SliceForm::Backends),
         (other, json!("false"), "web-n642g", SliceForm::ServiceIp),
@@ -282,17 +410,31 @@ fn the_form_of_a_slice_follows_from_who_wrote_it() {
         let object = with(web_slice(), MANAGED_BY, manager.clone());
         let object = with(object, IS_HEADLESS, headless.clone());
         let (slice, _) = read_slice(with(object, "/metadata/name", json!(name)));
-        assert_eq!(slice.expect("a slice").form, form, "{manager} {headless} {name}");
+        assert_eq!(
+            slice.expect("a slice").form,
+            form,
+            "{manager} {headless} {name}"
+        );
     }
 }
 
 #[test]
 fn slices_that_are_not_of_the_cluster_set_say_nothing() {
-    assert_eq!(read_slice(with(web_slice(), SERVICE_NAME, Value::Null)), (None, vec![]));
+    assert_eq!(
+        read_slice(with(web_slice(), SERVICE_NAME, Value::Null)),
+        (None, vec![])
+    );
     // R56, R61: the broker's copy.
-    assert_eq!(read_slice(with(web_slice(), "/metadata/namespace", json!("broker"))), (None, vec![]));
+    assert_eq!(
+        read_slice(with(web_slice(), "/metadata/namespace", json!("broker"))),
+        (None, vec![])
+    );
     // Other implementations do not know this label.
-    assert!(read_slice(with(web_slice(), SOURCE_NAMESPACE, Value::Null)).0.is_some());
+    assert!(
+        read_slice(with(web_slice(), SOURCE_NAMESPACE, Value::Null))
+            .0
+            .is_some()
+    );
 }
 
 #[test]
@@ -304,32 +446,86 @@ fn a_slice_of_an_unknown_cluster_is_said() {
         assert_eq!(fields(&problems), [field]);
     }
     let old = with(web_slice(), SOURCE_CLUSTER, Value::Null);
-    let old = with(old, "/metadata/labels/lighthouse.submariner.io~1sourceCluster", json!("West.Side"));
+    let old = with(
+        old,
+        "/metadata/labels/lighthouse.submariner.io~1sourceCluster",
+        json!("West.Side"),
+    );
     assert_eq!(read_slice(old).0.expect("a slice").cluster, id("west.side"));
 }
 
 #[test]
 fn bad_parts_of_a_slice_are_left_out() {
-    let endpoint = |addresses: Value| json!([{"addresses": addresses}, {"addresses": ["10.2.0.13"]}]);
+    let endpoint =
+        |addresses: Value| json!([{"addresses": addresses}, {"addresses": ["10.2.0.13"]}]);
     let table = [
         ("/endpoints", Value::Null, vec![], vec![]),
         ("/endpoints", json!({}), vec![], vec!["endpoints"]),
-        ("/endpoints", endpoint(Value::Null), vec!["10.2.0.13"], vec![]),
-        ("/endpoints", json!([7, {"addresses": ["10.2.0.13"]}]), vec!["10.2.0.13"], vec!["endpoints[0]"]),
-        ("/endpoints", endpoint(json!(["nonsense", "10.2.0.12"])), vec!["10.2.0.12", "10.2.0.13"], vec!["endpoints[0].addresses[0]"]),
-        ("/endpoints", endpoint(json!(["fd00::1"])), vec!["10.2.0.13"], vec!["endpoints[0].addresses[0]"]),
-        ("/endpoints", endpoint(json!(["0.0.0.0"])), vec!["10.2.0.13"], vec!["endpoints[0].addresses[0]"]),
-        ("/endpoints", endpoint(json!(["127.0.0.1"])), vec!["10.2.0.13"], vec!["endpoints[0].addresses[0]"]),
-        ("/endpoints", endpoint(json!(["169.254.1.1"])), vec!["10.2.0.13"], vec!["endpoints[0].addresses[0]"]),
-        ("/endpoints", endpoint(json!(["224.0.0.1"])), vec!["10.2.0.13"], vec!["endpoints[0].addresses[0]"]),
+        (
+            "/endpoints",
+            endpoint(Value::Null),
+            vec!["10.2.0.13"],
+            vec![],
+        ),
+        (
+            "/endpoints",
+            json!([7, {"addresses": ["10.2.0.13"]}]),
+            vec!["10.2.0.13"],
+            vec!["endpoints[0]"],
+        ),
+        (
+            "/endpoints",
+            endpoint(json!(["nonsense", "10.2.0.12"])),
+            vec!["10.2.0.12", "10.2.0.13"],
+            vec!["endpoints[0].addresses[0]"],
+        ),
+        (
+            "/endpoints",
+            endpoint(json!(["fd00::1"])),
+            vec!["10.2.0.13"],
+            vec!["endpoints[0].addresses[0]"],
+        ),
+        (
+            "/endpoints",
+            endpoint(json!(["0.0.0.0"])),
+            vec!["10.2.0.13"],
+            vec!["endpoints[0].addresses[0]"],
+        ),
+        (
+            "/endpoints",
+            endpoint(json!(["127.0.0.1"])),
+            vec!["10.2.0.13"],
+            vec!["endpoints[0].addresses[0]"],
+        ),
+        (
+            "/endpoints",
+            endpoint(json!(["169.254.1.1"])),
+            vec!["10.2.0.13"],
+            vec!["endpoints[0].addresses[0]"],
+        ),
+        (
+            "/endpoints",
+            endpoint(json!(["224.0.0.1"])),
+            vec!["10.2.0.13"],
+            vec!["endpoints[0].addresses[0]"],
+        ),
         ("/addressType", json!("FQDN"), vec![], vec!["addressType"]),
         ("/addressType", Value::Null, vec![], vec!["addressType"]),
-        ("/addressType", json!("IPv6"), vec![], vec!["endpoints[0].addresses[0]"]),
+        (
+            "/addressType",
+            json!("IPv6"),
+            vec![],
+            vec!["endpoints[0].addresses[0]"],
+        ),
     ];
     for (pointer, value, left, complaints) in table {
         let (slice, problems) = read_slice(with(web_slice(), pointer, value.clone()));
         let endpoints = slice.expect("the good part is served").endpoints;
-        let addresses: Vec<_> = endpoints.iter().flat_map(|it| &it.addresses).map(ToString::to_string).collect();
+        let addresses: Vec<_> = endpoints
+            .iter()
+            .flat_map(|it| &it.addresses)
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(addresses, left, "{pointer} {value}");
         assert_eq!(fields(&problems), complaints, "{pointer} {value}");
     }
@@ -337,9 +533,20 @@ fn bad_parts_of_a_slice_are_left_out() {
 
 #[test]
 fn ipv6_addresses_that_lead_nowhere() {
-    for address in ["::", "::1", "fe80::1", "ff02::1", "::ffff:10.0.0.1", "fd00::1%eth0"] {
+    for address in [
+        "::",
+        "::1",
+        "fe80::1",
+        "ff02::1",
+        "::ffff:10.0.0.1",
+        "fd00::1%eth0",
+    ] {
         let object = with(web_slice(), "/addressType", json!("IPv6"));
-        let (slice, problems) = read_slice(with(object, "/endpoints", json!([{"addresses": [address]}])));
+        let (slice, problems) = read_slice(with(
+            object,
+            "/endpoints",
+            json!([{"addresses": [address]}]),
+        ));
         assert_eq!(slice.expect("a slice").endpoints, [], "{address}");
         assert_eq!(problems.len(), 1, "{address}");
     }
@@ -353,22 +560,59 @@ fn readiness_hostnames_and_pods() {
         (json!({}), true, None, None, 0),
         (json!({"conditions": {}}), true, None, None, 0),
         (json!({"conditions": {"ready": null}}), true, None, None, 0),
-        (json!({"conditions": {"ready": false}}), false, None, None, 0),
+        (
+            json!({"conditions": {"ready": false}}),
+            false,
+            None,
+            None,
+            0,
+        ),
         (json!({"hostname": ""}), true, None, None, 0),
         (json!({"hostname": "Web-0"}), true, Some("web-0"), None, 0),
         (json!({"hostname": "web.0"}), true, None, None, 1),
         (json!({"hostname": long}), true, None, None, 1),
-        (json!({"targetRef": {"kind": "pod", "name": "web-1"}}), true, None, Some("web-1"), 0),
-        (json!({"targetRef": {"kind": "Node", "name": "web-1"}}), true, None, None, 0),
-        (json!({"targetRef": {"kind": "Pod", "name": "web.1"}}), true, None, None, 0),
-        (json!({"targetRef": {"kind": "Pod", "name": long}}), true, None, None, 0),
+        (
+            json!({"targetRef": {"kind": "pod", "name": "web-1"}}),
+            true,
+            None,
+            Some("web-1"),
+            0,
+        ),
+        (
+            json!({"targetRef": {"kind": "Node", "name": "web-1"}}),
+            true,
+            None,
+            None,
+            0,
+        ),
+        (
+            json!({"targetRef": {"kind": "Pod", "name": "web.1"}}),
+            true,
+            None,
+            None,
+            0,
+        ),
+        (
+            json!({"targetRef": {"kind": "Pod", "name": long}}),
+            true,
+            None,
+            None,
+            0,
+        ),
     ];
     for (mut endpoint, ready, hostname, pod, complaints) in table {
         endpoint["addresses"] = json!(["10.2.0.12"]);
-        let (slice, problems) = read_slice(with(web_slice(), "/endpoints", json!([endpoint.clone()])));
-        let [found] = &slice.expect("a slice").endpoints[..] else { panic!("one endpoint: {endpoint}") };
+        let (slice, problems) =
+            read_slice(with(web_slice(), "/endpoints", json!([endpoint.clone()])));
+        let [found] = &slice.expect("a slice").endpoints[..] else {
+            panic!("one endpoint: {endpoint}")
+        };
         assert_eq!(found.ready, ready, "{endpoint}");
-        assert_eq!(found.hostname.as_ref().map(Label::as_str), hostname, "{endpoint}");
+        assert_eq!(
+            found.hostname.as_ref().map(Label::as_str),
+            hostname,
+            "{endpoint}"
+        );
         assert_eq!(found.pod.as_ref().map(Label::as_str), pod, "{endpoint}");
         assert_eq!(problems.len(), complaints, "{endpoint}");
     }
@@ -379,7 +623,11 @@ fn x03_ports_without_number_protocol_or_name() {
     let ports = json!([{"name": "all"}, {"port": 80, "name": null, "protocol": null}, {"port": 81, "name": ""}]);
     let (slice, problems) = read_slice(with(web_slice(), "/ports", ports));
     assert_eq!(problems, []);
-    let unnamed = |number| Port { name: None, protocol: Protocol::Tcp, number };
+    let unnamed = |number| Port {
+        name: None,
+        protocol: Protocol::Tcp,
+        number,
+    };
     assert_eq!(slice.expect("a slice").ports, [unnamed(80), unnamed(81)]);
 }
 
@@ -390,13 +638,17 @@ fn annotations_of_a_slice() {
         "lighthouse.submariner.io/globalnet-enabled": "true",
         "lighthouse.submariner.io/publish-not-ready-addresses": "true",
     });
-    let slice = read_slice(with(web_slice(), "/metadata/annotations", annotations)).0.expect("a slice");
+    let slice = read_slice(with(web_slice(), "/metadata/annotations", annotations))
+        .0
+        .expect("a slice");
     assert!(slice.globalnet && slice.publish_not_ready);
     assert_eq!(slice.triggered_at, Some(1_795_466_892_500_000_000));
 
     for time in ["yesterday", "1969-12-31T23:59:59Z"] {
         let annotations = json!({"endpoints.kubernetes.io/last-change-trigger-time": time});
-        let slice = read_slice(with(web_slice(), "/metadata/annotations", annotations)).0.expect("a slice");
+        let slice = read_slice(with(web_slice(), "/metadata/annotations", annotations))
+            .0
+            .expect("a slice");
         assert_eq!(slice.triggered_at, None, "{time}");
     }
 }
@@ -404,7 +656,11 @@ fn annotations_of_a_slice() {
 #[test]
 fn local_slices_are_those_of_kubernetes_only() {
     assert_eq!(read_local(web_slice()), (None, vec![]));
-    let local = with(web_slice(), "/metadata/labels", json!({"kubernetes.io/service-name": "web"}));
+    let local = with(
+        web_slice(),
+        "/metadata/labels",
+        json!({"kubernetes.io/service-name": "web"}),
+    );
     let (slice, problems) = read_local(local.clone());
     assert_eq!(problems, []);
     let slice = slice.expect("a local slice");
@@ -412,18 +668,28 @@ fn local_slices_are_those_of_kubernetes_only() {
     assert_eq!((slice.endpoints.len(), slice.ports.len()), (1, 1));
     assert_eq!(read_slice(local).0, None);
     // A slice of a derived service.
-    let derived = with(web_slice(), "/metadata/labels/kubernetes.io~1service-name", json!("derived-1"));
+    let derived = with(
+        web_slice(),
+        "/metadata/labels/kubernetes.io~1service-name",
+        json!("derived-1"),
+    );
     assert_eq!(read_local(derived).0, None);
 }
 
 #[test]
 fn thousands_of_faults_are_told_in_a_few_words() {
-    let endpoints: Vec<_> = (0..10_000).map(|_| json!({"addresses": ["x".repeat(1000)]})).collect();
+    let endpoints: Vec<_> = (0..10_000)
+        .map(|_| json!({"addresses": ["x".repeat(1000)]}))
+        .collect();
     let (slice, problems) = read_slice(with(web_slice(), "/endpoints", json!(endpoints)));
     assert_eq!(slice.expect("a slice").endpoints, []);
     assert!(problems.len() < 30);
     assert!(problems.iter().all(|problem| problem.message.len() < 200));
-    assert!(problems.last().is_some_and(|last| last.message.starts_with("9980 more")));
+    assert!(
+        problems
+            .last()
+            .is_some_and(|last| last.message.starts_with("9980 more"))
+    );
 }
 
 fn read_gateway(value: Value) -> Converted<facts::Gateway> {
@@ -470,7 +736,14 @@ fn a_gateway_as_submariner_writes_it() {
 fn a_gateway_without_status_is_passive() {
     let (gateway, problems) = read_gateway(json!({"metadata": {"name": "gw1"}, "status": null}));
     let gateway = gateway.expect("a gateway");
-    assert_eq!((gateway.active, gateway.local_cluster, gateway.connections.len()), (false, None, 0));
+    assert_eq!(
+        (
+            gateway.active,
+            gateway.local_cluster,
+            gateway.connections.len()
+        ),
+        (false, None, 0)
+    );
     assert_eq!(problems, []);
 }
 
@@ -487,7 +760,11 @@ fn the_property_that_names_the_cluster() {
         let object = json!({"metadata": {"name": name}, "spec": {"value": value}});
         let object: ClusterProperty = serde_json::from_value(object).expect("shape of a property");
         let (found, problems) = cluster_property(&object, "ClusterProperty x");
-        assert_eq!(found.as_ref().map(ClusterId::as_str), expected, "{name} {value}");
+        assert_eq!(
+            found.as_ref().map(ClusterId::as_str),
+            expected,
+            "{name} {value}"
+        );
         assert_eq!(problems.len(), complaints, "{name} {value}");
     }
 }

@@ -1,12 +1,18 @@
 //! What a kind makes of the events of its watch. The watch itself is tested against API servers.
 
 use serde_json::json;
+use subm_api::{ClusterProperty, Namespace, ServiceImport, names};
+use subm_dns_core::facts::ClusterId;
+use subm_dns_core::name::Label;
 use tokio::sync::mpsc::{self, Receiver};
 
 use super::*;
 
 fn refusal() -> Trouble {
-    Trouble::Forbidden { resource: "gateways.submariner.io".to_owned(), message: "no".to_owned() }
+    Trouble::Forbidden {
+        resource: "gateways.submariner.io".to_owned(),
+        message: "no".to_owned(),
+    }
 }
 
 /// `unlisted` kinds are to be listed, among them this one.
@@ -14,7 +20,11 @@ fn kind<R: Reader>(reader: R, essential: bool, unlisted: usize) -> (Kind<R>, Rec
     let (events, received) = mpsc::channel(1024);
     let config = kube::Config::new("http://127.0.0.1:1".parse().expect("a URL"));
     let client = Client::try_from(config).expect("a client");
-    let run = Run { client, events, unlisted: Arc::new(AtomicUsize::new(unlisted)) };
+    let run = Run {
+        client,
+        events,
+        unlisted: Arc::new(AtomicUsize::new(unlisted)),
+    };
     (run.kind(reader, essential), received)
 }
 
@@ -29,7 +39,11 @@ fn told(received: &mut Receiver<Event>) -> Vec<Event> {
 }
 
 fn healthy(kind: &'static str) -> Event {
-    Event::Health { kind, healthy: true, detail: String::new() }
+    Event::Health {
+        kind,
+        healthy: true,
+        detail: String::new(),
+    }
 }
 
 fn import(name: &str, ip: &str) -> ServiceImport {
@@ -48,22 +62,41 @@ fn gone(name: &str) -> Fact {
 async fn a_second_list_takes_back_what_vanished_meanwhile() {
     let (mut imports, mut received) = kind(Imports, true, 1);
     let apply = |name| WatchEvent::Apply(import(name, "243.0.0.1"));
-    feed(&mut imports, vec![WatchEvent::Started, apply("a"), apply("b"), WatchEvent::Listed]).await;
+    feed(
+        &mut imports,
+        vec![
+            WatchEvent::Started,
+            apply("a"),
+            apply("b"),
+            WatchEvent::Listed,
+        ],
+    )
+    .await;
     let events = told(&mut received);
-    assert!(matches!(&events[0], Event::Facts(facts) if facts.len() == 2), "{events:?}");
+    assert!(
+        matches!(&events[0], Event::Facts(facts) if facts.len() == 2),
+        "{events:?}"
+    );
     assert_eq!(events[1..], [healthy("ServiceImport"), Event::Synced]);
 
     // A list that breaks off and begins anew takes nothing back before its end.
     feed(
         &mut imports,
-        vec![WatchEvent::Started, apply("a"), WatchEvent::Trouble(Trouble::Expired("x".to_owned()))],
+        vec![
+            WatchEvent::Started,
+            apply("a"),
+            WatchEvent::Trouble(Trouble::Expired("x".to_owned())),
+        ],
     )
     .await;
     feed(&mut imports, vec![WatchEvent::Started, apply("a")]).await;
     assert!(!told(&mut received).contains(&Event::Facts(vec![gone("b")])));
     feed(&mut imports, vec![WatchEvent::Listed]).await;
     let events = told(&mut received);
-    assert!(matches!(&events[..], [Event::Facts(facts)] if facts.last() == Some(&gone("b"))), "{events:?}");
+    assert!(
+        matches!(&events[..], [Event::Facts(facts)] if facts.last() == Some(&gone("b"))),
+        "{events:?}"
+    );
 }
 
 #[tokio::test]
@@ -71,36 +104,85 @@ async fn deleted_objects_and_a_removed_kind_are_taken_back() {
     let (mut imports, mut received) = kind(Imports, true, 2);
     let object = import("a", "243.0.0.1");
     let metadata = object.metadata.clone();
-    feed(&mut imports, vec![WatchEvent::Started, WatchEvent::Apply(object), WatchEvent::Listed]).await;
+    feed(
+        &mut imports,
+        vec![
+            WatchEvent::Started,
+            WatchEvent::Apply(object),
+            WatchEvent::Listed,
+        ],
+    )
+    .await;
     told(&mut received);
-    feed(&mut imports, vec![WatchEvent::Delete(metadata.clone()), WatchEvent::Delete(metadata)]).await;
-    assert_eq!(told(&mut received), [Event::Facts(vec![gone("a")])], "once is enough");
+    feed(
+        &mut imports,
+        vec![
+            WatchEvent::Delete(metadata.clone()),
+            WatchEvent::Delete(metadata),
+        ],
+    )
+    .await;
+    assert_eq!(
+        told(&mut received),
+        [Event::Facts(vec![gone("a")])],
+        "once is enough"
+    );
 
-    feed(&mut imports, vec![WatchEvent::Apply(import("b", "243.0.0.1")), WatchEvent::Absent]).await;
+    feed(
+        &mut imports,
+        vec![
+            WatchEvent::Apply(import("b", "243.0.0.1")),
+            WatchEvent::Absent,
+        ],
+    )
+    .await;
     let events = told(&mut received);
-    assert!(events.contains(&Event::Facts(vec![gone("b")])), "{events:?}");
-    assert!(!events.contains(&Event::Synced), "another kind is still to be listed: {events:?}");
+    assert!(
+        events.contains(&Event::Facts(vec![gone("b")])),
+        "{events:?}"
+    );
+    assert!(
+        !events.contains(&Event::Synced),
+        "another kind is still to be listed: {events:?}"
+    );
 }
 
 #[tokio::test]
 async fn problems_are_told_and_taken_back() {
     let (mut imports, mut received) = kind(Imports, true, 2);
-    feed(&mut imports, vec![WatchEvent::Apply(import("a", "nonsense"))]).await;
+    feed(
+        &mut imports,
+        vec![WatchEvent::Apply(import("a", "nonsense"))],
+    )
+    .await;
     let events = told(&mut received);
     assert!(
         matches!(&events[0], Event::Problems { object, problems } if object == "ServiceImport shop/a" && problems.len() == 1),
         "{events:?}"
     );
-    feed(&mut imports, vec![WatchEvent::Apply(import("a", "243.0.0.1"))]).await;
-    let fine = |object: &str| Event::Problems { object: object.to_owned(), problems: vec![] };
+    feed(
+        &mut imports,
+        vec![WatchEvent::Apply(import("a", "243.0.0.1"))],
+    )
+    .await;
+    let fine = |object: &str| Event::Problems {
+        object: object.to_owned(),
+        problems: vec![],
+    };
     assert_eq!(told(&mut received)[0], fine("ServiceImport shop/a"));
 
     // An object without the shape of its kind is not served any more, and said.
     let metadata = import("a", "").metadata;
-    let invalid = WatchEvent::Invalid { metadata: metadata.clone(), error: "invalid type".to_owned() };
+    let invalid = WatchEvent::Invalid {
+        metadata: metadata.clone(),
+        error: "invalid type".to_owned(),
+    };
     feed(&mut imports, vec![invalid]).await;
     let events = told(&mut received);
-    assert!(matches!(&events[0], Event::Problems { problems, .. } if problems.len() == 1), "{events:?}");
+    assert!(
+        matches!(&events[0], Event::Problems { problems, .. } if problems.len() == 1),
+        "{events:?}"
+    );
     assert_eq!(events[1], Event::Facts(vec![gone("a")]));
     feed(&mut imports, vec![WatchEvent::Delete(metadata)]).await;
     assert!(told(&mut received).contains(&fine("ServiceImport shop/a")));
@@ -109,27 +191,52 @@ async fn problems_are_told_and_taken_back() {
 #[tokio::test]
 async fn only_essential_kinds_hold_up_readiness_when_refused() {
     let (mut gateways, mut received) = kind(Gateways, false, 1);
-    feed(&mut gateways, vec![WatchEvent::Trouble(refusal()), WatchEvent::Trouble(refusal())]).await;
-    let refused = |kind| Event::Health { kind, healthy: false, detail: refusal().to_string() };
+    feed(
+        &mut gateways,
+        vec![
+            WatchEvent::Trouble(refusal()),
+            WatchEvent::Trouble(refusal()),
+        ],
+    )
+    .await;
+    let refused = |kind| Event::Health {
+        kind,
+        healthy: false,
+        detail: refusal().to_string(),
+    };
     assert_eq!(told(&mut received), [refused("Gateway"), Event::Synced]);
 
     let (mut imports, mut received) = kind(Imports, true, 1);
     feed(&mut imports, vec![WatchEvent::Trouble(refusal())]).await;
     assert_eq!(told(&mut received), [refused("ServiceImport")]);
-    feed(&mut imports, vec![WatchEvent::Started, WatchEvent::Listed, WatchEvent::Listed]).await;
-    assert_eq!(told(&mut received), [healthy("ServiceImport"), Event::Synced]);
+    feed(
+        &mut imports,
+        vec![WatchEvent::Started, WatchEvent::Listed, WatchEvent::Listed],
+    )
+    .await;
+    assert_eq!(
+        told(&mut received),
+        [healthy("ServiceImport"), Event::Synced]
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_is_away_takes_nothing_back() {
     let (mut imports, mut received) = kind(Imports, true, 1);
     let apply = WatchEvent::Apply(import("a", "243.0.0.1"));
-    feed(&mut imports, vec![WatchEvent::Started, apply, WatchEvent::Listed]).await;
+    feed(
+        &mut imports,
+        vec![WatchEvent::Started, apply, WatchEvent::Listed],
+    )
+    .await;
     told(&mut received);
     let away = || WatchEvent::Trouble(Trouble::Unreachable("refused".to_owned()));
     feed(&mut imports, vec![away(), away(), WatchEvent::Recovered]).await;
     let events = told(&mut received);
-    assert!(matches!(events[0], Event::Health { healthy: false, .. }), "{events:?}");
+    assert!(
+        matches!(events[0], Event::Health { healthy: false, .. }),
+        "{events:?}"
+    );
     assert_eq!(events[1..], [healthy("ServiceImport")]);
 }
 
@@ -141,7 +248,11 @@ async fn copies_that_say_nothing_are_not_remembered() {
     feed(&mut imports, vec![WatchEvent::Apply(copy.clone())]).await;
     assert_eq!((imports.known.len(), told(&mut received)), (0, vec![]));
     // But an import that becomes one is taken back.
-    feed(&mut imports, vec![WatchEvent::Apply(import("a", "243.0.0.1"))]).await;
+    feed(
+        &mut imports,
+        vec![WatchEvent::Apply(import("a", "243.0.0.1"))],
+    )
+    .await;
     told(&mut received);
     feed(&mut imports, vec![WatchEvent::Apply(copy)]).await;
     assert_eq!(told(&mut received), [Event::Facts(vec![gone("a")])]);
@@ -155,9 +266,14 @@ async fn the_newer_property_goes_before_the_older() {
     };
     let (mut properties, mut received) = kind(Properties::default(), false, 1);
     let new = property("cluster.clusterset.k8s.io", "east");
-    let id = |id: Option<&str>| Event::Facts(vec![Fact::ClusterProperty(id.and_then(ClusterId::new))]);
+    let id =
+        |id: Option<&str>| Event::Facts(vec![Fact::ClusterProperty(id.and_then(ClusterId::new))]);
     feed(&mut properties, vec![WatchEvent::Apply(new.clone())]).await;
-    feed(&mut properties, vec![WatchEvent::Apply(property("id.k8s.io", "ancient"))]).await;
+    feed(
+        &mut properties,
+        vec![WatchEvent::Apply(property("id.k8s.io", "ancient"))],
+    )
+    .await;
     assert_eq!(told(&mut received), [id(Some("east")), id(Some("east"))]);
     feed(&mut properties, vec![WatchEvent::Delete(new.metadata)]).await;
     assert_eq!(told(&mut received), [id(Some("ancient"))]);
@@ -166,8 +282,21 @@ async fn the_newer_property_goes_before_the_older() {
 #[tokio::test]
 async fn namespaces_come_and_go() {
     let (mut namespaces, mut received) = kind(Namespaces, false, 1);
-    let shop: Namespace = serde_json::from_value(json!({"metadata": {"name": "shop"}})).expect("a namespace");
-    let fact = |exists| Event::Facts(vec![Fact::Namespace(Label::new("shop").expect("a label"), exists)]);
-    feed(&mut namespaces, vec![WatchEvent::Apply(shop.clone()), WatchEvent::Delete(shop.metadata)]).await;
+    let shop: Namespace =
+        serde_json::from_value(json!({"metadata": {"name": "shop"}})).expect("a namespace");
+    let fact = |exists| {
+        Event::Facts(vec![Fact::Namespace(
+            Label::new("shop").expect("a label"),
+            exists,
+        )])
+    };
+    feed(
+        &mut namespaces,
+        vec![
+            WatchEvent::Apply(shop.clone()),
+            WatchEvent::Delete(shop.metadata),
+        ],
+    )
+    .await;
     assert_eq!(told(&mut received), [fact(true), fact(false)]);
 }

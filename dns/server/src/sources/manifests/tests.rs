@@ -18,17 +18,31 @@ spec: {type: Headless}
 ";
 const DEADLINE: Duration = Duration::from_secs(30);
 
-fn start(path: &Path) -> (Receiver<Event>, CancellationToken, tokio::task::JoinHandle<Result<(), SourceError>>) {
+fn start(
+    path: &Path,
+) -> (
+    Receiver<Event>,
+    CancellationToken,
+    tokio::task::JoinHandle<Result<(), SourceError>>,
+) {
     let (events, received) = mpsc::channel(16);
     let (_, want_local_slices) = tokio::sync::watch::channel(false);
     let stop = CancellationToken::new();
     let source = Source::Manifests(path.to_owned());
-    let running = tokio::spawn(run(source, Options { want_local_slices }, events, stop.clone()));
+    let running = tokio::spawn(run(
+        source,
+        Options { want_local_slices },
+        events,
+        stop.clone(),
+    ));
     (received, stop, running)
 }
 
 async fn next(events: &mut Receiver<Event>) -> Event {
-    timeout(DEADLINE, events.recv()).await.expect("an event in time").expect("a running source")
+    timeout(DEADLINE, events.recv())
+        .await
+        .expect("an event in time")
+        .expect("a running source")
 }
 
 #[tokio::test]
@@ -44,7 +58,10 @@ async fn changes_are_told_until_the_end() {
     assert!(matches!(next(&mut events).await, Event::Facts(facts) if facts.len() == 1));
 
     stop.cancel();
-    let result = timeout(DEADLINE, running).await.expect("an end in time").expect("no panic");
+    let result = timeout(DEADLINE, running)
+        .await
+        .expect("an end in time")
+        .expect("no panic");
     assert!(result.is_ok());
 }
 
@@ -76,7 +93,10 @@ async fn a_missing_folder_is_an_error_at_the_start() {
     let dir = TempDir::new().expect("a temporary folder");
     let path = dir.path().join("nowhere");
     let (_events, _stop, running) = start(&path);
-    let error = running.await.expect("no panic").expect_err("there is no such folder");
+    let error = running
+        .await
+        .expect("no panic")
+        .expect_err("there is no such folder");
     assert!(error.to_string().contains("nowhere"), "{error}");
     assert!(read_once(Source::Manifests(path)).await.is_err());
 }
@@ -84,7 +104,9 @@ async fn a_missing_folder_is_an_error_at_the_start() {
 #[tokio::test]
 async fn the_examples_have_no_problems() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    let (facts, problems) = read_once(Source::Manifests(path)).await.expect("the folder is there");
+    let (facts, problems) = read_once(Source::Manifests(path))
+        .await
+        .expect("the folder is there");
     assert_eq!(problems, []);
     assert!(facts.len() > 10);
 }

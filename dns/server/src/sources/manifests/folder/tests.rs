@@ -45,7 +45,10 @@ impl Fixture {
         for event in self.look() {
             match event {
                 Event::Facts(more) => facts.extend(more.iter().map(short)),
-                Event::Problems { object, problems: more } if more.is_empty() => {
+                Event::Problems {
+                    object,
+                    problems: more,
+                } if more.is_empty() => {
                     problems.push(format!("{object}: fine"));
                 }
                 Event::Problems { problems: more, .. } => {
@@ -83,7 +86,11 @@ fn changes_come_as_differences() {
     it.write("below/db.yml", &import("db", "243.0.0.2"));
     it.write("notes.txt", "not: [a manifest");
     it.write(".hidden.yaml", "not: [a manifest");
-    let all = ["+namespace shop", "+import shop/db [243.0.0.2]", "+import shop/web [243.0.0.1]"];
+    let all = [
+        "+namespace shop",
+        "+import shop/db [243.0.0.2]",
+        "+import shop/web [243.0.0.1]",
+    ];
     assert_eq!(it.look_short(), (all.map(String::from).to_vec(), vec![]));
     assert_eq!(it.look(), []);
 
@@ -91,7 +98,11 @@ fn changes_come_as_differences() {
     assert_eq!(it.look_short().0, ["+import shop/web [243.0.0.3]"]);
 
     // Moved to another file: no change.
-    fs::rename(it.dir.path().join("web.yaml"), it.dir.path().join("www.yaml")).expect("to rename");
+    fs::rename(
+        it.dir.path().join("web.yaml"),
+        it.dir.path().join("www.yaml"),
+    )
+    .expect("to rename");
     assert_eq!(it.look(), []);
 
     fs::remove_dir_all(it.dir.path().join("below")).expect("to remove");
@@ -108,14 +119,25 @@ fn a_broken_file_keeps_its_last_good_content() {
     it.look();
 
     // A good first document, a broken second; the other file changes all the same.
-    let text = format!("{}---\nkind: ServiceImport\nmetadata: {{name: [}}\n", import("web", "243.0.0.9"));
+    let text = format!(
+        "{}---\nkind: ServiceImport\nmetadata: {{name: [}}\n",
+        import("web", "243.0.0.9")
+    );
     it.write("web.yaml", &text);
     it.write("db.yaml", &import("db", "243.0.0.3"));
     let (facts, problems) = it.look_short();
     assert_eq!(facts, ["+import shop/db [243.0.0.3]"]);
-    let [problem] = &problems[..] else { panic!("one problem: {problems:?}") };
-    assert!(problem.starts_with("web.yaml document 2: line 11, column "), "{problem}");
-    assert!(problem.ends_with("the file's last good content is served"), "{problem}");
+    let [problem] = &problems[..] else {
+        panic!("one problem: {problems:?}")
+    };
+    assert!(
+        problem.starts_with("web.yaml document 2: line 12, column 18: "),
+        "{problem}"
+    );
+    assert!(
+        problem.ends_with("the file's last good content is served"),
+        "{problem}"
+    );
 
     it.write("web.yaml", &import("web", "243.0.0.9"));
     let (facts, problems) = it.look_short();
@@ -134,20 +156,40 @@ fn objects_of_a_wrong_shape_count_as_broken() {
         it.write("web.yaml", &format!("{head}{cut}"));
         let (facts, problems) = it.look_short();
         assert_eq!(facts, [""; 0], "{cut}");
-        assert!(problems[0].starts_with("web.yaml document 1: ServiceImport: object: "), "{problems:?}");
+        assert!(
+            problems[0].starts_with("web.yaml document 1: ServiceImport: object: "),
+            "{problems:?}"
+        );
     }
 }
 
 #[test]
 fn a_file_that_was_never_good_gives_its_good_part() {
     let mut it = Fixture::new();
-    it.write("a.yaml", &format!("{}---\n[broken\n---\n{}", import("web", "243.0.0.1"), import("db", "243.0.0.2")));
+    it.write(
+        "a.yaml",
+        &format!(
+            "{}---\n[broken\n---\n{}",
+            import("web", "243.0.0.1"),
+            import("db", "243.0.0.2")
+        ),
+    );
     let (facts, problems) = it.look_short();
     assert_eq!(facts.len(), 3);
     assert_eq!(problems.len(), 1);
     // Still broken, with more in it.
-    it.write("a.yaml", &format!("[broken\n---\n{}", import("www", "243.0.0.3")));
-    assert_eq!(it.look_short().0, ["+import shop/www [243.0.0.3]", "-import shop/db", "-import shop/web"]);
+    it.write(
+        "a.yaml",
+        &format!("[broken\n---\n{}", import("www", "243.0.0.3")),
+    );
+    assert_eq!(
+        it.look_short().0,
+        [
+            "+import shop/www [243.0.0.3]",
+            "-import shop/db",
+            "-import shop/web"
+        ]
+    );
 }
 
 #[test]
@@ -160,7 +202,9 @@ fn a_file_that_was_just_emptied_waits_for_its_text() {
     assert_eq!(it.look(), []);
     // It stays empty: that is what is meant.
     let old = SystemTime::now() - EMPTY_SETTLES - Duration::from_secs(1);
-    fs::File::open(&path).and_then(|file| file.set_modified(old)).expect("to set a time");
+    fs::File::open(&path)
+        .and_then(|file| file.set_modified(old))
+        .expect("to set a time");
     assert_eq!(it.look_short().0, ["-namespace shop", "-import shop/web"]);
 }
 
@@ -176,7 +220,10 @@ fn a_mounted_config_map_is_read_by_its_links() {
     };
     link("..2026_01", "..data");
     link("..data/web.yaml", "web.yaml");
-    assert_eq!(it.look_short().0, ["+namespace shop", "+import shop/web [243.0.0.1]"]);
+    assert_eq!(
+        it.look_short().0,
+        ["+namespace shop", "+import shop/web [243.0.0.1]"]
+    );
     link("..2026_02", "..data");
     assert_eq!(it.look_short().0, ["+import shop/web [243.0.0.2]"]);
 }
@@ -196,8 +243,15 @@ fn one_object_in_two_files_is_said() {
     it.write("b.yaml", &import("web", "243.0.0.2"));
     let (facts, problems) = it.look_short();
     assert_eq!(facts, ["+namespace shop", "+import shop/web [243.0.0.2]"]);
-    let [problem] = &problems[..] else { panic!("one problem: {problems:?}") };
-    assert!(problem.contains("b.yaml document 1: ServiceImport shop/web: metadata.name: is also in a.yaml document 1"), "{problem}");
+    let [problem] = &problems[..] else {
+        panic!("one problem: {problems:?}")
+    };
+    assert!(
+        problem.contains(
+            "b.yaml document 1: ServiceImport shop/web: metadata.name: is also in a.yaml document 1"
+        ),
+        "{problem}"
+    );
     fs::remove_file(it.dir.path().join("b.yaml")).expect("to remove");
     let (facts, problems) = it.look_short();
     assert_eq!(facts, ["+import shop/web [243.0.0.1]"]);
@@ -207,7 +261,9 @@ fn one_object_in_two_files_is_said() {
 #[test]
 fn the_newer_property_goes_before_the_older() {
     let property = |name: &str, value: &str| {
-        format!("apiVersion: about.k8s.io/v1beta1\nkind: ClusterProperty\nmetadata: {{name: {name}}}\nspec: {{value: {value}}}\n")
+        format!(
+            "apiVersion: about.k8s.io/v1beta1\nkind: ClusterProperty\nmetadata: {{name: {name}}}\nspec: {{value: {value}}}\n"
+        )
     };
     let mut it = Fixture::new();
     it.write("new.yaml", &property("cluster.clusterset.k8s.io", "east"));
@@ -237,5 +293,8 @@ fn bytes_that_are_not_text_are_said() {
     fs::write(it.dir.path().join("web.yaml"), [0xff, 0xfe, 0x00]).expect("to write");
     let (facts, problems) = it.look_short();
     assert_eq!(facts, [""; 0]);
-    assert!(problems[0].starts_with("web.yaml: file: is not UTF-8"), "{problems:?}");
+    assert!(
+        problems[0].starts_with("web.yaml: file: is not UTF-8"),
+        "{problems:?}"
+    );
 }

@@ -13,7 +13,10 @@ fn read(name: &str, text: &str) -> Content {
 
 /// Where the facts stand, without those of namespaces.
 fn places(content: &Content) -> Vec<&str> {
-    let of_objects = content.facts.iter().filter(|said| !matches!(said.slot, Slot::Namespace(_)));
+    let of_objects = content
+        .facts
+        .iter()
+        .filter(|said| !matches!(said.slot, Slot::Namespace(_)));
     of_objects.map(|said| said.place.as_str()).collect()
 }
 
@@ -37,7 +40,10 @@ fn documents_are_counted_as_a_reader_would() {
     for text in texts {
         let content = read("a.yaml", &text);
         assert_eq!(content.broken, [], "{text}");
-        let expected = ["a.yaml document 1: ServiceImport shop/web", "a.yaml document 2: ServiceImport shop/web"];
+        let expected = [
+            "a.yaml document 1: ServiceImport shop/web",
+            "a.yaml document 2: ServiceImport shop/web",
+        ];
         assert_eq!(places(&content), expected, "{text}");
     }
 }
@@ -56,7 +62,10 @@ fn lists_as_kubectl_prints_them() {
     });
     let content = read("a.json", &json_list.to_string());
     assert_eq!(content.broken, []);
-    assert_eq!(places(&content), ["a.json document 1 items[0]: ServiceImport shop/web"]);
+    assert_eq!(
+        places(&content),
+        ["a.json document 1 items[0]: ServiceImport shop/web"]
+    );
     assert_eq!(namespaces(&content), ["shop", "empty"]);
 
     let typed = "
@@ -68,7 +77,10 @@ items:
 ";
     let content = read("a.yaml", typed);
     assert_eq!(content.broken, []);
-    assert_eq!(places(&content), ["a.yaml document 1 items[0]: ServiceImport shop/web"]);
+    assert_eq!(
+        places(&content),
+        ["a.yaml document 1 items[0]: ServiceImport shop/web"]
+    );
 }
 
 #[test]
@@ -97,24 +109,63 @@ fn an_object_without_namespace_is_in_default() {
     let content = read("a.yaml", &WEB.replace(", namespace: shop", ""));
     assert_eq!(namespaces(&content), ["default"]);
     let key = ObjectKey::new("default", "web");
-    assert!(content.facts.iter().any(|said| said.slot == Slot::Import(key.clone())));
+    assert!(
+        content
+            .facts
+            .iter()
+            .any(|said| said.slot == Slot::Import(key.clone()))
+    );
 }
 
 #[test]
 fn what_cannot_be_read_is_named_with_its_place() {
     let table = [
-        ("a.yaml", format!("{WEB}---\n  - x\n - y\n"), "a.yaml document 2: line "),
-        ("a.yaml", format!("{WEB}---\njust words\n"), "a.yaml document 2: document: "),
-        ("a.yaml", "metadata: {name: x}\n".to_owned(), "a.yaml document 1: kind: "),
-        ("a.yaml", WEB.replace("name: web, ", ""), "a.yaml document 1: ServiceImport: metadata.name: "),
-        ("a.yaml", WEB.replace("name: web", "name: web, labels: [x]"), "a.yaml document 1: ServiceImport: object: "),
-        ("a.yaml", "apiVersion: v1\nkind: List\nitems: 7\n".to_owned(), "a.yaml document 1: items: "),
-        ("a.yaml", "a: 1\na: 2\n".to_owned(), "a.yaml document 1: line 2, "),
-        ("a.json", "{\"kind\": \"List\"".to_owned(), "a.json document 1: line 1, "),
+        (
+            "a.yaml",
+            format!("{WEB}---\n  - x\n - y\n"),
+            "a.yaml document 2: line ",
+        ),
+        (
+            "a.yaml",
+            format!("{WEB}---\njust words\n"),
+            "a.yaml document 2: document: ",
+        ),
+        (
+            "a.yaml",
+            "metadata: {name: x}\n".to_owned(),
+            "a.yaml document 1: kind: ",
+        ),
+        (
+            "a.yaml",
+            WEB.replace("name: web, ", ""),
+            "a.yaml document 1: ServiceImport: metadata.name: ",
+        ),
+        (
+            "a.yaml",
+            WEB.replace("name: web", "name: web, labels: [x]"),
+            "a.yaml document 1: ServiceImport: object: ",
+        ),
+        (
+            "a.yaml",
+            "apiVersion: v1\nkind: List\nitems: 7\n".to_owned(),
+            "a.yaml document 1: items: ",
+        ),
+        (
+            "a.yaml",
+            "a: 1\na: 2\n".to_owned(),
+            "a.yaml document 1: line 2, ",
+        ),
+        (
+            "a.json",
+            "{\"kind\": \"List\"".to_owned(),
+            "a.json document 1: line 1, ",
+        ),
     ];
     for (name, text, start) in table {
         let content = read(name, &text);
-        let [problem] = &content.broken[..] else { panic!("one problem in {text}: {content:?}") };
+        let [problem] = &content.broken[..] else {
+            panic!("one problem in {text}: {content:?}")
+        };
         assert!(problem.to_string().starts_with(start), "{problem}");
     }
 }
@@ -123,7 +174,11 @@ fn what_cannot_be_read_is_named_with_its_place() {
 fn lines_are_counted_in_the_file() {
     let content = read("a.yaml", "a: 1\n---\nb: 1\n---\nc: [1\nd: 2\n");
     let last = content.broken.last().expect("a problem").to_string();
-    assert!(last.starts_with("a.yaml document 3: line 6") || last.starts_with("a.yaml document 3: line 5"), "{last}");
+    assert!(
+        last.starts_with("a.yaml document 3: line 6")
+            || last.starts_with("a.yaml document 3: line 5"),
+        "{last}"
+    );
 }
 
 #[test]
