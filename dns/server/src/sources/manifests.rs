@@ -62,7 +62,6 @@ pub(super) async fn follow(path: PathBuf, events: Sender<Event>) -> Result<(), S
         tokio::select! {
             () = notices.settled() => {}
             () = sleep(POLL) => {}
-            () = events.closed() => return Ok(()),
         }
         let found;
         (folder, found) = look(folder).await;

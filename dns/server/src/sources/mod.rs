@@ -71,6 +71,7 @@ pub async fn run(
     events: mpsc::Sender<Event>,
     shutdown: CancellationToken,
 ) -> Result<(), SourceError> {
+    let receiver = events.clone();
     let work = async {
         match source {
             Source::Manifests(path) => manifests::follow(path, events).await,
@@ -79,21 +80,26 @@ pub async fn run(
                 context,
             } => {
                 let client = subm_kube::connect(kubeconfig.as_deref(), context.as_deref()).await?;
-                kubernetes::follow(client, options, events).await;
+                // Six watches are a large value.
+                Box::pin(kubernetes::follow(client, options, events)).await;
                 Ok(())
             }
         }
     };
-    shutdown.run_until_cancelled(work).await.unwrap_or(Ok(()))
+    tokio::select! {
+        result = work => result,
+        () = shutdown.cancelled() => Ok(()),
+        () = receiver.closed() => Ok(()),
+    }
 }
 
 /// How long [`read_once`] waits for an API server.
-const READ_ONCE: Duration = Duration::from_secs(60);
+const READ_ONCE: Duration = Duration::from_mins(1);
 
 /// Everything that `source` holds now, local slices included, for commands that look and leave.
 pub async fn read_once(source: Source) -> Result<(Vec<Fact>, Vec<Problem>), SourceError> {
     if let Source::Manifests(path) = source {
-        return manifests::read_once(path);
+        return manifests::read_once(path).await;
     }
     let (_want, want_local_slices) = watch::channel(true);
     let (events, mut received) = mpsc::channel(64);

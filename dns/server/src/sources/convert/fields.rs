@@ -66,7 +66,7 @@ impl Problems {
 }
 
 /// An address that a client elsewhere can use, or why not.
-pub fn address(text: &str) -> Result<IpAddr, String> {
+pub(super) fn address(text: &str) -> Result<IpAddr, String> {
     // An error message should not repeat a megabyte.
     let shown: String = text.chars().take(80).collect();
     let ip: IpAddr = text
@@ -89,7 +89,7 @@ pub fn address(text: &str) -> Result<IpAddr, String> {
 
 /// Number, protocol and name of a port. `field` is its place: `spec.ports[1]`.
 /// A bad name costs the name only: the port still serves the names without port labels.
-pub fn port(
+pub(super) fn port(
     field: &str,
     number: i64,
     protocol: Option<&str>,

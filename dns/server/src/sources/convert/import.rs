@@ -22,15 +22,14 @@ fn convert(object: &ServiceImport, problems: &mut Problems) -> Option<Import> {
     {
         return None;
     }
-    let (service, form) = match label(metadata, names::LEGACY_SOURCE_CLUSTER) {
-        Some(cluster) => per_cluster(object, cluster, problems)?,
-        None => {
-            let name = metadata.name.as_deref().unwrap_or_default();
-            (
-                service_key(namespace_of(metadata), name, problems)?,
-                ImportForm::Aggregated,
-            )
-        }
+    let (service, form) = if let Some(cluster) = label(metadata, names::LEGACY_SOURCE_CLUSTER) {
+        per_cluster(object, cluster, problems)?
+    } else {
+        let name = metadata.name.as_deref().unwrap_or_default();
+        (
+            service_key(namespace_of(metadata), name, problems)?,
+            ImportForm::Aggregated,
+        )
     };
     let kind = service_type(object, problems)?;
     Some(Import {

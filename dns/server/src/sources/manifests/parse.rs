@@ -13,6 +13,9 @@ use subm_dns_core::name::Label;
 
 use crate::sources::convert;
 
+/// A file with more broken documents than these is no manifest.
+const MOST_BROKEN: usize = 20;
+
 /// What a fact is about: of two facts on one slot, one replaces the other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Slot {
@@ -99,16 +102,16 @@ fn yaml(shown: &str, text: &str, content: &mut Content) {
         let place = format!("{shown} document {number}");
         match serde_saphyr::from_str::<Value>(document) {
             Ok(value) => content.document(value, &place),
+            Err(_) if content.broken.len() >= MOST_BROKEN => break,
             Err(error) => {
+                // Once more with the lines before it, for messages that count from the file's begin.
+                let padded = "\n".repeat(first_line - 1) + document;
+                let error = serde_saphyr::from_str::<Value>(&padded)
+                    .err()
+                    .unwrap_or(error);
                 let field = error.location().map_or_else(
                     || format!("line {first_line}"),
-                    |at| {
-                        format!(
-                            "line {}, column {}",
-                            first_line + at.line() - 1,
-                            at.column()
-                        )
-                    },
+                    |at| format!("line {}, column {}", at.line(), at.column()),
                 );
                 content.broken(&place, field, error.without_snippet().to_string());
             }
@@ -118,7 +121,7 @@ fn yaml(shown: &str, text: &str, content: &mut Content) {
 
 /// The documents of a YAML stream with the number of their first line. A line that begins with
 /// `---` ends a document wherever it stands (YAML 1.2, 9.1.2), so each can be read, and fail, alone.
-fn documents(text: &str) -> Vec<(u64, &str)> {
+fn documents(text: &str) -> Vec<(usize, &str)> {
     let mut result = Vec::new();
     let (mut start, mut first_line, mut at) = (0, 1, 0);
     for (line, number) in text.split_inclusive('\n').zip(1..) {
@@ -322,3 +325,6 @@ impl Content {
         Some((object, shown))
     }
 }
+
+#[cfg(test)]
+mod tests;
