@@ -1,0 +1,283 @@
+//! Facts from an API server: one watch per kind of object.
+
+mod readers;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kube::core::ObjectMeta;
+use kube::{Client, Resource};
+use subm_dns_core::facts::{Fact, ObjectKey, Problem};
+use subm_kube::{Event as WatchEvent, Trouble, Watch};
+use tokio::sync::{mpsc::Sender, watch};
+
+use self::readers::{Gateways, Imports, LocalSlices, Namespaces, Properties, Reader, Slices};
+use super::{Event, Options, convert};
+
+/// Facts of a list are sent in portions of this size.
+const BATCH: usize = 256;
+
+/// Follows all kinds until nobody receives events any more.
+pub(super) async fn follow(client: Client, options: Options, events: Sender<Event>) {
+    let want = options.want_local_slices;
+    let first = if *want.borrow() { 6 } else { 5 };
+    let unlisted = Arc::new(AtomicUsize::new(first));
+    let run = Run {
+        client,
+        events,
+        unlisted,
+    };
+    // Without imports and slices there is nothing to serve. The other kinds are refused to the
+    // service account of a Submariner installed earlier; the server can do without them.
+    let mut imports = run.kind(Imports, true);
+    let mut slices = run.kind(Slices, true);
+    let mut gateways = run.kind(Gateways, false);
+    let mut properties = run.kind(Properties::default(), false);
+    let mut namespaces = run.kind(Namespaces, false);
+    tokio::join!(
+        imports.follow(),
+        slices.follow(),
+        gateways.follow(),
+        properties.follow(),
+        namespaces.follow(),
+        follow_local_slices(run.kind(LocalSlices, false), want),
+    );
+}
+
+/// Follows Kubernetes' own slices while they are wanted.
+async fn follow_local_slices(mut slices: Kind<LocalSlices>, mut want: watch::Receiver<bool>) {
+    slices.listed = !*want.borrow();
+    while want.wait_for(|wanted| *wanted).await.is_ok() {
+        let unwanted = async {
+            // When nobody can change their mind any more, they stay wanted.
+            if want.wait_for(|wanted| !*wanted).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            // Ends when nobody receives events.
+            () = slices.follow() => return,
+            () = unwanted => {}
+        }
+        if slices.forget_all().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What the kinds share.
+struct Run {
+    client: Client,
+    events: Sender<Event>,
+    /// Kinds whose first list is still to come.
+    unlisted: Arc<AtomicUsize>,
+}
+
+impl Run {
+    fn kind<R: Reader>(&self, reader: R, essential: bool) -> Kind<R> {
+        Kind {
+            client: self.client.clone(),
+            events: self.events.clone(),
+            unlisted: self.unlisted.clone(),
+            reader,
+            essential,
+            listed: false,
+            listing: false,
+            round: 0,
+            known: HashMap::new(),
+            batch: Vec::new(),
+            health: None,
+        }
+    }
+}
+
+/// Nobody receives events any more.
+struct Closed;
+
+/// One kind of object: what of it is known, and how well.
+struct Kind<R> {
+    client: Client,
+    events: Sender<Event>,
+    unlisted: Arc<AtomicUsize>,
+    reader: R,
+    /// The server is not ready without a list of this kind.
+    essential: bool,
+    /// Whether this kind was taken off `unlisted`.
+    listed: bool,
+    /// Between begin and end of a list.
+    listing: bool,
+    /// Counts lists: what a finished list has not touched is gone.
+    round: u32,
+    known: HashMap<ObjectKey, Known>,
+    batch: Vec<Fact>,
+    health: Option<(bool, String)>,
+}
+
+struct Known {
+    round: u32,
+    has_problems: bool,
+}
+
+impl<R: Reader> Kind<R> {
+    async fn follow(&mut self) {
+        let mut watch = Watch::new(self.client.clone(), R::KIND, R::SELECTOR);
+        loop {
+            let event = watch.next().await;
+            if self.take(event).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn take(&mut self, event: WatchEvent<R::Object>) -> Result<(), Closed> {
+        match event {
+            WatchEvent::Started => {
+                self.listing = true;
+                self.round += 1;
+            }
+            WatchEvent::Apply(object) => {
+                let key = key_of(object.meta());
+                let name = convert::object_name(R::KIND.kind, &key);
+                let (fact, problems) = self.reader.read(key.clone(), &object, &name);
+                self.change(key, fact, problems, true).await?;
+            }
+            WatchEvent::Invalid { metadata, error } => {
+                let key = key_of(&metadata);
+                let mut problems =
+                    convert::Problems::new(&convert::object_name(R::KIND.kind, &key));
+                problems.add("object", format!("{error}; not served"));
+                let fact = self.reader.gone(key.clone());
+                self.change(key, fact, problems.finish(), true).await?;
+            }
+            WatchEvent::Delete(metadata) => {
+                let key = key_of(&metadata);
+                let fact = self.reader.gone(key.clone());
+                self.change(key, fact, Vec::new(), false).await?;
+            }
+            WatchEvent::Listed => {
+                self.listing = false;
+                let round = self.round;
+                self.forget(|known| known.round != round).await?;
+                self.set_health(true, String::new()).await?;
+                self.first_listed().await?;
+            }
+            WatchEvent::Absent => {
+                self.listing = false;
+                self.forget_all().await?;
+                let detail = format!("{} are not served; looking for them", R::KIND);
+                self.set_health(true, detail).await?;
+                self.first_listed().await?;
+            }
+            WatchEvent::Recovered => self.set_health(true, String::new()).await?,
+            // The list that follows heals it.
+            WatchEvent::Trouble(Trouble::Expired(_)) => self.flush().await?,
+            WatchEvent::Trouble(trouble) => {
+                self.flush().await?;
+                self.set_health(false, trouble.to_string()).await?;
+                if !self.essential && trouble.is_refusal() {
+                    self.first_listed().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn change(
+        &mut self,
+        key: ObjectKey,
+        fact: Option<Fact>,
+        problems: Vec<Problem>,
+        exists: bool,
+    ) -> Result<(), Closed> {
+        let known = Known {
+            round: self.round,
+            has_problems: !problems.is_empty(),
+        };
+        // Objects that say nothing (the copies on a broker) need no memory.
+        let keep =
+            exists && (known.has_problems || fact.as_ref().is_some_and(convert::says_something));
+        let before = if keep {
+            self.known.insert(key.clone(), known)
+        } else {
+            self.known.remove(&key)
+        };
+        if keep || before.is_some() {
+            self.batch.extend(fact);
+        }
+        if !problems.is_empty() || before.is_some_and(|before| before.has_problems) {
+            let object = convert::object_name(R::KIND.kind, &key);
+            self.send(Event::Problems { object, problems }).await?;
+        }
+        if !self.listing || self.batch.len() >= BATCH {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn forget_all(&mut self) -> Result<(), Closed> {
+        self.forget(|_| true).await
+    }
+
+    async fn forget(&mut self, gone: impl Fn(&Known) -> bool) -> Result<(), Closed> {
+        let gone: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(_, known)| gone(known))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in gone {
+            let fact = self.reader.gone(key.clone());
+            self.change(key, fact, Vec::new(), false).await?;
+        }
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), Closed> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let facts = std::mem::take(&mut self.batch);
+        self.send(Event::Facts(facts)).await
+    }
+
+    async fn first_listed(&mut self) -> Result<(), Closed> {
+        if std::mem::replace(&mut self.listed, true) {
+            return Ok(());
+        }
+        // Each kind has sent its facts before it counts down: the last one speaks for all.
+        if self.unlisted.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.send(Event::Synced).await?;
+        }
+        Ok(())
+    }
+
+    async fn set_health(&mut self, healthy: bool, detail: String) -> Result<(), Closed> {
+        let health = Some((healthy, detail.clone()));
+        if self.health == health {
+            return Ok(());
+        }
+        self.health = health;
+        self.send(Event::Health {
+            kind: R::NAME,
+            healthy,
+            detail,
+        })
+        .await
+    }
+
+    async fn send(&self, event: Event) -> Result<(), Closed> {
+        self.events.send(event).await.map_err(|_| Closed)
+    }
+}
+
+/// Cluster-scoped objects have no namespace in their key.
+fn key_of(metadata: &ObjectMeta) -> ObjectKey {
+    ObjectKey::new(
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
+}
+
+#[cfg(test)]
+mod tests;
