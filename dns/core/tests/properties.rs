@@ -115,7 +115,7 @@ struct Ask {
 
 fn ask() -> impl Strategy<Value = Ask> {
     let size = prop::option::weighted(0.7, select(vec![0, 512, 700, 1232, 4096]));
-    (any::<Index>(), any::<Index>(), 0..12_u8, any::<u64>(), select(&TYPES[..]), size).prop_map(
+    (any::<Index>(), any::<Index>(), 0..16_u8, any::<u64>(), select(&TYPES[..]), size).prop_map(
         |(name, zone, change, upper, qtype, size)| Ask {
             name,
             zone,
@@ -144,6 +144,8 @@ impl Ask {
             5 => format!("_http._tcp.{name}"),
             6 => format!("_tcp.{name}"),
             7 => name.replacen('_', "", 1),
+            8 => format!("_._udp.{name}"),
+            9 => format!("_.{name}"),
             _ => name.clone(),
         };
         let turned = changed.char_indices().map(|(i, c)| {
