@@ -19,7 +19,9 @@ pub(crate) const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
 /// The serving certificate holds for `addresses`, for 127.0.0.1 (where proxies listen) and for the API server's names.
 pub(crate) fn create(dir: &Path, addresses: &[Ipv4Addr]) -> Result<String> {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "test-ca");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "test-ca");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;

@@ -165,10 +165,7 @@ impl Process {
         let output = self.output().unwrap_or_else(|error| format!("{error:#}"));
         let lines: Vec<&str> = output.lines().collect();
         let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
-        format!(
-            "--- last lines of {}:\n{tail}\n---",
-            self.log.display()
-        )
+        format!("--- last lines of {}:\n{tail}\n---", self.log.display())
     }
 }
 

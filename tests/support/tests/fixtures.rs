@@ -51,10 +51,16 @@ async fn clusters_are_independent_survive_a_kill_and_leave_nothing() -> Result<(
         .create(&PostParams::default(), &import("v1beta1", "web")?)
         .await?;
     let elsewhere = Api::<Namespace>::all(there).get_opt(&namespace).await?;
-    assert!(elsewhere.is_none(), "{namespace} is in the other cluster, too");
+    assert!(
+        elsewhere.is_none(),
+        "{namespace} is in the other cluster, too"
+    );
 
     east.kill_api_server();
-    ensure!(here.apiserver_version().await.is_err(), "a killed API server answers");
+    ensure!(
+        here.apiserver_version().await.is_err(),
+        "a killed API server answers"
+    );
     east.start_api_server().await?;
     let kept = imports(here, &namespace, "v1alpha1").get("web").await?;
     assert_eq!(kept.data["spec"]["ips"], json!(["10.1.2.3"]));
@@ -74,7 +80,8 @@ async fn a_panicking_test_leaves_nothing() -> Result<()> {
     let (tell, told) = tokio::sync::oneshot::channel();
     let test = tokio::spawn(async {
         let process = Process::spawn(sleeper("sleep 600")).unwrap();
-        tell.send((process.id(), process.log().parent().unwrap().to_owned())).unwrap();
+        tell.send((process.id(), process.log().parent().unwrap().to_owned()))
+            .unwrap();
         panic!("this panic is part of the test");
     });
     assert!(test.await.is_err_and(|error| error.is_panic()));
@@ -97,7 +104,7 @@ async fn an_old_cluster_is_upgraded() -> Result<()> {
     ensure!(beta.get("web").await.is_err(), "v1beta1 is served already");
 
     cluster.apply_crds().await?;
-    eventually(DEADLINE, || async beta.get("web").await).await?;
+    eventually(DEADLINE, || beta.get("web")).await?;
     Ok(())
 }
 
@@ -112,7 +119,9 @@ async fn compaction_forgets_old_revisions() -> Result<()> {
     let slices: Api<EndpointSlice> = Api::namespaced(client, &namespace);
     let before = slices.list(&ListParams::default()).await?;
     let version = before.metadata.resource_version.context("no version")?;
-    let at_version = ListParams::default().at(&version).matching(VersionMatch::Exact);
+    let at_version = ListParams::default()
+        .at(&version)
+        .matching(VersionMatch::Exact);
     slices.list(&at_version).await?;
     slices
         .create(
@@ -208,11 +217,20 @@ async fn a_proxy_delays_cuts_and_restores_an_api_server() -> Result<()> {
     proxy.delay(Duration::from_millis(100));
     let start = std::time::Instant::now();
     client.apiserver_version().await?;
-    assert!(start.elapsed() >= Duration::from_millis(200), "there and back");
+    assert!(
+        start.elapsed() >= Duration::from_millis(200),
+        "there and back"
+    );
 
     proxy.cut().await?;
-    ensure!(client.apiserver_version().await.is_err(), "cut, but it answers");
-    ensure!(TcpStream::connect(proxy.addr()).await.is_err(), "cut, but it accepts");
+    ensure!(
+        client.apiserver_version().await.is_err(),
+        "cut, but it answers"
+    );
+    ensure!(
+        TcpStream::connect(proxy.addr()).await.is_err(),
+        "cut, but it accepts"
+    );
 
     proxy.restore()?;
     client.apiserver_version().await?;
