@@ -344,7 +344,10 @@ impl Cluster {
             .arg(file("token-auth-file", "tokens.csv"))
             .arg("--authorization-mode=RBAC")
             .arg("--service-account-issuer=https://kubernetes.default.svc")
-            .arg(file("service-account-key-file", pki::SERVICE_ACCOUNT_KEY))
+            .arg(file(
+                "service-account-key-file",
+                pki::SERVICE_ACCOUNT_PUBLIC_KEY,
+            ))
             .arg(file(
                 "service-account-signing-key-file",
                 pki::SERVICE_ACCOUNT_KEY,
