@@ -153,10 +153,10 @@ impl Tool {
 
     fn build(&self, version: &str, program: &Path) -> Result<()> {
         let new = program.with_added_extension("new");
-        let mut flags = String::from("-s -w");
-        if let Some(variable) = self.version_variable {
-            flags.push_str(&format!(" -X {variable}={version}"));
-        }
+        let version = self
+            .version_variable
+            .map(|variable| format!(" -X {variable}={version}"));
+        let flags = format!("-s -w{}", version.unwrap_or_default());
         let output = Command::new("go")
             .current_dir(self.dir())
             .env("CGO_ENABLED", "0")

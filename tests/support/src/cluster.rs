@@ -22,7 +22,7 @@ use crate::workdir::WorkDir;
 use crate::{Binaries, Process, crds, eventually, pki, random_loopback, sys};
 
 /// A quiet machine starts a cluster in a second or two; a busy one took 18 s.
-const START_DEADLINE: Duration = Duration::from_secs(120);
+const START_DEADLINE: Duration = Duration::from_mins(2);
 const API_PORT: u16 = 6443;
 const ETCD_PORT: u16 = 2379;
 const ETCD_PEER_PORT: u16 = 2380;

@@ -13,7 +13,7 @@ use kube::{Client, ResourceExt as _};
 use crate::eventually;
 
 /// Long enough for a busy machine; a quiet one needs 0.2 s.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// All of `deploy/crds`, sorted by name.
 pub fn ours() -> Result<Vec<CustomResourceDefinition>> {

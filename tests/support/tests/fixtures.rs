@@ -15,7 +15,7 @@ use subm_test_support::{Cluster, Process, Proxy, crds, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 fn imports(client: Client, namespace: &str, version: &str) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("multicluster.x-k8s.io", version, "ServiceImport");
@@ -88,6 +88,12 @@ async fn a_panicking_test_leaves_nothing() -> Result<()> {
     let (id, dir) = told.await?;
     assert!(!is_running(id));
     assert!(!dir.exists());
+    // But its log is kept where the message says.
+    let kept = std::env::temp_dir()
+        .join("subm-failed-tests")
+        .join(dir.file_name().context("no name")?);
+    assert!(kept.join("output.log").exists());
+    std::fs::remove_dir_all(kept)?;
     Ok(())
 }
 
