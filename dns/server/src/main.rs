@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if cli.plugins {
-        print(&plugins::names().map(|name| format!("dns.{name}\n")).collect::<String>());
+        print(&plugins::DIRECTIVES.iter().map(|directive| format!("dns.{}\n", directive.name())).collect::<String>());
         return ExitCode::SUCCESS;
     }
     let done = start_logging(&cli.logging).and_then(|()| {
