@@ -57,6 +57,8 @@ impl Zone {
 pub struct Authority {
     /// Longest origin first, so that the first match is the longest.
     zones: Vec<Zone>,
+    /// Labels of each zone's origin.
+    zone_labels: Vec<usize>,
     /// RFC 5001 identifier.
     pub nsid: Option<Vec<u8>>,
     /// Largest UDP reply, whatever the client offers; 512 to 4096 octets.
@@ -77,9 +79,15 @@ impl Authority {
     pub fn new(mut zones: Vec<Zone>) -> Self {
         zones.sort_by(|a, b| {
             let labels = |zone: &Zone| zone.origin.labels().count();
-            labels(b).cmp(&labels(a)).then_with(|| a.origin.cmp(&b.origin))
+            labels(b)
+                .cmp(&labels(a))
+                .then_with(|| a.origin.cmp(&b.origin))
         });
         Self {
+            zone_labels: zones
+                .iter()
+                .map(|zone| zone.origin.labels().count())
+                .collect(),
             zones,
             nsid: None,
             udp_limit: DEFAULT_UDP_LIMIT,
@@ -93,5 +101,9 @@ impl Authority {
 
     pub fn zones(&self) -> &[Zone] {
         &self.zones
+    }
+
+    pub(crate) fn zone_labels(&self) -> &[usize] {
+        &self.zone_labels
     }
 }

@@ -3,14 +3,22 @@
 //! Order of events does not matter: what [`Catalog::publish`] gives is a function of the facts that are
 //! known, whatever way they came.
 
+mod clusters;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use crate::facts::{ClusterId, Fact, Problem};
-use crate::snapshot::Snapshot;
-use crate::status::ClusterStatus;
+use crate::build::{ServiceFacts, Surroundings, build};
+use crate::facts::{ClusterId, Fact, Gateway, ObjectKey, Problem, ServiceKey, ServiceType};
+use crate::name::{Label, push_label};
+use crate::snapshot::{Node, Service, Snapshot, shard_of};
+use crate::status::{ClusterIndex, ClusterStatus};
+
+use clusters::Clusters;
 
 /// What the catalog needs from configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Overrides what ClusterProperty and Gateways say.
     pub cluster_id: Option<ClusterId>,
@@ -34,44 +42,412 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Catalog {
     settings: Settings,
+    services: HashMap<ServiceKey, Entry>,
+    /// Which service an object speaks of, to find it again when the object goes or changes its mind.
+    owners: HashMap<(Kind, ObjectKey), ServiceKey>,
+    /// Slices whose addresses are global IPs, and how many each cluster has.
+    globalnet_slices: HashMap<ObjectKey, ClusterId>,
+    globalnet_clusters: HashMap<ClusterId, usize>,
+    namespaces: BTreeSet<Label>,
+    /// How many services each namespace has in the snapshot.
+    used_namespaces: BTreeMap<Label, usize>,
+    gateways: BTreeMap<ObjectKey, Gateway>,
+    cluster_property: Option<ClusterId>,
+    clusters: Clusters,
+    local: Option<ClusterId>,
+    dirty_services: BTreeSet<ServiceKey>,
+    dirty_namespaces: BTreeSet<Label>,
+    dirty_status: bool,
+    triggered_at: Vec<u64>,
+    /// Slots of services that were there before, to go on counting where they were when they come back.
+    slots: HashMap<(ServiceKey, Box<[ClusterIndex]>), Slots>,
+    snapshot: Arc<Snapshot>,
+    status: Arc<ClusterStatus>,
+}
+
+/// A service's places in a ledger.
+#[derive(Clone, Copy, Debug)]
+struct Slots {
+    turn: u32,
+    hits: u32,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    facts: ServiceFacts,
+    problems: Vec<Problem>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Import,
+    Slice,
+    LocalSlice,
 }
 
 impl Catalog {
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self {
+            local: settings.cluster_id.clone(),
+            settings,
+            services: HashMap::new(),
+            owners: HashMap::new(),
+            globalnet_slices: HashMap::new(),
+            globalnet_clusters: HashMap::new(),
+            namespaces: BTreeSet::new(),
+            used_namespaces: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+            cluster_property: None,
+            clusters: Clusters::default(),
+            dirty_services: BTreeSet::new(),
+            dirty_namespaces: BTreeSet::new(),
+            dirty_status: true,
+            triggered_at: Vec::new(),
+            slots: HashMap::new(),
+            snapshot: Arc::new(Snapshot::empty()),
+            status: Arc::default(),
+        }
     }
 
     /// Takes in one fact. Cheap: answers are made by [`Catalog::publish`].
     pub fn apply(&mut self, fact: Fact) {
-        let _ = fact;
+        match fact {
+            Fact::Import(object, import) => {
+                let service = import.as_ref().map(|import| import.service.clone());
+                self.put(Kind::Import, object, service, import, |facts| {
+                    &mut facts.imports
+                });
+            }
+            Fact::Slice(object, slice) => {
+                let service = slice.as_ref().map(|slice| slice.service.clone());
+                let triggered_at = slice.as_ref().and_then(|slice| slice.triggered_at);
+                let global = slice
+                    .as_ref()
+                    .filter(|slice| slice.globalnet)
+                    .map(|slice| slice.cluster.clone());
+                self.note_globalnet(&object, global);
+                if self.put(Kind::Slice, object, service, slice, |facts| {
+                    &mut facts.slices
+                }) {
+                    self.triggered_at.extend(triggered_at);
+                }
+            }
+            Fact::LocalSlice(object, slice) => {
+                let service = slice.as_ref().map(|slice| slice.service.clone());
+                self.put(Kind::LocalSlice, object, service, slice, |facts| {
+                    &mut facts.local_slices
+                });
+            }
+            Fact::Namespace(name, exists) => {
+                let changed = if exists {
+                    self.namespaces.insert(name.clone())
+                } else {
+                    self.namespaces.remove(&name)
+                };
+                if changed {
+                    self.dirty_namespaces.insert(name);
+                }
+            }
+            Fact::Gateway(object, gateway) => {
+                let before = match gateway.clone() {
+                    Some(gateway) => self.gateways.insert(object, gateway),
+                    None => self.gateways.remove(&object),
+                };
+                self.dirty_status |= before != gateway;
+            }
+            Fact::ClusterProperty(id) => {
+                self.dirty_status |= self.cluster_property != id;
+                self.cluster_property = id;
+            }
+        }
+    }
+
+    /// Stores, replaces or removes (`value` is `None`) what an object says; tells whether that is news.
+    fn put<T: PartialEq>(
+        &mut self,
+        kind: Kind,
+        object: ObjectKey,
+        service: Option<ServiceKey>,
+        value: Option<T>,
+        of: impl Fn(&mut ServiceFacts) -> &mut BTreeMap<ObjectKey, T>,
+    ) -> bool {
+        let before = match &service {
+            Some(service) => self.owners.insert((kind, object.clone()), service.clone()),
+            None => self.owners.remove(&(kind, object.clone())),
+        };
+        let mut news = false;
+        if let Some(before) = before.filter(|before| Some(before) != service.as_ref()) {
+            if let Some(entry) = self.services.get_mut(&before) {
+                of(&mut entry.facts).remove(&object);
+            }
+            self.dirty_services.insert(before);
+            news = true;
+        }
+        if let (Some(service), Some(value)) = (service, value) {
+            let objects = of(&mut self.services.entry(service.clone()).or_default().facts);
+            if objects.get(&object) != Some(&value) {
+                objects.insert(object, value);
+                self.dirty_services.insert(service);
+                news = true;
+            }
+        }
+        news
+    }
+
+    fn note_globalnet(&mut self, object: &ObjectKey, cluster: Option<ClusterId>) {
+        let before = match cluster.clone() {
+            Some(cluster) => self.globalnet_slices.insert(object.clone(), cluster),
+            None => self.globalnet_slices.remove(object),
+        };
+        if let Some(count) = before.and_then(|cluster| self.globalnet_clusters.get_mut(&cluster)) {
+            *count -= 1;
+        }
+        if let Some(cluster) = cluster {
+            *self.globalnet_clusters.entry(cluster).or_default() += 1;
+        }
     }
 
     /// Whether local EndpointSlices of Kubernetes are of use: the local cluster exports a headless service
     /// with global IPs.
     pub fn wants_local_slices(&self) -> bool {
-        false
+        let count = self
+            .local_cluster()
+            .and_then(|local| self.globalnet_clusters.get(local));
+        count.is_some_and(|count| *count > 0)
     }
 
     /// Whether something changed since the last publication.
     pub fn is_dirty(&self) -> bool {
-        false
+        self.dirty_status || !self.dirty_services.is_empty() || !self.dirty_namespaces.is_empty()
     }
 
     /// Builds what changed. `now`: seconds since the epoch, for the serial, which grows even where the
     /// clock does not.
     pub fn publish(&mut self, now: u32) -> Published {
-        let _ = now;
-        let _ = &self.settings;
+        let local = self.local_cluster().cloned();
+        if local != self.local {
+            self.local = local;
+            self.dirty_services.extend(self.services.keys().cloned());
+        }
+        let serial = now.max(self.snapshot.serial.max(self.status.serial).wrapping_add(1));
+        let mut next = Snapshot::clone(&self.snapshot);
+        let mut new_problems = Vec::new();
+        let mut changed = false;
+        for key in std::mem::take(&mut self.dirty_services) {
+            changed |= self.rebuild(&key, &mut next, &mut new_problems);
+        }
+        for name in std::mem::take(&mut self.dirty_namespaces) {
+            changed |= self.renew_namespace(&name, &mut next);
+        }
+        if changed {
+            next.serial = serial;
+            self.snapshot = Arc::new(next);
+        }
+        self.renew_status(serial);
         Published {
-            snapshot: Arc::new(Snapshot::empty()),
-            status: Arc::new(ClusterStatus::default()),
-            new_problems: Vec::new(),
-            triggered_at: Vec::new(),
+            snapshot: Arc::clone(&self.snapshot),
+            status: Arc::clone(&self.status),
+            new_problems,
+            triggered_at: std::mem::take(&mut self.triggered_at),
         }
     }
 
-    /// Every problem of the facts that are known now, in order.
+    /// Every problem of the facts that were published last.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        std::iter::empty()
+        self.services.values().flat_map(|entry| &entry.problems)
+    }
+
+    /// The local cluster: configuration, then ClusterProperty, then the believed Gateway.
+    pub(crate) fn local_cluster(&self) -> Option<&ClusterId> {
+        let of_gateway = || {
+            self.believed_gateway()
+                .and_then(|(_, gateway)| gateway.local_cluster.as_ref())
+        };
+        self.settings
+            .cluster_id
+            .as_ref()
+            .or(self.cluster_property.as_ref())
+            .or_else(of_gateway)
+    }
+
+    /// Of active Gateways the one that was written last; without any, the freshest of all.
+    pub(crate) fn believed_gateway(&self) -> Option<(&ObjectKey, &Gateway)> {
+        self.gateways
+            .iter()
+            .max_by_key(|(_, gateway)| (gateway.active, gateway.updated_at))
+    }
+
+    pub(crate) fn facts(&self, key: &ServiceKey) -> Option<&ServiceFacts> {
+        self.services.get(key).map(|entry| &entry.facts)
+    }
+
+    pub(crate) fn latest(&self) -> (&Arc<Snapshot>, &Arc<ClusterStatus>) {
+        (&self.snapshot, &self.status)
+    }
+
+    fn rebuild(
+        &mut self,
+        key: &ServiceKey,
+        next: &mut Snapshot,
+        new_problems: &mut Vec<Problem>,
+    ) -> bool {
+        let Some(entry) = self.services.get_mut(key) else {
+            return false;
+        };
+        let surroundings = Surroundings {
+            local: self.local.as_ref(),
+            longest_zone: self.settings.longest_zone,
+        };
+        let clusters = &mut self.clusters;
+        for id in entry.facts.clusters() {
+            clusters.add(id);
+        }
+        let built = build(key, &entry.facts, &surroundings, |id| clusters.index(id));
+        let (service, problems) = match built {
+            Some((service, problems)) => (Some(service), problems),
+            None => (None, Vec::new()),
+        };
+        let said: HashSet<&Problem> = entry.problems.iter().collect();
+        new_problems.extend(
+            problems
+                .iter()
+                .filter(|problem| !said.contains(problem))
+                .cloned(),
+        );
+        entry.problems = problems;
+        let gone = entry.facts.is_empty();
+        if gone {
+            self.services.remove(key);
+        }
+        let wire = service_wire(key);
+        let before = match next.get(&wire) {
+            Some(Node::Service(service)) => Some(Arc::clone(service)),
+            _ => None,
+        };
+        let service = service.map(|mut service| {
+            let slots = self
+                .slots
+                .entry((key.clone(), service.clusters.clone()))
+                .or_insert_with(|| {
+                    let slots = Slots {
+                        turn: next.turns as u32,
+                        hits: next.hits as u32,
+                    };
+                    next.turns += 1;
+                    next.hits += 1 + service.clusters.len();
+                    slots
+                });
+            (service.turn, service.hits) = (slots.turn, slots.hits);
+            service
+        });
+        if before.as_deref() == service.as_ref() {
+            return false;
+        }
+        next.endpoints += service
+            .as_ref()
+            .map_or(0, |service| service.endpoints as usize);
+        next.endpoints -= before
+            .as_ref()
+            .map_or(0, |service| service.endpoints as usize);
+        match (&before, &service) {
+            (None, Some(_)) => {
+                next.services += 1;
+                *self
+                    .used_namespaces
+                    .entry(key.namespace.clone())
+                    .or_default() += 1;
+                self.dirty_namespaces.insert(key.namespace.clone());
+            }
+            (Some(_), None) => {
+                next.services -= 1;
+                if let Some(count) = self.used_namespaces.get_mut(&key.namespace) {
+                    *count -= 1;
+                }
+                self.dirty_namespaces.insert(key.namespace.clone());
+            }
+            _ => {}
+        }
+        set(
+            next,
+            wire,
+            service.map(|service| Node::Service(Arc::new(service))),
+        );
+        true
+    }
+
+    fn renew_namespace(&mut self, name: &Label, next: &mut Snapshot) -> bool {
+        if self.used_namespaces.get(name) == Some(&0) {
+            self.used_namespaces.remove(name);
+        }
+        let exists = self.namespaces.contains(name) || self.used_namespaces.contains_key(name);
+        let mut wire = Vec::new();
+        push_label(&mut wire, name.as_bytes());
+        if next.get(&wire).is_some() == exists {
+            return false;
+        }
+        set(next, wire.into(), exists.then_some(Node::Namespace));
+        true
+    }
+
+    fn renew_status(&mut self, serial: u32) {
+        self.dirty_status = false;
+        let believed = self
+            .gateways
+            .iter()
+            .max_by_key(|(_, gateway)| (gateway.active, gateway.updated_at))
+            .map(|(_, gateway)| gateway);
+        let status = self.clusters.status(self.local.as_ref(), believed);
+        if status.differs_visibly(&self.status) {
+            self.status = Arc::new(ClusterStatus { serial, ..status });
+        } else if status.names.len() != self.status.names.len()
+            || status.updated_at != self.status.updated_at
+        {
+            self.status = Arc::new(ClusterStatus {
+                serial: self.status.serial,
+                ..status
+            });
+        }
+    }
+}
+
+impl Snapshot {
+    /// The headless services and others, for reports.
+    pub fn count(&self, kind: ServiceType) -> usize {
+        self.services()
+            .filter(|service| service.kind == kind)
+            .count()
+    }
+}
+
+/// `<service>.<namespace>` in wire form without a root label.
+pub(crate) fn service_wire(key: &ServiceKey) -> Box<[u8]> {
+    let mut wire =
+        Vec::with_capacity(2 + key.name.as_bytes().len() + key.namespace.as_bytes().len());
+    push_label(&mut wire, key.name.as_bytes());
+    push_label(&mut wire, key.namespace.as_bytes());
+    wire.into()
+}
+
+fn set(snapshot: &mut Snapshot, key: Box<[u8]>, node: Option<Node>) {
+    let hasher = snapshot.hasher.clone();
+    let hash = hasher.hash_one(&*key);
+    let shard = Arc::make_mut(&mut snapshot.shards[shard_of(hash)]);
+    let found = shard.nodes.find_entry(hash, |(have, _)| *have == key);
+    match (found, node) {
+        (Ok(mut entry), Some(node)) => entry.get_mut().1 = node,
+        (Ok(entry), None) => drop(entry.remove()),
+        (Err(_), Some(node)) => {
+            shard
+                .nodes
+                .insert_unique(hash, (key, node), |(key, _)| hasher.hash_one(&**key));
+        }
+        (Err(_), None) => {}
+    }
+}
+
+impl Service {
+    /// Octets of `<service>.<namespace>.svc` in wire form.
+    pub(crate) fn wire_len(&self) -> usize {
+        2 + self.key.name.as_bytes().len() + self.key.namespace.as_bytes().len() + b"\x03svc".len()
     }
 }

@@ -18,16 +18,27 @@ pub(crate) struct ExtendedError {
     pub(crate) text: &'static str,
 }
 
-pub(crate) const NOT_READY: ExtendedError =
-    ExtendedError { code: 14, text: "the first synchronisation is not complete" };
+pub(crate) const NOT_READY: ExtendedError = ExtendedError {
+    code: 14,
+    text: "the first synchronisation is not complete",
+};
 pub(crate) const NOT_AUTHORITATIVE: ExtendedError = ExtendedError { code: 20, text: "" };
-pub(crate) const PROHIBITED: ExtendedError = ExtendedError { code: 18, text: "zone transfer not allowed from this address" };
-pub(crate) const STALE_ANSWER: ExtendedError =
-    ExtendedError { code: 3, text: "the cluster is not connected; last known endpoints" };
-pub(crate) const NO_REACHABLE_CLUSTER: ExtendedError =
-    ExtendedError { code: 22, text: "no cluster with this service is connected" };
-pub(crate) const NO_HEALTHY_ENDPOINT: ExtendedError =
-    ExtendedError { code: 22, text: "no connected cluster has a ready endpoint of this service" };
+pub(crate) const PROHIBITED: ExtendedError = ExtendedError {
+    code: 18,
+    text: "zone transfer not allowed from this address",
+};
+pub(crate) const STALE_ANSWER: ExtendedError = ExtendedError {
+    code: 3,
+    text: "the cluster is not connected; last known endpoints",
+};
+pub(crate) const NO_REACHABLE_CLUSTER: ExtendedError = ExtendedError {
+    code: 22,
+    text: "no cluster with this service is connected",
+};
+pub(crate) const NO_HEALTHY_ENDPOINT: ExtendedError = ExtendedError {
+    code: 22,
+    text: "no connected cluster has a ready endpoint of this service",
+};
 
 /// Secret of RFC 9018 server cookies.
 #[derive(Clone, Copy)]
@@ -40,7 +51,12 @@ impl CookieSecret {
 
     /// RFC 9018 section 4: version 1, reserved, timestamp, SipHash-2-4 over client cookie, those and
     /// the client's address.
-    pub(crate) fn server_cookie(&self, client_cookie: [u8; 8], client: IpAddr, now: u32) -> [u8; 16] {
+    pub(crate) fn server_cookie(
+        &self,
+        client_cookie: [u8; 8],
+        client: IpAddr,
+        now: u32,
+    ) -> [u8; 16] {
         let mut cookie = [0; 16];
         cookie[0] = 1;
         cookie[4..8].copy_from_slice(&now.to_be_bytes());

@@ -17,7 +17,10 @@ pub struct ObjectKey {
 
 impl ObjectKey {
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -37,7 +40,10 @@ pub struct ServiceKey {
 impl ServiceKey {
     /// `None` where either is not a DNS label of 1 to 63 octets.
     pub fn new(namespace: &str, name: &str) -> Option<Self> {
-        Some(Self { namespace: Label::new(namespace)?, name: Label::new(name)? })
+        Some(Self {
+            namespace: Label::new(namespace)?,
+            name: Label::new(name)?,
+        })
     }
 }
 

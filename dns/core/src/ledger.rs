@@ -39,12 +39,11 @@ impl Ledger {
     pub fn grown(&self, snapshot: &Snapshot, seed: u32) -> Self {
         let room = |len: usize| len + len / 8 + 64;
         let turns = (0..room(snapshot.turns()).max(self.turns.len()))
-            .map(|slot| match self.turns.get(slot) {
-                Some(Turns(old)) => Turns(std::array::from_fn(|i| AtomicU32::new(old[i].load(Relaxed)))),
-                None => {
-                    let start = seed.wrapping_add(slot as u32).wrapping_mul(0x9e37_79b9) >> 8;
-                    Turns(std::array::from_fn(|_| AtomicU32::new(start)))
-                }
+            .map(|slot| {
+                let start = seed.wrapping_add(slot as u32).wrapping_mul(0x9e37_79b9) >> 8;
+                let old = self.turns.get(slot);
+                let turn = |i: usize| old.map_or(start, |Turns(old)| old[i].load(Relaxed));
+                Turns(std::array::from_fn(|i| AtomicU32::new(turn(i))))
             })
             .collect();
         let hits = (0..room(snapshot.hits()).max(self.hits.len()))
@@ -66,6 +65,8 @@ impl Ledger {
 
     /// The next turn of a service; a constant where the ledger has not grown yet.
     pub(crate) fn next(&self, slot: u32, turn: Turn) -> u32 {
-        self.turns.get(slot as usize).map_or(0, |Turns(turns)| turns[turn as usize].fetch_add(1, Relaxed))
+        self.turns
+            .get(slot as usize)
+            .map_or(0, |Turns(turns)| turns[turn as usize].fetch_add(1, Relaxed))
     }
 }

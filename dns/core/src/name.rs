@@ -18,7 +18,9 @@ pub struct Label(Arc<str>);
 impl Label {
     pub fn new(text: &str) -> Option<Self> {
         let valid = (1..=MAX_LABEL).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         valid.then(|| Self(text.to_ascii_lowercase().into()))
     }
 
@@ -140,7 +142,9 @@ pub fn write_text(wire: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
     for label in labels(wire) {
         for &byte in label {
             match byte {
-                b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => write!(f, "\\{}", char::from(byte))?,
+                b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => {
+                    write!(f, "\\{}", char::from(byte))?;
+                }
                 0x21..=0x7e => f.write_char(char::from(byte))?,
                 _ => write!(f, "\\{byte:03}")?,
             }
@@ -174,7 +178,10 @@ impl fmt::Display for NameError {
         match self {
             Self::EmptyLabel => f.write_str("a label is empty"),
             Self::Label(label) => {
-                write!(f, "{label:?} is not a DNS label: 1 to 63 letters, digits, '-' or '_'")
+                write!(
+                    f,
+                    "{label:?} is not a DNS label: 1 to 63 letters, digits, '-' or '_'"
+                )
             }
             Self::TooLong(len) => write!(f, "the name has {len} octets, at most {MAX_NAME} fit"),
         }

@@ -68,18 +68,26 @@ pub(crate) struct Scope {
     pub(crate) kind: ScopeKind,
     pub(crate) a: Addresses,
     pub(crate) aaaa: Addresses,
-    pub(crate) srv: Vec<SrvGroup>,
+    pub(crate) srv: Srv,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScopeKind {
     Service,
-    /// `<cluster>.<service>`; `hosts` tells whether names stand below it.
-    Cluster { cluster: ClusterIndex, hosts: bool },
-    /// `<hostname>.<cluster>.<service>`. An alias is never the target of an SRV record.
-    Host { cluster: ClusterIndex, alias: bool },
-    /// Only stands above others: the right part of a dotted cluster id.
-    Empty,
+    /// `<cluster>.<service>`; `hosts` tells whether names of hosts stand below it.
+    Cluster {
+        position: u16,
+        hosts: bool,
+    },
+    /// `<hostname>.<cluster>.<service>`. An alias is never the target of an SRV record elsewhere.
+    Host {
+        position: u16,
+        alias: bool,
+    },
+    /// Only stands above others: the right part of a cluster id with dots.
+    Empty {
+        hosts: bool,
+    },
 }
 
 /// An RRset of addresses and the rule that chooses from it. RDATA is packed: 4 or 16 octets each.
@@ -109,31 +117,28 @@ pub(crate) struct Candidate {
     pub(crate) position: u16,
     pub(crate) healthy: bool,
     pub(crate) weight: u16,
+    /// The first 4 octets for IPv4.
     pub(crate) rdata: [u8; 16],
 }
 
-/// SRV records that are given when their condition holds.
+/// SRV records at a scope and below it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct SrvGroup {
-    pub(crate) when: SrvWhen,
-    pub(crate) targets: Box<[SrvTarget]>,
-    /// Every port list of `targets`, once.
+pub(crate) enum Srv {
+    None,
+    /// The scope is the target, with one list of [`Service::ports`]; given while it has an address to give.
+    Own(u16),
+    /// The targets are hosts: all of those clusters that are connected, or of the one asked for.
+    Hosts(Box<[HostGroup]>),
+}
+
+/// The hosts of one cluster.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct HostGroup {
+    pub(crate) cluster: ClusterIndex,
+    /// Indices into [`Service::scopes`]; each has [`Srv::Own`].
+    pub(crate) hosts: Box<[u32]>,
+    /// Every port list of those, once.
     pub(crate) ports: Box<[u16]>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SrvWhen {
-    Always,
-    /// The service's addresses of either family have an available candidate.
-    AnyCandidate,
-    Connected(ClusterIndex),
-}
-
-/// `<target> × ports`; the target is a scope of the same service, its addresses are the glue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SrvTarget {
-    pub(crate) scope: u32,
-    pub(crate) ports: u16,
 }
 
 pub(crate) type PortList = Box<[SrvPort]>;
@@ -155,6 +160,46 @@ pub struct ServiceView<'a> {
     pub hits: usize,
     pub clusters: &'a [ClusterId],
     pub endpoints: u32,
+}
+
+impl Service {
+    /// The scope with just this prefix.
+    pub(crate) fn scope(&self, prefix: &[u8]) -> Option<&Scope> {
+        let at = self
+            .scopes
+            .binary_search_by(|scope| (*scope.prefix).cmp(prefix))
+            .ok()?;
+        Some(&self.scopes[at])
+    }
+}
+
+impl Scope {
+    /// Position of its cluster in [`Service::clusters`], where it belongs to one.
+    pub(crate) fn position(&self) -> Option<u16> {
+        match self.kind {
+            ScopeKind::Cluster { position, .. } | ScopeKind::Host { position, .. } => {
+                Some(position)
+            }
+            ScopeKind::Service | ScopeKind::Empty { .. } => None,
+        }
+    }
+
+    /// Whether the name exists; `strict` takes away names of clusters that have nothing below.
+    pub(crate) fn exists(&self, strict: bool) -> bool {
+        match self.kind {
+            ScopeKind::Cluster { hosts, .. } | ScopeKind::Empty { hosts } => hosts || !strict,
+            ScopeKind::Service | ScopeKind::Host { .. } => true,
+        }
+    }
+
+    /// Whether the name has records of its own.
+    pub(crate) fn answers(&self, strict: bool) -> bool {
+        match self.kind {
+            ScopeKind::Cluster { .. } => !strict,
+            ScopeKind::Empty { .. } => false,
+            ScopeKind::Service | ScopeKind::Host { .. } => true,
+        }
+    }
 }
 
 impl Snapshot {
@@ -209,13 +254,18 @@ impl Snapshot {
     }
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = (&[u8], &Node)> {
-        self.shards.iter().flat_map(|shard| shard.nodes.iter().map(|(key, node)| (&**key, node)))
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.nodes.iter().map(|(key, node)| (&**key, node)))
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Node> {
         let hash = self.hasher.hash_one(key);
         let shard = &self.shards[shard_of(hash)];
-        shard.nodes.find(hash, |(have, _)| **have == *key).map(|(_, node)| node)
+        shard
+            .nodes
+            .find(hash, |(have, _)| **have == *key)
+            .map(|(_, node)| node)
     }
 }
 

@@ -28,7 +28,9 @@ impl ClusterStatus {
             return true;
         }
         let (word, bit) = (usize::from(cluster / 64), cluster % 64);
-        self.connected.get(word).is_some_and(|bits| bits >> bit & 1 == 1)
+        self.connected
+            .get(word)
+            .is_some_and(|bits| bits >> bit & 1 == 1)
     }
 
     pub fn local(&self) -> Option<&ClusterId> {
@@ -42,7 +44,10 @@ impl ClusterStatus {
 
     /// Every cluster that is known, and whether it is connected.
     pub fn clusters(&self) -> impl Iterator<Item = (&ClusterId, bool)> {
-        self.names.iter().enumerate().map(|(i, id)| (id, self.is_connected(i as ClusterIndex)))
+        self.names
+            .iter()
+            .enumerate()
+            .map(|(i, id)| (id, self.is_connected(i as ClusterIndex)))
     }
 
     /// When the Gateway that is believed was last written, seconds since the epoch.

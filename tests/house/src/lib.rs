@@ -1,1 +1,1 @@
-//! .
+//! Rules of the house that no compiler checks. See `tests/house.rs`.

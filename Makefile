@@ -1,0 +1,39 @@
+# Everything that a person or CI runs here. `make help` lists it.
+
+CARGO ?= cargo
+# Where tools that tests build or fetch are kept, outside the sources.
+export SUBM_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/subm
+
+LISTEN ?= 127.0.0.1:5300
+# How long each fuzz target runs, in seconds.
+FUZZ_TIME ?= 60
+
+.PHONY: help run test test-tools lint fmt bench fuzz
+
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+run: ## Builds lighthouse-dns and serves examples/ on $(LISTEN)
+	@$(CARGO) build --quiet -p subm-dns
+	@LISTEN=$(LISTEN) examples/serve.sh
+
+test: test-tools ## Runs every test; installs and builds what they need first
+	$(CARGO) test --workspace
+
+test-tools: ## Gets the programs that tests run: API server, etcd, CoreDNS, dig, kdig, Knot, NSD, Unbound
+	tests/tools.sh
+	$(CARGO) run --quiet -p subm-test-support --bin fetch-tools
+
+lint: ## Formatting, clippy and rustdoc, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+fmt: ## Formats the sources
+	$(CARGO) fmt --all
+
+bench: ## CPU per query beside a UDP echo; see bench/README.md
+	bench/run.sh
+
+fuzz: ## Each fuzz target for $(FUZZ_TIME) seconds; needs a nightly compiler and cargo-fuzz
+	dns/fuzz/run.sh $(FUZZ_TIME)

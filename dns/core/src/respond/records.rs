@@ -1,0 +1,397 @@
+//! The Answer and Additional sections.
+
+use std::net::IpAddr;
+
+use super::Reply;
+use super::find::Found;
+use crate::authority::Zone;
+use crate::edns;
+use crate::ledger::{Ledger, Turn};
+use crate::message::{HEADER, rtype};
+use crate::select::{Chosen, Reach};
+use crate::snapshot::{Scope, ScopeKind, Service};
+use crate::status::ClusterStatus;
+use crate::targets::{PortFilter, Targets};
+use crate::writer::{Section, Writer};
+
+/// TTL of `dns-version`, seconds (multi-cluster DNS specification 2.2).
+pub(crate) const VERSION_TTL: u32 = 28800;
+/// RDATA of `dns-version`: the version of the specification.
+pub(crate) const VERSION: &[u8] = b"\x051.0.0";
+/// SRV priority and weight, as Lighthouse gives them.
+pub(crate) const PRIORITY_AND_WEIGHT: [u8; 4] = [0, 0, 0, 50];
+/// Where the target stands in an SRV record whose owner is a pointer.
+const SRV_TARGET_AT: usize = 12 + 6;
+
+/// What an answer depends on besides the name.
+pub(super) struct Answering<'a> {
+    pub(super) zone: &'a Zone,
+    /// The zone as the client spelt it, root label included.
+    pub(super) zone_name: &'a [u8],
+    pub(super) zone_start: usize,
+    pub(super) serial: u32,
+    pub(super) status: &'a ClusterStatus,
+    pub(super) ledger: &'a Ledger,
+    pub(super) rotate: bool,
+}
+
+impl<'a> Answering<'a> {
+    /// Writes the answer to `qtype`; `false` is NODATA.
+    pub(super) fn answer(&self, reply: &mut Reply<'_, '_>, found: &Found<'_>, qtype: u16) -> bool {
+        if qtype == rtype::ANY {
+            // RFC 8482 section 4.1: one RRset will do.
+            let types = [rtype::SOA, rtype::A, rtype::AAAA, rtype::SRV, rtype::TXT];
+            return types
+                .into_iter()
+                .any(|qtype| self.answer(reply, found, qtype));
+        }
+        match (found, qtype) {
+            (Found::Apex, rtype::SOA) => {
+                reply.put_soa(self.zone, self.zone_start, Section::Answer, self.serial);
+                true
+            }
+            (Found::Apex, rtype::NS) => {
+                self.put_ns(reply);
+                true
+            }
+            (Found::NameServer, rtype::A | rtype::AAAA) => self.put_name_server(reply, qtype),
+            (Found::Version, rtype::TXT) => {
+                reply.writer.put_question_name();
+                reply
+                    .writer
+                    .put_fixed(rtype::TXT, VERSION_TTL, VERSION.len());
+                reply.writer.put(VERSION);
+                reply.writer.add_count(Section::Answer, 1);
+                true
+            }
+            (Found::Scope { service, scope }, rtype::A) => {
+                self.put_scope_addresses(reply, service, scope, false)
+            }
+            (Found::Scope { service, scope }, rtype::AAAA) => {
+                self.put_scope_addresses(reply, service, scope, true)
+            }
+            (Found::Scope { service, scope }, rtype::SRV) => {
+                self.put_srv(reply, service, scope, None)
+            }
+            (
+                Found::Port {
+                    service,
+                    scope,
+                    filter,
+                },
+                rtype::SRV,
+            ) => self.put_srv(reply, service, scope, Some(*filter)),
+            _ => false,
+        }
+    }
+
+    fn reach(&self) -> Reach<'a> {
+        Reach {
+            status: self.status,
+            lost: self.zone.lost_cluster,
+        }
+    }
+
+    fn put_ns(&self, reply: &mut Reply<'_, '_>) {
+        let Some(origin) = Writer::pointer(HEADER + self.zone_start) else {
+            return;
+        };
+        reply.writer.put_question_name();
+        reply.writer.put_fixed(rtype::NS, self.zone.ttl, 9);
+        let name_server = Writer::pointer(reply.writer.len());
+        reply.writer.put(b"\x02ns\x03dns");
+        reply.writer.put(&origin);
+        reply.writer.add_count(Section::Answer, 1);
+        let Some(owner) = name_server else { return };
+        for ip in &self.zone.name_server {
+            let (rtype, octets) = octets(ip);
+            let ip = octets.as_slice();
+            let written = reply
+                .writer
+                .put_addresses(owner, rtype, self.zone.ttl, ip.len(), ip);
+            reply.writer.add_count(Section::Additional, written);
+        }
+    }
+
+    fn put_name_server(&self, reply: &mut Reply<'_, '_>, qtype: u16) -> bool {
+        let mut any = false;
+        for ip in &self.zone.name_server {
+            let (rtype, octets) = octets(ip);
+            if rtype == qtype {
+                any = true;
+                let ip = octets.as_slice();
+                let written = reply.writer.put_addresses(
+                    Writer::question_owner(),
+                    rtype,
+                    self.zone.ttl,
+                    ip.len(),
+                    ip,
+                );
+                reply.facts.truncated |= written == 0;
+                reply.writer.add_count(Section::Answer, written);
+            }
+        }
+        any
+    }
+
+    fn put_scope_addresses(
+        &self,
+        reply: &mut Reply<'_, '_>,
+        service: &Service,
+        scope: &Scope,
+        v6: bool,
+    ) -> bool {
+        let turn = if v6 { Turn::Aaaa } else { Turn::A };
+        let turn = || self.ledger.next(service.turn, turn);
+        let addresses = if v6 { &scope.aaaa } else { &scope.a };
+        let (chosen, stale) = self.reach().choose(addresses, turn);
+        self.note(reply, service, scope, &chosen, stale);
+        let family = Family::new(v6);
+        let total = family.count(&chosen);
+        if total == 0 {
+            return false;
+        }
+        // A lone record takes no turn, so that names of clusters do not disturb the service's own.
+        let start = if self.rotate && total > 1 {
+            turn() as usize % total
+        } else {
+            0
+        };
+        let owner = Writer::question_owner();
+        let written = family.put(reply, owner, self.zone.ttl, &chosen, start);
+        reply.writer.add_count(Section::Answer, written);
+        reply.facts.truncated |= written < total;
+        self.ledger
+            .count(service.hits as usize + hit_of(scope, &chosen));
+        true
+    }
+
+    /// Extended errors that tell an operator why an answer is empty or may be out of date.
+    fn note(
+        &self,
+        reply: &mut Reply<'_, '_>,
+        service: &Service,
+        scope: &Scope,
+        chosen: &Chosen<'_>,
+        stale: bool,
+    ) {
+        match chosen {
+            Chosen::Unreachable => reply.error = Some(edns::NO_REACHABLE_CLUSTER),
+            Chosen::Unhealthy => reply.error = Some(edns::NO_HEALTHY_ENDPOINT),
+            Chosen::None => {}
+            _ if stale || self.is_lost(service, scope) => reply.error = Some(edns::STALE_ANSWER),
+            _ => {}
+        }
+        reply.facts.cluster_name |= matches!(scope.kind, ScopeKind::Cluster { .. });
+    }
+
+    /// Whether the scope belongs to one cluster, and that is not connected.
+    fn is_lost(&self, service: &Service, scope: &Scope) -> bool {
+        scope.position().is_some_and(|position| {
+            !self
+                .status
+                .is_connected(service.clusters[usize::from(position)])
+        })
+    }
+
+    fn put_srv(
+        &self,
+        reply: &mut Reply<'_, '_>,
+        service: &Service,
+        scope: &Scope,
+        filter: Option<PortFilter<'_>>,
+    ) -> bool {
+        let turn = self.ledger.next(service.turn, Turn::Srv);
+        let targets = match Targets::choose(self.reach(), service, scope, filter, turn) {
+            Ok(targets) => targets,
+            Err(why) => {
+                self.note(reply, service, scope, &why, false);
+                return false;
+            }
+        };
+        self.note(reply, service, scope, &Chosen::All(&[]), targets.stale);
+        let start = if self.rotate { turn } else { 0 };
+        let (written, complete) = self.put_srv_records(reply, &targets, start);
+        if written == 0 && complete {
+            return false;
+        }
+        reply.facts.truncated |= !complete;
+        if complete {
+            self.put_glue(reply, &targets, start, turn);
+        }
+        self.ledger
+            .count(service.hits as usize + hit_of(scope, &Chosen::None));
+        true
+    }
+
+    /// Octets of an SRV record with this target.
+    fn srv_len(&self, service: &Service, target: &Scope) -> usize {
+        SRV_TARGET_AT + target.prefix.len() + service.wire_len() + self.zone_name.len()
+    }
+
+    /// Writes the records; gives their number and whether all fitted.
+    fn put_srv_records(
+        &self,
+        reply: &mut Reply<'_, '_>,
+        targets: &Targets<'_>,
+        start: u32,
+    ) -> (usize, bool) {
+        let key = &targets.service.key;
+        let mut written = 0;
+        let complete = targets.each(start, |target, ports| {
+            let len = self.srv_len(targets.service, target);
+            for port in targets.wanted(ports) {
+                if reply.writer.room() < len {
+                    return false;
+                }
+                reply.writer.put_question_name();
+                reply.writer.put_fixed(rtype::SRV, self.zone.ttl, len - 12);
+                reply.writer.put(&PRIORITY_AND_WEIGHT);
+                reply.writer.put(&port.number.to_be_bytes());
+                reply.writer.put(&target.prefix);
+                for label in [key.name.as_bytes(), key.namespace.as_bytes(), b"svc"] {
+                    reply.writer.put(&[label.len() as u8]);
+                    reply.writer.put(label);
+                }
+                reply.writer.put(self.zone_name);
+                written += 1;
+            }
+            true
+        });
+        reply.writer.add_count(Section::Answer, written);
+        (written, complete)
+    }
+
+    /// Writes each target's addresses once, whole RRsets, as long as there is room.
+    fn put_glue(&self, reply: &mut Reply<'_, '_>, targets: &Targets<'_>, start: u32, turn: u32) {
+        // Records stand one after the other behind the question; the first of each target holds the
+        // name that the glue's owner points to.
+        let mut record = reply.question_end;
+        targets.each(start, |target, ports| {
+            let count = targets.wanted(ports).count();
+            let owner = Writer::pointer(record + SRV_TARGET_AT);
+            record += count * self.srv_len(targets.service, target);
+            let Some(owner) = owner.filter(|_| count > 0) else {
+                return count == 0;
+            };
+            for v6 in [false, true] {
+                let family = Family::new(v6);
+                let addresses = if v6 { &target.aaaa } else { &target.a };
+                let (chosen, _) = self.reach().choose(addresses, || turn);
+                let total = family.count(&chosen);
+                if reply.writer.room() < total * (12 + family.width) {
+                    return false;
+                }
+                let written = family.put(reply, owner, self.zone.ttl, &chosen, 0);
+                reply.writer.add_count(Section::Additional, written);
+            }
+            true
+        });
+    }
+}
+
+/// Where a ledger counts an answer: 0 for no cluster in particular.
+fn hit_of(scope: &Scope, chosen: &Chosen<'_>) -> usize {
+    match (scope.position(), chosen) {
+        (Some(position), _) => 1 + usize::from(position),
+        (None, Chosen::One(candidate)) => 1 + usize::from(candidate.position),
+        (None, _) => 0,
+    }
+}
+
+/// An address's record type and RDATA.
+fn octets(ip: &IpAddr) -> (u16, Octets) {
+    match ip {
+        IpAddr::V4(ip) => (rtype::A, Octets::V4(ip.octets())),
+        IpAddr::V6(ip) => (rtype::AAAA, Octets::V6(ip.octets())),
+    }
+}
+
+enum Octets {
+    V4([u8; 4]),
+    V6([u8; 16]),
+}
+
+impl Octets {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::V4(octets) => octets,
+            Self::V6(octets) => octets,
+        }
+    }
+}
+
+/// Type and RDATA width of one address family.
+#[derive(Clone, Copy)]
+struct Family {
+    rtype: u16,
+    width: usize,
+}
+
+impl Family {
+    fn new(v6: bool) -> Self {
+        if v6 {
+            Self {
+                rtype: rtype::AAAA,
+                width: 16,
+            }
+        } else {
+            Self {
+                rtype: rtype::A,
+                width: 4,
+            }
+        }
+    }
+
+    /// Records that `chosen` comes to.
+    fn count(self, chosen: &Chosen<'_>) -> usize {
+        match chosen {
+            Chosen::None | Chosen::Unreachable | Chosen::Unhealthy => 0,
+            Chosen::One(_) => 1,
+            Chosen::All(rdata) => rdata.len() / self.width,
+            Chosen::Union { groups, usable } => groups
+                .iter()
+                .filter(|group| group.clusters.iter().any(|cluster| usable.admits(*cluster)))
+                .map(|group| group.rdata.len() / self.width)
+                .sum(),
+        }
+    }
+
+    /// Writes all of `chosen` from record `start` on, round; as many as fit. Gives the number written.
+    fn put(
+        self,
+        reply: &mut Reply<'_, '_>,
+        owner: [u8; 2],
+        ttl: u32,
+        chosen: &Chosen<'_>,
+        start: usize,
+    ) -> usize {
+        let split = start * self.width;
+        let mut written = 0;
+        // Two rounds over the same pieces: what stands at `split` and behind, then what stands before.
+        for tail in [true, false] {
+            let mut base = 0;
+            let mut piece = |rdata: &[u8]| {
+                let cut = split.saturating_sub(base).min(rdata.len());
+                base += rdata.len();
+                let part = if tail { &rdata[cut..] } else { &rdata[..cut] };
+                written += reply
+                    .writer
+                    .put_addresses(owner, self.rtype, ttl, self.width, part);
+            };
+            match chosen {
+                Chosen::None | Chosen::Unreachable | Chosen::Unhealthy => {}
+                Chosen::One(candidate) => piece(&candidate.rdata[..self.width]),
+                Chosen::All(rdata) => piece(rdata),
+                Chosen::Union { groups, usable } => {
+                    for group in *groups {
+                        if group.clusters.iter().any(|cluster| usable.admits(*cluster)) {
+                            piece(&group.rdata);
+                        }
+                    }
+                }
+            }
+        }
+        written
+    }
+}

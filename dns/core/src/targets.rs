@@ -1,0 +1,145 @@
+//! Targets of SRV records: which hosts and ports a name gives now.
+
+use crate::select::{Chosen, Reach, Usable};
+use crate::snapshot::{Scope, Service, Srv, SrvPort};
+
+/// A named port as a query has it, lower case, underscores taken off.
+#[derive(Clone, Copy)]
+pub(crate) struct PortFilter<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) protocol: &'a [u8],
+}
+
+impl PortFilter<'_> {
+    pub(crate) fn admits(&self, port: &SrvPort) -> bool {
+        *port.name == *self.name && port.protocol == self.protocol
+    }
+}
+
+/// The targets of one SRV RRset.
+pub(crate) struct Targets<'a> {
+    pub(crate) service: &'a Service,
+    scope: &'a Scope,
+    filter: Option<PortFilter<'a>>,
+    usable: Usable<'a>,
+    /// Given only because nothing is connected.
+    pub(crate) stale: bool,
+}
+
+impl<'a> Targets<'a> {
+    /// What `scope` gives under `reach`, or why it gives nothing.
+    pub(crate) fn choose(
+        reach: Reach<'a>,
+        service: &'a Service,
+        scope: &'a Scope,
+        filter: Option<PortFilter<'a>>,
+        turn: u32,
+    ) -> Result<Self, Chosen<'a>> {
+        let targets = |usable, stale| Self {
+            service,
+            scope,
+            filter,
+            usable,
+            stale,
+        };
+        let anyone = Usable::Any { stale: false };
+        match &scope.srv {
+            Srv::None => Err(Chosen::None),
+            // A name without an address to give is no target.
+            Srv::Own(_) => {
+                let (a, a_stale) = reach.choose(&scope.a, || turn);
+                let (aaaa, aaaa_stale) = reach.choose(&scope.aaaa, || turn);
+                match (a.is_empty(), aaaa.is_empty()) {
+                    (true, true) => Err(if matches!(a, Chosen::None) { aaaa } else { a }),
+                    (a, aaaa) => Ok(targets(anyone, (a || a_stale) && (aaaa || aaaa_stale))),
+                }
+            }
+            // Asked for by name, a cluster's hosts are given whether it is connected or not.
+            Srv::Hosts(_) if scope.position().is_some() => Ok(targets(anyone, false)),
+            Srv::Hosts(groups) => {
+                let usable = reach.hosts(groups).ok_or(Chosen::Unreachable)?;
+                Ok(targets(usable, usable.is_stale()))
+            }
+        }
+    }
+
+    /// Visits targets and their ports, from target number `start` on, round, until `visit` says `false`;
+    /// tells whether it never did.
+    pub(crate) fn each(
+        &self,
+        start: u32,
+        mut visit: impl FnMut(&'a Scope, &'a [SrvPort]) -> bool,
+    ) -> bool {
+        let ports = |list: &u16| &*self.service.ports[usize::from(*list)];
+        let groups = match &self.scope.srv {
+            Srv::None => return true,
+            Srv::Own(list) => return visit(self.scope, ports(list)),
+            Srv::Hosts(groups) => groups,
+        };
+        let usable = || {
+            groups
+                .iter()
+                .filter(|group| self.usable.admits(group.cluster))
+        };
+        let total: usize = usable().map(|group| group.hosts.len()).sum();
+        let split = start as usize % total.max(1);
+        // Two rounds over the same groups: what stands at `split` and behind, then what stands before.
+        for tail in [true, false] {
+            let mut base = 0;
+            for group in usable() {
+                let cut = split.saturating_sub(base).min(group.hosts.len());
+                base += group.hosts.len();
+                let part = if tail {
+                    &group.hosts[cut..]
+                } else {
+                    &group.hosts[..cut]
+                };
+                for host in part {
+                    let scope = &self.service.scopes[*host as usize];
+                    if let Srv::Own(list) = &scope.srv
+                        && !visit(scope, ports(list))
+                    {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Ports of a target that the query wants, each number once: two protocols on one port make one and
+    /// the same record.
+    pub(crate) fn wanted<'p>(&'p self, ports: &'p [SrvPort]) -> impl Iterator<Item = &'p SrvPort> {
+        let wanted = |port: &SrvPort| self.filter.is_none_or(|filter| filter.admits(port));
+        ports.iter().enumerate().filter_map(move |(at, port)| {
+            let said = || {
+                ports[..at]
+                    .iter()
+                    .any(|other| other.number == port.number && wanted(other))
+            };
+            (wanted(port) && !said()).then_some(port)
+        })
+    }
+}
+
+impl Scope {
+    /// Port lists at this name, reachable or not: connectivity never makes a name come or go.
+    pub(crate) fn port_lists<'a>(
+        &'a self,
+        service: &'a Service,
+    ) -> impl Iterator<Item = &'a [SrvPort]> {
+        let (own, hosts) = match &self.srv {
+            Srv::None => (None, &[][..]),
+            Srv::Own(list) => (Some(list), &[][..]),
+            Srv::Hosts(groups) => (None, &**groups),
+        };
+        let lists = own
+            .into_iter()
+            .chain(hosts.iter().flat_map(|group| &group.ports));
+        lists.map(|list| &*service.ports[usize::from(*list)])
+    }
+
+    pub(crate) fn has_port(&self, service: &Service, admits: impl Fn(&SrvPort) -> bool) -> bool {
+        self.port_lists(service).flatten().any(admits)
+    }
+}

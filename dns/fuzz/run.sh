@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for some seconds (first argument, 60 by default). A finding stops it; the input is then in
+# artifacts/, and belongs into a test.
+set -euo pipefail
+cd "$(dirname "$0")"
+seconds=${1:-60}
+cache=${SUBM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/subm}
+rustup run nightly rustc --version >/dev/null 2>&1 || {
+    echo "fuzzing needs a nightly compiler: rustup toolchain install nightly" >&2
+    exit 1
+}
+export PATH=$cache/cargo/bin:$PATH
+command -v cargo-fuzz >/dev/null || cargo install --quiet --locked --root "$cache/cargo" cargo-fuzz
+for target in packet corefile manifests; do
+    echo "== $target, $seconds s"
+    cargo +nightly fuzz run --target-dir "$cache/fuzz-target" "$target" -- -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 2>&1 |
+        grep -E '^(stat::|==|SUMMARY|artifact|thread)|panicked' || true
+    # The pipe hides the exit code: a finding leaves an artifact.
+    if compgen -G "artifacts/$target/*" >/dev/null; then
+        echo "$target found something: dns/fuzz/artifacts/$target" >&2
+        exit 1
+    fi
+done

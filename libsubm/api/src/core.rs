@@ -1,0 +1,15 @@
+//! Kubernetes' core group.
+
+use kube::core::ObjectMeta;
+use serde::{Deserialize, Serialize};
+
+use crate::resource::resource;
+
+/// A namespace, of which only the existence matters.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Namespace {
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+}
+
+resource!(Namespace, group: "", plural: "namespaces", versions: ["v1"], custom: false);

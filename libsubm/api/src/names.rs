@@ -1,0 +1,53 @@
+//! Labels, annotations and well-known names, with where they come from.
+
+/// KEP-1645.
+pub const MCS_GROUP: &str = "multicluster.x-k8s.io";
+/// KEP-2149.
+pub const ABOUT_GROUP: &str = "about.k8s.io";
+/// Submariner's own objects.
+pub const SUBMARINER_GROUP: &str = "submariner.io";
+
+/// Label of a slice: the service it belongs to (KEP-1645). Lighthouse puts it on a cluster's own
+/// import too, and, as an annotation, on the broker's copy of the aggregated import.
+pub const SERVICE_NAME: &str = "multicluster.kubernetes.io/service-name";
+/// Label of a slice: id of the exporting cluster (KEP-1645).
+pub const SOURCE_CLUSTER: &str = "multicluster.kubernetes.io/source-cluster";
+/// Label of a slice: who wrote it (discovery/v1).
+pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY`] in slices of Lighthouse's agent.
+pub const LIGHTHOUSE_AGENT: &str = "lighthouse-agent.submariner.io";
+/// Label of Kubernetes' own slices: the local service (discovery/v1).
+pub const LOCAL_SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Annotation of a slice: when the change that it carries happened, RFC 3339 (core/v1).
+pub const LAST_CHANGE_TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// Label: namespace of the exported service; differs from the object's own on the broker.
+pub const SOURCE_NAMESPACE: &str = "lighthouse.submariner.io/sourceNamespace";
+/// Label: name of the exported service (Lighthouse up to 0.14).
+pub const LEGACY_SOURCE_NAME: &str = "lighthouse.submariner.io/sourceName";
+/// Label: id of the exporting cluster (Lighthouse up to 0.14).
+pub const LEGACY_SOURCE_CLUSTER: &str = "lighthouse.submariner.io/sourceCluster";
+/// Annotation of an import per cluster: name of the service (Lighthouse up to 0.14).
+pub const LEGACY_ORIGIN_NAME: &str = "origin-name";
+/// Annotation of an import per cluster: namespace of the service (Lighthouse up to 0.14).
+pub const LEGACY_ORIGIN_NAMESPACE: &str = "origin-namespace";
+/// Label of a slice, `"true"` or `"false"` (Lighthouse since 0.15).
+pub const IS_HEADLESS: &str = "lighthouse.submariner.io/is-headless";
+/// Annotation of a slice, `"true"` or `"false"`.
+pub const PUBLISH_NOT_READY: &str = "lighthouse.submariner.io/publish-not-ready-addresses";
+/// Annotation of a slice, `"true"` where its addresses are global IPs.
+pub const GLOBALNET_ENABLED: &str = "lighthouse.submariner.io/globalnet-enabled";
+/// Annotation of an import: `lighthouse-lb-weight.submariner.io/<cluster>`, a share in round robin.
+pub const WEIGHT_PREFIX: &str = "lighthouse-lb-weight.submariner.io/";
+
+/// Annotation of a Gateway: when its status was written, seconds since the epoch.
+pub const UPDATE_TIMESTAMP: &str = "update-timestamp";
+/// `status.haStatus` of the Gateway that carries the traffic.
+pub const HA_ACTIVE: &str = "active";
+/// `status.connections[].status` of a tunnel that works.
+pub const CONNECTED: &str = "connected";
+
+/// ClusterProperty that holds the cluster's id (KEP-2149).
+pub const CLUSTER_ID_PROPERTY: &str = "cluster.clusterset.k8s.io";
+/// The same in early versions of the KEP.
+pub const LEGACY_CLUSTER_ID_PROPERTY: &str = "id.k8s.io";
