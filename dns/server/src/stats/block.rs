@@ -36,8 +36,9 @@ pub(super) const RCODES: [(u16, &str); 7] = [
     (16, "BADVERS"),
 ];
 /// Octets (CoreDNS `plugin.SizeBuckets`).
-pub(super) const SIZES: [u32; 14] =
-    [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16_000, 32_000, 48_000, 64_000];
+pub(super) const SIZES: [u32; 14] = [
+    0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16_000, 32_000, 48_000, 64_000,
+];
 /// Upper bounds of durations: 0.25 ms and its doubles (CoreDNS `plugin.TimeBuckets`).
 pub(super) const TIMES: usize = 16;
 pub(super) const FIRST_TIME_MICROS: u64 = 250;
@@ -118,7 +119,12 @@ impl Block {
     }
 
     pub(crate) fn record(&self, sample: &Sample) {
-        let Sample { facts, v6, query, reply } = *sample;
+        let Sample {
+            facts,
+            v6,
+            query,
+            reply,
+        } = *sample;
         let row = self.row(facts.zone);
         row.requests[usize::from(v6)][place(&TYPES, facts.qtype)].add(1);
         row.responses[place(&RCODES, facts.rcode)].add(1);
@@ -141,7 +147,9 @@ impl Block {
     pub(crate) fn record_time(&self, zone: Option<u16>, took: Duration) {
         let micros = took.as_micros() as u64;
         let row = self.row(zone);
-        let bucket = (0..TIMES).find(|&n| micros <= FIRST_TIME_MICROS << n).unwrap_or(TIMES);
+        let bucket = (0..TIMES)
+            .find(|&n| micros <= FIRST_TIME_MICROS << n)
+            .unwrap_or(TIMES);
         row.times[bucket].add(1);
         row.micros.add(micros);
     }
@@ -176,9 +184,29 @@ pub(crate) fn proto_label(transport: Transport) -> &'static str {
 }
 
 fn place(table: &[(u16, &str)], code: u16) -> usize {
-    table.iter().position(|&(have, _)| have == code).unwrap_or(table.len())
+    table
+        .iter()
+        .position(|&(have, _)| have == code)
+        .unwrap_or(table.len())
 }
 
 fn size_bucket(octets: usize) -> usize {
-    SIZES.iter().position(|&limit| octets <= limit as usize).unwrap_or(SIZES.len())
+    SIZES
+        .iter()
+        .position(|&limit| octets <= limit as usize)
+        .unwrap_or(SIZES.len())
+}
+
+pub(crate) fn type_name(code: u16) -> Option<&'static str> {
+    TYPES
+        .iter()
+        .find(|&&(have, _)| have == code)
+        .map(|(_, name)| *name)
+}
+
+pub(crate) fn rcode_name(code: u16) -> Option<&'static str> {
+    RCODES
+        .iter()
+        .find(|&&(have, _)| have == code)
+        .map(|(_, name)| *name)
 }

@@ -10,8 +10,11 @@ pub(super) fn read() -> Vec<(&'static str, &'static str, bool, f64)> {
     let mut out = Vec::new();
     if let Ok(stat) = fs::read_to_string("/proc/self/stat") {
         // The command's name, in parentheses, may hold spaces; field 3 follows it.
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .map_or("", |(_, rest)| rest)
+            .split_whitespace()
+            .collect();
         let field = |n: usize| fields.get(n - 3).and_then(|text| text.parse::<f64>().ok());
         if let (Some(user), Some(system)) = (field(14), field(15)) {
             let seconds = (user + system) / TICKS;
@@ -41,18 +44,29 @@ pub(super) fn read() -> Vec<(&'static str, &'static str, bool, f64)> {
         ));
     }
     if let Ok(dir) = fs::read_dir("/proc/self/fd") {
-        out.push(("process_open_fds", "Number of open file descriptors.", false, dir.count() as f64));
+        out.push((
+            "process_open_fds",
+            "Number of open file descriptors.",
+            false,
+            dir.count() as f64,
+        ));
     }
     out
 }
 
 fn boot_time() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
-    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+    stat.lines()
+        .find_map(|line| line.strip_prefix("btime "))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 fn resident_kib() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.split_whitespace().next()?.parse().ok()
 }

@@ -59,9 +59,14 @@ impl Batch {
             // SAFETY: `i` is within each array, `s` is valid and nothing else refers to it. The pointers that are
             // stored stay valid for the life of the allocation, which does not move.
             unsafe {
-                (*s).query_vec[i] =
-                    libc::iovec { iov_base: addr_of_mut!((*s).query[i]).cast(), iov_len: QUERY };
-                (*s).reply_vec[i] = libc::iovec { iov_base: addr_of_mut!((*s).reply[i]).cast(), iov_len: 0 };
+                (*s).query_vec[i] = libc::iovec {
+                    iov_base: addr_of_mut!((*s).query[i]).cast(),
+                    iov_len: QUERY,
+                };
+                (*s).reply_vec[i] = libc::iovec {
+                    iov_base: addr_of_mut!((*s).reply[i]).cast(),
+                    iov_len: 0,
+                };
                 let header = addr_of_mut!((*s).received[i].msg_hdr);
                 (*header).msg_name = addr_of_mut!((*s).peer[i]).cast();
                 (*header).msg_iov = addr_of_mut!((*s).query_vec[i]);
@@ -69,7 +74,11 @@ impl Batch {
                 (*header).msg_control = addr_of_mut!((*s).control[i]).cast();
             }
         }
-        Self { slots, used: BATCH, queued: 0 }
+        Self {
+            slots,
+            used: BATCH,
+            queued: 0,
+        }
     }
 
     /// Waits for one datagram, and takes those that are there already. 0: the socket's time limit passed.
@@ -235,7 +244,10 @@ fn sockaddr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
         libc::AF_INET6 => {
             // SAFETY: as above, for `sockaddr_in6`.
             let addr = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in6>() };
-            let (ip, port) = (Ipv6Addr::from(addr.sin6_addr.s6_addr), u16::from_be(addr.sin6_port));
+            let (ip, port) = (
+                Ipv6Addr::from(addr.sin6_addr.s6_addr),
+                u16::from_be(addr.sin6_port),
+            );
             Some(match ip.to_canonical() {
                 IpAddr::V4(ip) => SocketAddrV4::new(ip, port).into(),
                 IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, addr.sin6_scope_id).into(),
@@ -263,7 +275,11 @@ pub(crate) fn want_packet_info(socket: &socket2::Socket, v6: bool) -> io::Result
             mem::size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Datagrams that the kernel dropped because the socket's buffer was full.
