@@ -10,11 +10,17 @@
 //!
 //! The rules of answers are not here but in [`subm_dns_core`]. Start reading at [`run`], which puts the parts together.
 
+pub mod admin;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod corefile;
+pub mod front;
 pub mod ingest;
 mod notify;
 pub mod plugins;
+pub mod querylog;
+pub mod run;
+pub mod shared;
 pub mod sources;
+pub mod stats;
