@@ -58,12 +58,20 @@ pub async fn serve(cli: Cli) -> Result<(), RunError> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => server.reload(),
-            () = server.files_changed() => server.reload(),
-            error = server.pipeline.failed() => return Err(error.into()),
+            wake = server.wait() => match wake {
+                Wake::FilesChanged => server.reload(),
+                Wake::SourceFailed(error) => server.fall_back(error)?,
+            },
         }
     }
     server.stop().await;
     Ok(())
+}
+
+/// What a server must see to while it runs.
+enum Wake {
+    FilesChanged,
+    SourceFailed(SourceError),
 }
 
 struct Server {
@@ -75,6 +83,8 @@ struct Server {
     stats: Arc<Stats>,
     shared: Arc<Shared>,
     pipeline: Pipeline,
+    /// Serves until `pipeline`, which a reload started, has read everything.
+    previous: Option<Pipeline>,
     serial: watch::Sender<u32>,
     recipients: watch::Sender<Arc<Vec<(subm_dns_core::name::WireName, std::net::SocketAddr)>>>,
     /// When the files of the configuration were last written, as of the last look.
@@ -111,20 +121,26 @@ impl Server {
             tracing::info!(listener = %listener.label, zones = zones.join(" "), "listening");
         }
         let written = written(&config);
-        Ok(Self { cli, config, front, admin, readiness, stats, shared, pipeline, serial, recipients, written })
+        Ok(Self { cli, config, front, admin, readiness, stats, shared, pipeline, previous: None, serial, recipients, written })
     }
 
-    /// Waits until the Corefile, or one that it imports, is another one. Forever without `reload`.
-    async fn files_changed(&mut self) {
-        let Some(interval) = self.config.reload else { return std::future::pending().await };
-        loop {
-            tokio::time::sleep(interval).await;
-            let now = written(&self.config);
-            if now != self.written {
-                self.written = now;
-                return;
-            }
+    async fn wait(&mut self) -> Wake {
+        let Self { config, written, pipeline, .. } = self;
+        tokio::select! {
+            () = files_changed(config, written) => Wake::FilesChanged,
+            error = pipeline.failed() => Wake::SourceFailed(error),
         }
+    }
+
+    /// A source that a reload brought gives way to the one before; without one, there is nothing to serve from.
+    fn fall_back(&mut self, error: SourceError) -> Result<(), RunError> {
+        let Some(previous) = self.previous.take().filter(|previous| !previous.retired.is_cancelled()) else {
+            return Err(error.into());
+        };
+        tracing::error!(%error, "the new source of objects is not used; the old one stays in force");
+        self.pipeline.retired.cancel();
+        self.pipeline = previous;
+        Ok(())
     }
 
     /// Reads the configuration again. A bad one changes nothing.
@@ -160,7 +176,8 @@ impl Server {
                 retired: CancellationToken::new(),
                 predecessor: Mutex::new(Some(self.pipeline.retired.clone())),
             };
-            self.pipeline = Pipeline::start(config.source.clone(), settings, publisher)?;
+            let next = Pipeline::start(config.source.clone(), settings, publisher)?;
+            self.previous = Some(std::mem::replace(&mut self.pipeline, next));
         }
         self.written = written(&config);
         self.config = config;
@@ -180,6 +197,19 @@ impl Server {
     }
 }
 
+/// Waits until the Corefile, or one that it imports, is another one. Forever without `reload`.
+async fn files_changed(config: &Config, last: &mut Vec<Option<SystemTime>>) {
+    let Some(interval) = config.reload else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(interval).await;
+        let now = written(config);
+        if now != *last {
+            *last = now;
+            return;
+        }
+    }
+}
+
 fn written(config: &Config) -> Vec<Option<SystemTime>> {
     let time = |file: &std::path::PathBuf| std::fs::metadata(file).and_then(|file| file.modified()).ok();
     config.files.iter().map(time).collect()
@@ -189,7 +219,8 @@ fn written(config: &Config) -> Vec<Option<SystemTime>> {
 struct Pipeline {
     source: Source,
     settings: Settings,
-    following: JoinHandle<Result<(), SourceError>>,
+    /// `None` once it has ended.
+    following: Option<JoinHandle<Result<(), SourceError>>>,
     turn: Arc<Mutex<()>>,
     retired: CancellationToken,
 }
@@ -205,17 +236,21 @@ impl Pipeline {
             .spawn(move || ingest::run(of_thread, received, &want, &publisher))
             .map_err(RunError::Thread)?;
         let options = Options { want_local_slices };
-        let following = tokio::spawn(sources::run(source.clone(), options, events, retired.clone()));
+        let following = Some(tokio::spawn(sources::run(source.clone(), options, events, retired.clone())));
         Ok(Self { source, settings, following, turn, retired })
     }
 
     /// Waits until the source gives up.
     async fn failed(&mut self) -> SourceError {
-        match (&mut self.following).await {
-            Ok(Err(error)) => error,
-            // It ended because it was told to.
-            Ok(Ok(())) | Err(_) => std::future::pending().await,
+        if let Some(following) = &mut self.following {
+            let ended = following.await;
+            self.following = None;
+            if let Ok(Err(error)) = ended {
+                return error;
+            }
         }
+        // It ended because it was told to.
+        std::future::pending().await
     }
 }
 
