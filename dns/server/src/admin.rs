@@ -18,7 +18,9 @@ use crate::stats::Stats;
 pub use readiness::Readiness;
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {addr} for {what}; free the port, or choose another address (off switches it off)")]
+#[error(
+    "cannot listen on {addr} for {what}; free the port, or choose another address (off switches it off)"
+)]
 pub struct AdminError {
     addr: SocketAddr,
     what: String,
@@ -51,9 +53,16 @@ pub struct Admin {
 
 impl Admin {
     /// Listens on every configured address, or on none. Must be called within a tokio runtime.
-    pub fn start(config: &Config, stats: &Arc<Stats>, readiness: &Arc<Readiness>) -> Result<Self, AdminError> {
-        let mut admin =
-            Self { stats: Arc::clone(stats), readiness: Arc::clone(readiness), listeners: BTreeMap::new() };
+    pub fn start(
+        config: &Config,
+        stats: &Arc<Stats>,
+        readiness: &Arc<Readiness>,
+    ) -> Result<Self, AdminError> {
+        let mut admin = Self {
+            stats: Arc::clone(stats),
+            readiness: Arc::clone(readiness),
+            listeners: BTreeMap::new(),
+        };
         admin.replace(config)?;
         Ok(admin)
     }
@@ -96,12 +105,19 @@ impl Admin {
         }
     }
 
-    fn serve(&self, listener: tokio::net::TcpListener, pages: &BTreeSet<Page>) -> CancellationToken {
+    fn serve(
+        &self,
+        listener: tokio::net::TcpListener,
+        pages: &BTreeSet<Page>,
+    ) -> CancellationToken {
         let mut router = Router::new();
         for page in pages {
             let (stats, readiness) = (Arc::clone(&self.stats), Arc::clone(&self.readiness));
             let page = *page;
-            router = router.route(page.path(), get(async move || render(page, &stats, &readiness)));
+            router = router.route(
+                page.path(),
+                get(async move || render(page, &stats, &readiness)),
+            );
         }
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
@@ -121,7 +137,11 @@ impl Admin {
 fn pages(config: &Config) -> BTreeMap<SocketAddr, BTreeSet<Page>> {
     let mut pages: BTreeMap<SocketAddr, BTreeSet<Page>> = BTreeMap::new();
     let health = config.health.map(|health| health.addr);
-    for (addr, page) in [(health, Page::Health), (config.ready, Page::Ready), (config.metrics, Page::Metrics)] {
+    for (addr, page) in [
+        (health, Page::Health),
+        (config.ready, Page::Ready),
+        (config.metrics, Page::Metrics),
+    ] {
         if let Some(addr) = addr {
             pages.entry(addr).or_default().insert(page);
         }
@@ -131,7 +151,11 @@ fn pages(config: &Config) -> BTreeMap<SocketAddr, BTreeSet<Page>> {
 
 fn listen(addr: SocketAddr, pages: &BTreeSet<Page>) -> Result<tokio::net::TcpListener, AdminError> {
     let listen = || -> std::io::Result<_> {
-        let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::STREAM, None)?;
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(addr),
+            socket2::Type::STREAM,
+            None,
+        )?;
         socket.set_reuse_address(true)?;
         if addr.is_ipv6() {
             socket.set_only_v6(false)?;
@@ -143,12 +167,22 @@ fn listen(addr: SocketAddr, pages: &BTreeSet<Page>) -> Result<tokio::net::TcpLis
     };
     listen().map_err(|source| {
         let paths: Vec<_> = pages.iter().map(|page| page.path()).collect();
-        AdminError { addr, what: paths.join(" and "), source }
+        AdminError {
+            addr,
+            what: paths.join(" and "),
+            source,
+        }
     })
 }
 
 fn render(page: Page, stats: &Stats, readiness: &Readiness) -> axum::response::Response {
-    let status = |good| if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = |good| {
+        if good {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    };
     match page {
         Page::Health if readiness.is_lameduck() => (status(false), "stopping\n").into_response(),
         Page::Health => "OK".into_response(),
@@ -156,9 +190,14 @@ fn render(page: Page, stats: &Stats, readiness: &Readiness) -> axum::response::R
             let (ready, detail) = readiness.report();
             (status(ready), detail).into_response()
         }
-        Page::Metrics => {
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], stats.render()).into_response()
-        }
+        Page::Metrics => (
+            [(
+                header::CONTENT_TYPE,
+                "text/plain; version=0.0.4; charset=utf-8",
+            )],
+            stats.render(),
+        )
+            .into_response(),
     }
 }
 

@@ -19,7 +19,9 @@ pub enum CommandError {
     Source(#[from] SourceError),
     #[error("{name:?} is no DNS name: {source}")]
     Name { name: String, source: NameError },
-    #[error("{0:?} is no record type; give a name such as A, AAAA or SRV, or a number such as TYPE64")]
+    #[error(
+        "{0:?} is no record type; give a name such as A, AAAA or SRV, or a number such as TYPE64"
+    )]
     Type(String),
     #[error("--from {0:?} is no cluster id (DNS labels joined by dots)")]
     Cluster(String),
@@ -31,17 +33,29 @@ pub enum CommandError {
 
 /// Settings of a catalog for a configuration.
 pub(crate) fn settings(config: &Config) -> Settings {
-    let zones = config.listeners.iter().flat_map(|listener| listener.authority.zones());
+    let zones = config
+        .listeners
+        .iter()
+        .flat_map(|listener| listener.authority.zones());
     let longest_zone = zones.map(|zone| zone.origin.wire_len()).max().unwrap_or(1);
-    Settings { cluster_id: config.cluster_id.clone(), longest_zone }
+    Settings {
+        cluster_id: config.cluster_id.clone(),
+        longest_zone,
+    }
 }
 
 /// A catalog of all that the source holds now.
-async fn read(config: &Config, settings: Settings) -> Result<(Catalog, Published, Vec<Problem>), SourceError> {
+async fn read(
+    config: &Config,
+    settings: Settings,
+) -> Result<(Catalog, Published, Vec<Problem>), SourceError> {
     let (facts, mut problems) = sources::read_once(config.source.clone()).await?;
     let mut catalog = Catalog::new(settings);
     facts.into_iter().for_each(|fact| catalog.apply(fact));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     let published = catalog.publish(now as u32);
     problems.extend(published.new_problems.iter().cloned());
     Ok((catalog, published, problems))
@@ -50,7 +64,11 @@ async fn read(config: &Config, settings: Settings) -> Result<(Catalog, Published
 /// Every zone of every listener, each origin once.
 fn zones(config: &Config) -> Vec<Zone> {
     let mut zones: Vec<Zone> = Vec::new();
-    for zone in config.listeners.iter().flat_map(|listener| listener.authority.zones()) {
+    for zone in config
+        .listeners
+        .iter()
+        .flat_map(|listener| listener.authority.zones())
+    {
         if zones.iter().all(|have| have.origin != zone.origin) {
             zones.push(zone.clone());
         }
@@ -65,7 +83,10 @@ pub async fn explain_name(
     qtype: &str,
     from: Option<&str>,
 ) -> Result<String, CommandError> {
-    let wire = WireName::parse(name).map_err(|source| CommandError::Name { name: name.to_owned(), source })?;
+    let wire = WireName::parse(name).map_err(|source| CommandError::Name {
+        name: name.to_owned(),
+        source,
+    })?;
     let qtype = type_number(qtype).ok_or_else(|| CommandError::Type(qtype.to_owned()))?;
     let mut settings = settings(config);
     if let Some(from) = from {
@@ -76,23 +97,38 @@ pub async fn explain_name(
     let explanation = explain(&catalog, &Authority::new(zones(config)), &wire, qtype);
     let mut text = explanation.to_string();
     if !problems.is_empty() {
-        let _ = writeln!(text, "problems  {} in objects; lighthouse-dns check lists them", problems.len());
+        let _ = writeln!(
+            text,
+            "problems  {} in objects; lighthouse-dns check lists them",
+            problems.len()
+        );
     }
     Ok(text)
 }
 
 /// `lighthouse-dns check`: what is wrong with the objects. The configuration was read to get here.
 pub async fn check(config: &Config) -> Result<String, (String, CommandError)> {
-    let (_, published, problems) =
-        read(config, settings(config)).await.map_err(|error| (String::new(), error.into()))?;
+    let (_, published, problems) = read(config, settings(config))
+        .await
+        .map_err(|error| (String::new(), error.into()))?;
     let mut text = String::new();
     for problem in &problems {
         let _ = writeln!(text, "{problem}");
     }
-    let (services, endpoints) = (published.snapshot.service_count(), published.snapshot.endpoint_count());
+    let (services, endpoints) = (
+        published.snapshot.service_count(),
+        published.snapshot.endpoint_count(),
+    );
     let clusters = published.status.clusters().count();
-    let _ = writeln!(text, "{services} services, {endpoints} endpoint addresses, {clusters} clusters");
-    if problems.is_empty() { Ok(text) } else { Err((text, CommandError::Problems(problems.len()))) }
+    let _ = writeln!(
+        text,
+        "{services} services, {endpoints} endpoint addresses, {clusters} clusters"
+    );
+    if problems.is_empty() {
+        Ok(text)
+    } else {
+        Err((text, CommandError::Problems(problems.len())))
+    }
 }
 
 /// `lighthouse-dns dump`: zones in master file form.
@@ -114,11 +150,16 @@ pub fn pick_zones(config: &mut Config, wanted: &[String]) -> Result<(), CommandE
     let all = zones(config);
     let mut picked = Vec::new();
     for name in wanted {
-        let wire =
-            WireName::parse(name).map_err(|source| CommandError::Name { name: name.clone(), source })?;
+        let wire = WireName::parse(name).map_err(|source| CommandError::Name {
+            name: name.clone(),
+            source,
+        })?;
         let Some(zone) = all.iter().find(|zone| zone.origin == wire) else {
             let served: Vec<_> = all.iter().map(|zone| zone.origin.to_string()).collect();
-            return Err(CommandError::Zone { zone: wire, served: served.join(", ") });
+            return Err(CommandError::Zone {
+                zone: wire,
+                served: served.join(", "),
+            });
         };
         picked.push(zone.clone());
     }
@@ -153,6 +194,11 @@ fn type_number(text: &str) -> Option<u16> {
         ("ANY", 255),
     ];
     let text = text.to_ascii_uppercase();
-    let known = NAMES.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
-    known.or_else(|| text.strip_prefix("TYPE")?.parse().ok()).or_else(|| text.parse().ok())
+    let known = NAMES
+        .iter()
+        .find(|(name, _)| *name == text)
+        .map(|(_, number)| *number);
+    known
+        .or_else(|| text.strip_prefix("TYPE")?.parse().ok())
+        .or_else(|| text.parse().ok())
 }

@@ -17,13 +17,21 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if cli.plugins {
-        print(&plugins::DIRECTIVES.iter().map(|directive| format!("dns.{}\n", directive.name())).collect::<String>());
+        print(
+            &plugins::DIRECTIVES
+                .iter()
+                .map(|directive| format!("dns.{}\n", directive.name()))
+                .collect::<String>(),
+        );
         return ExitCode::SUCCESS;
     }
     let done = start_logging(&cli.logging).and_then(|()| {
         // One provider for everything that speaks TLS; only a second call would fail.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
         let done = runtime.block_on(execute(&mut cli));
         // What a source or a scrape still waits for does not hold up the end.
         runtime.shutdown_background();
@@ -40,7 +48,9 @@ fn main() -> ExitCode {
 }
 
 async fn execute(cli: &mut Cli) -> anyhow::Result<()> {
-    let Some(command) = cli.command.clone() else { return Ok(run::serve(cli.clone()).await?) };
+    let Some(command) = cli.command.clone() else {
+        return Ok(run::serve(cli.clone()).await?);
+    };
     let wanted = match (&command, cli.conf.is_some()) {
         (Command::Dump, true) => std::mem::take(&mut cli.zone),
         _ => Vec::new(),
@@ -66,11 +76,19 @@ async fn execute(cli: &mut Cli) -> anyhow::Result<()> {
 }
 
 fn start_logging(logging: &Logging) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(logging.filter())
-        .map_err(|error| anyhow::anyhow!("--log-level {}: {error}; try info or subm_dns=debug", logging.filter()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(logging.filter()).map_err(|error| {
+        anyhow::anyhow!(
+            "--log-level {}: {error}; try info or subm_dns=debug",
+            logging.filter()
+        )
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match logging.log_format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Text => builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
         LogFormat::Json => builder.json().init(),
     }
     Ok(())

@@ -13,7 +13,11 @@ use crate::config::Listener;
 /// Changes within this time are told together.
 const GATHER: Duration = Duration::from_secs(1);
 /// A secondary that does not answer is told again after these times.
-const RETRIES: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+const RETRIES: [Duration; 3] = [
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
 
 /// Zones and whom to tell of their changes.
 pub(crate) fn recipients(listeners: &[Listener]) -> Vec<(WireName, SocketAddr)> {
@@ -45,15 +49,20 @@ pub(crate) async fn run(
 async fn tell(zone: WireName, secondary: SocketAddr) {
     match try_tell(&zone, secondary).await {
         Ok(true) => tracing::debug!(%zone, %secondary, "secondary was told of a change"),
-        Ok(false) => tracing::warn!(%zone, %secondary, "secondary does not answer NOTIFY; it sees the change at its next refresh"),
+        Ok(false) => {
+            tracing::warn!(%zone, %secondary, "secondary does not answer NOTIFY; it sees the change at its next refresh")
+        }
         Err(error) => tracing::warn!(%zone, %secondary, %error, "cannot send NOTIFY"),
     }
 }
 
 /// Sends until the secondary answers; `false` where it never does.
 async fn try_tell(zone: &WireName, secondary: SocketAddr) -> std::io::Result<bool> {
-    let any: SocketAddr =
-        if secondary.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let any: SocketAddr = if secondary.is_ipv4() {
+        (Ipv4Addr::UNSPECIFIED, 0).into()
+    } else {
+        (Ipv6Addr::UNSPECIFIED, 0).into()
+    };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(secondary).await?;
     let message = message(zone, rand::random());
@@ -96,9 +105,13 @@ mod tests {
         let running = tokio::spawn(run(serial_seen, recipients_seen));
         serial.send(2).unwrap();
         let mut query = [0; 512];
-        let received = tokio::time::timeout(Duration::from_secs(20), secondary.recv_from(&mut query)).await;
+        let received =
+            tokio::time::timeout(Duration::from_secs(20), secondary.recv_from(&mut query)).await;
         let (len, from) = received.expect("a NOTIFY arrives").unwrap();
-        assert_eq!(query[..len], *message(&zone, u16::from_be_bytes([query[0], query[1]])));
+        assert_eq!(
+            query[..len],
+            *message(&zone, u16::from_be_bytes([query[0], query[1]]))
+        );
         query[2] |= 0x80;
         secondary.send_to(&query[..len], from).await.unwrap();
         drop(serial);

@@ -96,11 +96,17 @@ impl Server {
         let shared = Arc::new(Shared::default());
         let stats = Stats::new(Arc::clone(&shared))?;
         let readiness = Arc::new(Readiness::new());
-        let log = QueryLogWriter::start(std::io::stdout(), Arc::clone(&stats.log_dropped)).map_err(RunError::Thread)?;
+        let log = QueryLogWriter::start(std::io::stdout(), Arc::clone(&stats.log_dropped))
+            .map_err(RunError::Thread)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = cli.workers.map_or(cores, std::num::NonZero::get);
-        let context =
-            Context { shared: Arc::clone(&shared), stats: Arc::clone(&stats), log, limits: Limits::default(), workers };
+        let context = Context {
+            shared: Arc::clone(&shared),
+            stats: Arc::clone(&stats),
+            log,
+            limits: Limits::default(),
+            workers,
+        };
         let front = Front::start(&config.listeners, context)?;
         let admin = Admin::start(&config, &stats, &readiness)?;
         let serial = watch::Sender::new(0);
@@ -117,15 +123,38 @@ impl Server {
         };
         let pipeline = Pipeline::start(config.source.clone(), settings(&config), publisher)?;
         for listener in &config.listeners {
-            let zones: Vec<_> = listener.authority.zones().iter().map(|zone| zone.origin.to_string()).collect();
+            let zones: Vec<_> = listener
+                .authority
+                .zones()
+                .iter()
+                .map(|zone| zone.origin.to_string())
+                .collect();
             tracing::info!(listener = %listener.label, zones = zones.join(" "), "listening");
         }
         let written = written(&config);
-        Ok(Self { cli, config, front, admin, readiness, stats, shared, pipeline, previous: None, serial, recipients, written })
+        Ok(Self {
+            cli,
+            config,
+            front,
+            admin,
+            readiness,
+            stats,
+            shared,
+            pipeline,
+            previous: None,
+            serial,
+            recipients,
+            written,
+        })
     }
 
     async fn wait(&mut self) -> Wake {
-        let Self { config, written, pipeline, .. } = self;
+        let Self {
+            config,
+            written,
+            pipeline,
+            ..
+        } = self;
         tokio::select! {
             () = files_changed(config, written) => Wake::FilesChanged,
             error = pipeline.failed() => Wake::SourceFailed(error),
@@ -134,7 +163,11 @@ impl Server {
 
     /// A source that a reload brought gives way to the one before; without one, there is nothing to serve from.
     fn fall_back(&mut self, error: SourceError) -> Result<(), RunError> {
-        let Some(previous) = self.previous.take().filter(|previous| !previous.retired.is_cancelled()) else {
+        let Some(previous) = self
+            .previous
+            .take()
+            .filter(|previous| !previous.retired.is_cancelled())
+        else {
             return Err(error.into());
         };
         tracing::error!(%error, "the new source of objects is not used; the old one stays in force");
@@ -154,7 +187,10 @@ impl Server {
             Err(error) => {
                 self.stats.meters.reload_failures.inc();
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "the new configuration is not used; the old one stays in force");
+                tracing::error!(
+                    error,
+                    "the new configuration is not used; the old one stays in force"
+                );
             }
         }
     }
@@ -163,7 +199,8 @@ impl Server {
         let config = Config::load(&self.cli)?;
         self.front.replace(&config.listeners)?;
         self.admin.replace(&config)?;
-        self.recipients.send_replace(Arc::new(notify::recipients(&config.listeners)));
+        self.recipients
+            .send_replace(Arc::new(notify::recipients(&config.listeners)));
         let settings = settings(&config);
         if self.pipeline.source != config.source || self.pipeline.settings != settings {
             // The old source serves until the new one has read everything.
@@ -186,7 +223,10 @@ impl Server {
 
     /// Lameduck, drain, end.
     async fn stop(self) {
-        let lameduck = self.config.health.map_or(Duration::ZERO, |health| health.lameduck);
+        let lameduck = self
+            .config
+            .health
+            .map_or(Duration::ZERO, |health| health.lameduck);
         tracing::info!(lameduck_seconds = lameduck.as_secs_f64(), "stopping");
         self.readiness.start_lameduck();
         tokio::time::sleep(lameduck).await;
@@ -199,7 +239,9 @@ impl Server {
 
 /// Waits until the Corefile, or one that it imports, is another one. Forever without `reload`.
 async fn files_changed(config: &Config, last: &mut Vec<Option<SystemTime>>) {
-    let Some(interval) = config.reload else { return std::future::pending().await };
+    let Some(interval) = config.reload else {
+        return std::future::pending().await;
+    };
     loop {
         tokio::time::sleep(interval).await;
         let now = written(config);
@@ -211,7 +253,11 @@ async fn files_changed(config: &Config, last: &mut Vec<Option<SystemTime>>) {
 }
 
 fn written(config: &Config) -> Vec<Option<SystemTime>> {
-    let time = |file: &std::path::PathBuf| std::fs::metadata(file).and_then(|file| file.modified()).ok();
+    let time = |file: &std::path::PathBuf| {
+        std::fs::metadata(file)
+            .and_then(|file| file.modified())
+            .ok()
+    };
     config.files.iter().map(time).collect()
 }
 
@@ -236,8 +282,19 @@ impl Pipeline {
             .spawn(move || ingest::run(of_thread, received, &want, &publisher))
             .map_err(RunError::Thread)?;
         let options = Options { want_local_slices };
-        let following = Some(tokio::spawn(sources::run(source.clone(), options, events, retired.clone())));
-        Ok(Self { source, settings, following, turn, retired })
+        let following = Some(tokio::spawn(sources::run(
+            source.clone(),
+            options,
+            events,
+            retired.clone(),
+        )));
+        Ok(Self {
+            source,
+            settings,
+            following,
+            turn,
+            retired,
+        })
     }
 
     /// Waits until the source gives up.
@@ -274,24 +331,39 @@ impl Board for Publisher {
         if self.retired.is_cancelled() {
             return;
         }
-        if let Some(predecessor) = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(predecessor) = self
+            .predecessor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             predecessor.cancel();
         }
         // The first publication shows changes from before our time; they say nothing about us.
         let first = self.shared.snapshot.load().is_none();
         self.shared.publish(published);
-        self.stats.meters.build_seconds.observe(timing.build.as_secs_f64());
+        self.stats
+            .meters
+            .build_seconds
+            .observe(timing.build.as_secs_f64());
         if first {
             self.readiness.set_synced();
-            let (services, endpoints) = (published.snapshot.service_count(), published.snapshot.endpoint_count());
+            let (services, endpoints) = (
+                published.snapshot.service_count(),
+                published.snapshot.endpoint_count(),
+            );
             tracing::info!(services, endpoints, "everything has been read; serving");
         } else {
             for programming in &timing.programming {
-                self.stats.meters.programming_seconds.observe(programming.as_secs_f64());
+                self.stats
+                    .meters
+                    .programming_seconds
+                    .observe(programming.as_secs_f64());
             }
         }
         let serial = published.snapshot.serial().max(published.status.serial());
-        self.serial.send_if_modified(|before| std::mem::replace(before, serial) != serial);
+        self.serial
+            .send_if_modified(|before| std::mem::replace(before, serial) != serial);
     }
 
     fn problems(&self, total: usize, new: &[Problem]) {
@@ -302,10 +374,16 @@ impl Board for Publisher {
     }
 
     fn source(&self, kind: &'static str, healthy: bool, detail: &str) {
-        self.stats.meters.source_healthy.with_label_values(&[kind]).set(i64::from(healthy));
+        self.stats
+            .meters
+            .source_healthy
+            .with_label_values(&[kind])
+            .set(i64::from(healthy));
         self.readiness.set_source(kind, healthy, detail);
         match (healthy, detail) {
-            (false, _) => tracing::warn!(kind, detail, "no changes reach us; serving what is known"),
+            (false, _) => {
+                tracing::warn!(kind, detail, "no changes reach us; serving what is known")
+            }
             (true, "") => tracing::info!(kind, "changes reach us"),
             (true, _) => tracing::info!(kind, detail, "changes reach us"),
         }

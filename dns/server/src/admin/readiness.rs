@@ -50,8 +50,16 @@ impl Readiness {
         };
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         for (kind, (_, detail)) in sources.iter().filter(|(_, (healthy, _))| !healthy) {
-            let lead = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-            let serving = if synced { "; serving what is known" } else { "" };
+            let lead = if text.is_empty() || text.ends_with('\n') {
+                ""
+            } else {
+                "\n"
+            };
+            let serving = if synced {
+                "; serving what is known"
+            } else {
+                ""
+            };
             let _ = write!(text, "{lead}{kind}: {detail}{serving}\n");
         }
         (ready, text)

@@ -3,7 +3,10 @@ use super::*;
 #[test]
 fn a_server_is_ready_once_everything_has_been_read_and_stays_so() {
     let readiness = Readiness::new();
-    assert_eq!(readiness.report(), (false, "not everything has been read yet\n".to_owned()));
+    assert_eq!(
+        readiness.report(),
+        (false, "not everything has been read yet\n".to_owned())
+    );
     readiness.set_synced();
     assert_eq!(readiness.report(), (true, "OK".to_owned()));
     readiness.set_source("Gateway", false, "cannot watch gateways");
@@ -19,7 +22,10 @@ fn what_is_missing_is_named() {
     readiness.set_source("ServiceImport", false, "forbidden");
     let (ready, text) = readiness.report();
     assert!(!ready);
-    assert_eq!(text, "not everything has been read yet\nServiceImport: forbidden\n");
+    assert_eq!(
+        text,
+        "not everything has been read yet\nServiceImport: forbidden\n"
+    );
 }
 
 #[test]
