@@ -59,6 +59,7 @@ pub struct Catalog {
     dirty_namespaces: BTreeSet<Label>,
     dirty_status: bool,
     triggered_at: Vec<u64>,
+    problem_count: usize,
     /// Slots of services that were there before, to go on counting where they were when they come back.
     slots: HashMap<(ServiceKey, Box<[ClusterIndex]>), Slots>,
     snapshot: Arc<Snapshot>,
@@ -103,6 +104,7 @@ impl Catalog {
             dirty_namespaces: BTreeSet::new(),
             dirty_status: true,
             triggered_at: Vec::new(),
+            problem_count: 0,
             slots: HashMap::new(),
             snapshot: Arc::new(Snapshot::empty()),
             status: Arc::default(),
@@ -257,6 +259,10 @@ impl Catalog {
         self.services.values().flat_map(|entry| &entry.problems)
     }
 
+    pub fn problem_count(&self) -> usize {
+        self.problem_count
+    }
+
     /// The local cluster: configuration, then ClusterProperty, then the believed Gateway.
     pub(crate) fn local_cluster(&self) -> Option<&ClusterId> {
         let of_gateway = || {
@@ -314,6 +320,8 @@ impl Catalog {
                 .filter(|problem| !said.contains(problem))
                 .cloned(),
         );
+        self.problem_count += problems.len();
+        self.problem_count -= entry.problems.len();
         entry.problems = problems;
         let gone = entry.facts.is_empty();
         if gone {

@@ -29,13 +29,19 @@ impl<T> Items<T> {
 
 impl<T> Default for Items<T> {
     fn default() -> Self {
-        Self { good: Vec::new(), bad: Vec::new() }
+        Self {
+            good: Vec::new(),
+            bad: Vec::new(),
+        }
     }
 }
 
 impl<T> FromIterator<T> for Items<T> {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
-        Self { good: items.into_iter().enumerate().collect(), bad: Vec::new() }
+        Self {
+            good: items.into_iter().enumerate().collect(),
+            bad: Vec::new(),
+        }
     }
 }
 
@@ -48,13 +54,17 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Items<T> {
                 for (index, value) in values.into_iter().enumerate() {
                     match serde_json::from_value(value) {
                         Ok(item) => items.good.push((index, item)),
-                        Err(error) => items
-                            .bad
-                            .push(Malformed { index: Some(index), error: error.to_string() }),
+                        Err(error) => items.bad.push(Malformed {
+                            index: Some(index),
+                            error: error.to_string(),
+                        }),
                     }
                 }
             }
-            _ => items.bad.push(Malformed { index: None, error: "is not a list".to_owned() }),
+            _ => items.bad.push(Malformed {
+                index: None,
+                error: "is not a list".to_owned(),
+            }),
         }
         Ok(items)
     }
@@ -82,7 +92,10 @@ mod tests {
         assert_eq!(items.good, [(0, 1), (2, 3)]);
         let places: Vec<_> = items.bad.iter().map(|bad| bad.index).collect();
         assert_eq!(places, [Some(1), Some(3)]);
-        assert_eq!(serde_json::to_value(&items).expect("plain numbers"), json!([1, 3]));
+        assert_eq!(
+            serde_json::to_value(&items).expect("plain numbers"),
+            json!([1, 3])
+        );
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(5);
 
-/// Doubles from 100 ms up to 10 s, each time shortened by up to a half at random, so that daemons
+/// Doubles from 100 ms up to 5 s, each time shortened by up to a half at random, so that daemons
 /// that lost the same server do not come back in step.
 #[derive(Debug)]
 pub(crate) struct Backoff {

@@ -16,7 +16,10 @@ const READ_TIMEOUT: Duration = Duration::from_secs(90);
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("cannot use kubeconfig {}: {source}", path.display())]
-    Kubeconfig { path: PathBuf, source: kube::config::KubeconfigError },
+    Kubeconfig {
+        path: PathBuf,
+        source: kube::config::KubeconfigError,
+    },
     #[error(
         "no kubeconfig found where kubectl looks (KUBECONFIG, ~/.kube/config): {0}; name one, or run in a cluster"
     )]
@@ -29,18 +32,31 @@ pub enum ConnectError {
 
 /// A client of the API server that `kubeconfig` (and `context` in it) names. Without either: the pod's service account
 /// where there is one, else the kubeconfig that kubectl would use. Nothing is sent yet.
-pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, ConnectError> {
-    let options = KubeConfigOptions { context: context.map(str::to_owned), ..Default::default() };
+pub async fn connect(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+) -> Result<Client, ConnectError> {
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..Default::default()
+    };
     let mut config = match kubeconfig {
         Some(path) => {
-            let failed = |source| ConnectError::Kubeconfig { path: path.to_owned(), source };
+            let failed = |source| ConnectError::Kubeconfig {
+                path: path.to_owned(),
+                source,
+            };
             let file = Kubeconfig::read_from(path).map_err(failed)?;
-            Config::from_custom_kubeconfig(file, &options).await.map_err(failed)?
+            Config::from_custom_kubeconfig(file, &options)
+                .await
+                .map_err(failed)?
         }
         None if context.is_none() && in_cluster() => {
             Config::incluster().map_err(ConnectError::InCluster)?
         }
-        None => Config::from_kubeconfig(&options).await.map_err(ConnectError::NoKubeconfig)?,
+        None => Config::from_kubeconfig(&options)
+            .await
+            .map_err(ConnectError::NoKubeconfig)?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
@@ -51,7 +67,8 @@ pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result
 
 /// Kubernetes sets this in every container; an explicit KUBECONFIG goes before it.
 fn in_cluster() -> bool {
-    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && std::env::var_os("KUBECONFIG").is_none()
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+        && std::env::var_os("KUBECONFIG").is_none()
 }
 
 #[cfg(test)]
@@ -60,7 +77,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_kubeconfig_is_named() {
-        let error = connect(Some(Path::new("/nowhere/kubeconfig")), None).await.err();
+        let error = connect(Some(Path::new("/nowhere/kubeconfig")), None)
+            .await
+            .err();
         let message = error.map(|error| error.to_string()).unwrap_or_default();
         assert!(message.contains("/nowhere/kubeconfig"), "{message}");
     }

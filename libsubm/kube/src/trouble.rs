@@ -41,9 +41,10 @@ impl Trouble {
             | watcher::Error::WatchStartFailed(error)
             | watcher::Error::WatchFailed(error) => Self::of_request(kind, error),
             watcher::Error::WatchError(status) => Self::of_status(kind, status),
-            watcher::Error::NoResourceVersion => {
-                Self::Server { code: 200, message: error.to_string() }
-            }
+            watcher::Error::NoResourceVersion => Self::Server {
+                code: 200,
+                message: error.to_string(),
+            },
         }
     }
 
@@ -51,7 +52,10 @@ impl Trouble {
         let message = status.message.clone();
         match status.code {
             401 => Self::Unauthorized(message),
-            403 => Self::Forbidden { resource: kind.to_string(), message },
+            403 => Self::Forbidden {
+                resource: kind.to_string(),
+                message,
+            },
             404 => Self::NotServed(kind.to_string()),
             410 => Self::Expired(kind.to_string()),
             code => Self::Server { code, message },
@@ -85,7 +89,11 @@ mod tests {
     use subm_api::ServiceImport;
 
     fn trouble(code: u16, message: &str) -> Trouble {
-        let status = Status { code, message: message.to_owned(), ..Default::default() };
+        let status = Status {
+            code,
+            message: message.to_owned(),
+            ..Default::default()
+        };
         Trouble::of_request(&ServiceImport::KIND, &kube::Error::Api(Box::new(status)))
     }
 
@@ -98,7 +106,10 @@ mod tests {
         assert!(refused.is_refusal());
         let text = refused.to_string();
         assert!(text.contains("User \"dns\" cannot list resource"), "{text}");
-        assert!(text.contains("list and watch on serviceimports.multicluster.x-k8s.io"), "{text}");
+        assert!(
+            text.contains("list and watch on serviceimports.multicluster.x-k8s.io"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -106,6 +117,9 @@ mod tests {
         assert!(trouble(401, "Unauthorized").is_refusal());
         assert!(matches!(trouble(404, ""), Trouble::NotServed(_)));
         assert!(matches!(trouble(410, ""), Trouble::Expired(_)));
-        assert!(matches!(trouble(503, "starting"), Trouble::Server { code: 503, .. }));
+        assert!(matches!(
+            trouble(503, "starting"),
+            Trouble::Server { code: 503, .. }
+        ));
     }
 }

@@ -10,7 +10,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use subm_api::ResourceKind;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::Trouble;
 use crate::backoff::Backoff;
@@ -22,11 +22,15 @@ const WATCH_SECONDS: u32 = 60;
 const RECHECK: Duration = Duration::from_secs(30);
 /// A server that could not be read is asked after this long whether it is back.
 const RECOVERY_CHECK: Duration = Duration::from_secs(1);
+/// How long an answer to that may take.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How often a kind that is not served is looked for.
 const ABSENT_POLL: Duration = Duration::from_secs(3);
 /// A server that has just started may not know its CRDs yet: only as many answers in a row make a
-/// kind absent.
-const ABSENT_CONFIRM: u32 = 3;
+/// kind absent (they take 0.3 s),
+const ABSENT_AT_FIRST: u32 = 3;
+/// and more (they take 3 s) where it has been there before, as then there is something to lose.
+const ABSENT_AGAIN: u32 = 6;
 /// Objects per page of a list.
 const PAGE: u32 = 500;
 
@@ -40,10 +44,14 @@ pub enum Event<K> {
     Apply(K),
     Delete(ObjectMeta),
     /// An object that exists but does not have the shape of `K`.
-    Invalid { metadata: ObjectMeta, error: String },
+    Invalid {
+        metadata: ObjectMeta,
+        error: String,
+    },
     /// All objects have been given since [`Event::Started`].
     Listed,
-    /// The kind is not served, for its CRD is missing: there are no objects. Said once, until it is served.
+    /// The kind is not served, for its CRD is missing: there are no objects. Said once, and again
+    /// after [`Event::Trouble`], until it is served.
     Absent,
     /// Nothing is known to have changed, but at present we would not learn of it. Said at each attempt.
     Trouble(Trouble),
@@ -59,6 +67,8 @@ pub struct Watch<K> {
     backoff: Backoff,
     /// The last thing said was [`Event::Trouble`].
     troubled: bool,
+    /// The kind has been served.
+    seen: bool,
     state: State<K>,
 }
 
@@ -68,7 +78,12 @@ enum State<K> {
     /// Which version is served? `misses` answers in a row were "none".
     Looking { misses: u32, wait: Duration },
     /// The stream is not asked before `resume`, nor the version before `recheck`.
-    Watching { version: String, stream: Stream<K>, resume: Instant, recheck: Instant },
+    Watching {
+        version: String,
+        stream: Stream<K>,
+        resume: Instant,
+        recheck: Instant,
+    },
 }
 
 impl<K> State<K> {
@@ -89,12 +104,13 @@ where
             selector: selector.map(str::to_owned),
             backoff: Backoff::new(),
             troubled: false,
+            seen: false,
             state: State::look_after(Duration::ZERO),
         }
     }
 
     /// The next thing that happens. Waits as long as nothing does, and between attempts when the
-    /// server cannot be read (0.1 s at first, 10 s at most). Cancel safe.
+    /// server cannot be read (0.1 s at first, 5 s at most). Cancel safe.
     pub async fn next(&mut self) -> Event<K> {
         loop {
             let event = match &mut self.state {
@@ -103,7 +119,12 @@ where
                     sleep(*wait).await;
                     self.look(misses).await
                 }
-                State::Watching { version, stream, resume, recheck } => {
+                State::Watching {
+                    version,
+                    stream,
+                    resume,
+                    recheck,
+                } => {
                     let item = async {
                         sleep_until(*resume).await;
                         stream.next().await
@@ -128,6 +149,7 @@ where
     async fn look(&mut self, misses: u32) -> Option<Event<K>> {
         match served_version(&self.client, &self.kind, None).await {
             Ok(Some(version)) => {
+                self.seen = true;
                 let now = Instant::now();
                 self.state = State::Watching {
                     stream: self.open(&version),
@@ -139,11 +161,19 @@ where
             }
             Ok(None) => {
                 let wait = self.backoff.next().min(ABSENT_POLL);
-                self.state = State::Looking { misses: misses.saturating_add(1), wait };
-                (misses + 1 == ABSENT_CONFIRM).then_some(Event::Absent)
+                self.state = State::Looking {
+                    misses: misses.saturating_add(1),
+                    wait,
+                };
+                let confirmed = if self.seen {
+                    ABSENT_AGAIN
+                } else {
+                    ABSENT_AT_FIRST
+                };
+                (misses + 1 == confirmed).then_some(Event::Absent)
             }
             Err(error) => {
-                self.state = State::Looking { misses, wait: self.backoff.next() };
+                self.state = State::look_after(self.backoff.next());
                 Some(Event::Trouble(Trouble::of_request(&self.kind, &error)))
             }
         }
@@ -152,18 +182,22 @@ where
     /// Looks whether the version is still served; after trouble, also whether the server is back,
     /// for a watch that was resumed says nothing until something changes. Errors are left to the stream.
     async fn recheck(&mut self, current: &str) -> Option<Event<K>> {
-        let served = served_version(&self.client, &self.kind, Some(current)).await;
-        let back = match served {
-            Ok(Some(version)) if version == current => {
-                self.kind.custom
-                    || !self.troubled
-                    || self.client.apiserver_version().await.is_ok()
+        let answer = async {
+            let served = served_version(&self.client, &self.kind, Some(current)).await?;
+            // Nothing was asked about a kind that is always served.
+            if self.troubled && !self.kind.custom {
+                self.client.apiserver_version().await?;
             }
-            Ok(_) => {
+            Ok::<_, kube::Error>(served)
+        };
+        // The stream waits meanwhile.
+        let back = match timeout(ANSWER, answer).await {
+            Ok(Ok(served)) if served.as_deref() != Some(current) => {
                 self.state = State::look_after(Duration::ZERO);
                 return None;
             }
-            Err(_) => false,
+            Ok(Ok(_)) => true,
+            Ok(Err(_)) | Err(_) => false,
         };
         if let State::Watching { recheck, .. } = &mut self.state {
             *recheck = Instant::now() + if back { RECHECK } else { RECOVERY_CHECK };
@@ -173,7 +207,9 @@ where
 
     fn open(&self, version: &str) -> Stream<K> {
         let api = Api::all_with(self.client.clone(), &self.kind.at(version));
-        let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
+        let mut config = watcher::Config::default()
+            .timeout(WATCH_SECONDS)
+            .page_size(PAGE);
         config.label_selector.clone_from(&self.selector);
         watcher(api, config).boxed()
     }
@@ -194,9 +230,10 @@ where
                     watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
                         match object.0 {
                             Ok(object) => Event::Apply(object),
-                            Err(invalid) => {
-                                Event::Invalid { metadata: invalid.metadata, error: invalid.error }
-                            }
+                            Err(invalid) => Event::Invalid {
+                                metadata: invalid.metadata,
+                                error: invalid.error,
+                            },
                         }
                     }
                 })
@@ -205,9 +242,9 @@ where
                 let trouble = Trouble::of_watch(&self.kind, &error);
                 let wait = self.backoff.next();
                 match &mut self.state {
-                    State::Watching { resume, recheck, .. }
-                        if !matches!(trouble, Trouble::NotServed(_)) =>
-                    {
+                    State::Watching {
+                        resume, recheck, ..
+                    } if !matches!(trouble, Trouble::NotServed(_)) => {
                         *resume = Instant::now() + wait;
                         *recheck = *resume + RECOVERY_CHECK;
                     }
@@ -237,7 +274,12 @@ async fn served_version(
     for version in current.into_iter().chain(kind.versions.iter().copied()) {
         let api_version = format!("{}/{version}", kind.group);
         match client.list_api_group_resources(&api_version).await {
-            Ok(list) if list.resources.iter().any(|resource| resource.name == kind.plural) => {
+            Ok(list)
+                if list
+                    .resources
+                    .iter()
+                    .any(|resource| resource.name == kind.plural) =>
+            {
                 return Ok(Some(version.to_owned()));
             }
             Ok(_) => {}

@@ -1,1 +1,35 @@
-//! .
+//! Real control planes, proxies and peers for tests.
+//!
+//! What it is: fixtures that start programs which others wrote (etcd, kube-apiserver, CoreDNS, dig, Knot …), wait until
+//! they answer, hand out clients, and leave neither process nor file behind, whether the test passes, panics or is killed.
+//! What it is not: a mock of any of them.
+//!
+//! ```text
+//!  Binaries ──▶ Process ──▶ Cluster ◀── Proxy ◀── the program under test
+//!  find, build  spawn, log,  etcd +      delay,
+//!  once         kill         API server  cut, reset
+//! ```
+//!
+//! Start reading at [`Cluster`]. `tests/README.md` tells how tests are arranged and run.
+//!
+//! Errors are [`anyhow::Error`]: a test prints them and fails.
+
+mod binaries;
+mod cluster;
+pub mod crds;
+mod dns;
+mod eventually;
+mod net;
+mod pki;
+mod process;
+mod proxy;
+mod sys;
+mod workdir;
+
+pub use binaries::Binaries;
+pub use cluster::{Cluster, ClusterBuilder};
+pub use dns::{Reply, dig, kdig};
+pub use eventually::eventually;
+pub use net::{free_port, random_loopback};
+pub use process::Process;
+pub use proxy::Proxy;

@@ -14,7 +14,11 @@ fn candidates(weights: &[u16]) -> Vec<Candidate> {
 fn sequence(weights: &[u16], turns: u32) -> Vec<u16> {
     let candidates = candidates(weights);
     (0..turns)
-        .map(|turn| by_weight(candidates.iter(), || turn).expect("there are candidates").cluster)
+        .map(|turn| {
+            by_weight(candidates.iter(), || turn)
+                .expect("there are candidates")
+                .cluster
+        })
         .collect()
 }
 
@@ -26,12 +30,25 @@ fn equal_weights_take_strict_turns_whatever_the_weight() {
 
 #[test]
 fn each_cycle_gives_each_candidate_its_weight() {
-    for weights in [&[5, 1, 1][..], &[2, 3], &[1, 10, 4, 4], &[100, 1], &[65535, 1, 2]] {
+    for weights in [
+        &[5, 1, 1][..],
+        &[2, 3],
+        &[1, 10, 4, 4],
+        &[100, 1],
+        &[65535, 1, 2],
+    ] {
         let total: u32 = weights.iter().map(|weight| u32::from(*weight)).sum();
         let given = sequence(weights, total);
         for (cluster, weight) in weights.iter().enumerate() {
-            let count = given.iter().filter(|given| usize::from(**given) == cluster).count();
-            assert_eq!(count, usize::from(*weight), "cluster {cluster} of {weights:?}");
+            let count = given
+                .iter()
+                .filter(|given| usize::from(**given) == cluster)
+                .count();
+            assert_eq!(
+                count,
+                usize::from(*weight),
+                "cluster {cluster} of {weights:?}"
+            );
         }
     }
 }

@@ -19,11 +19,18 @@ pub type Converted<T> = (Option<T>, Vec<Problem>);
 
 /// Namespace and name; `default` where a manifest names no namespace, as kubectl has it.
 pub fn key(metadata: &kube::core::ObjectMeta) -> ObjectKey {
-    ObjectKey::new(namespace_of(metadata), metadata.name.as_deref().unwrap_or_default())
+    ObjectKey::new(
+        namespace_of(metadata),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
 }
 
 fn namespace_of(metadata: &kube::core::ObjectMeta) -> &str {
-    metadata.namespace.as_deref().filter(|name| !name.is_empty()).unwrap_or("default")
+    metadata
+        .namespace
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .unwrap_or("default")
 }
 
 fn label<'a>(metadata: &'a kube::core::ObjectMeta, key: &str) -> Option<&'a str> {
@@ -53,14 +60,18 @@ pub fn gateway(object: &Gateway, name: &str) -> Converted<facts::Gateway> {
     };
     if let Some(status) = &object.status {
         result.active = status.ha_status == names::HA_ACTIVE;
-        result.local_cluster = status
-            .local_endpoint
-            .as_ref()
-            .and_then(|end| id(&end.cluster_id, "status.localEndpoint.cluster_id".to_owned()));
+        result.local_cluster = status.local_endpoint.as_ref().and_then(|end| {
+            id(
+                &end.cluster_id,
+                "status.localEndpoint.cluster_id".to_owned(),
+            )
+        });
         for (index, connection) in &status.connections.good {
             let field = format!("status.connections[{index}].endpoint.cluster_id");
             if let Some(remote) = id(&connection.endpoint.cluster_id, field) {
-                result.connections.push((remote, connection.status == names::CONNECTED));
+                result
+                    .connections
+                    .push((remote, connection.status == names::CONNECTED));
             }
         }
         problems.malformed("status.connections", &status.connections);

@@ -46,7 +46,10 @@ pub(super) async fn follow(path: PathBuf, events: Sender<Event>) -> Result<(), S
     // Before the first look, so that no change falls in between.
     let mut notices = Notices::of(&path);
     let (mut folder, found) = look(Folder::new(path.clone())).await;
-    let mut news = found.map_err(|source| SourceError::Folder { path: path.clone(), source })?;
+    let mut news = found.map_err(|source| SourceError::Folder {
+        path: path.clone(),
+        source,
+    })?;
     news.push(Event::Synced);
     news.push(health(None));
     let mut healthy = true;
@@ -59,7 +62,6 @@ pub(super) async fn follow(path: PathBuf, events: Sender<Event>) -> Result<(), S
         tokio::select! {
             () = notices.settled() => {}
             () = sleep(POLL) => {}
-            () = events.closed() => return Ok(()),
         }
         let found;
         (folder, found) = look(folder).await;
@@ -75,7 +77,9 @@ pub(super) async fn follow(path: PathBuf, events: Sender<Event>) -> Result<(), S
             Err(error) if healthy => {
                 healthy = false;
                 let path = path.display();
-                vec![health(Some(format!("cannot read {path}: {error}; the last good state is served")))]
+                vec![health(Some(format!(
+                    "cannot read {path}: {error}; the last good state is served"
+                )))]
             }
             Err(_) => Vec::new(),
         };
@@ -84,7 +88,11 @@ pub(super) async fn follow(path: PathBuf, events: Sender<Event>) -> Result<(), S
 
 fn health(trouble: Option<String>) -> Event {
     let healthy = trouble.is_none();
-    Event::Health { kind: "manifests", healthy, detail: trouble.unwrap_or_default() }
+    Event::Health {
+        kind: "manifests",
+        healthy,
+        detail: trouble.unwrap_or_default(),
+    }
 }
 
 /// Looks at the folder on a thread that may wait for a disk.
@@ -121,7 +129,10 @@ impl Notices {
         if let Err(error) = &watcher {
             tracing::warn!(path = %path.display(), %error, "no change notices; looking every {POLL:?}");
         }
-        Self { changes, _watcher: watcher.ok() }
+        Self {
+            changes,
+            _watcher: watcher.ok(),
+        }
     }
 
     /// Returns when there were changes and they have ended for now; never, if there are no notices.

@@ -28,11 +28,18 @@ pub enum Event {
     /// What changed.
     Facts(Vec<Fact>),
     /// All that is wrong with an object (or a file) now, in place of what was said of it before.
-    Problems { object: String, problems: Vec<Problem> },
+    Problems {
+        object: String,
+        problems: Vec<Problem>,
+    },
     /// Everything has been read once; never said again.
     Synced,
     /// Whether changes of this kind of object reach us. Said when it changes.
-    Health { kind: &'static str, healthy: bool, detail: String },
+    Health {
+        kind: &'static str,
+        healthy: bool,
+        detail: String,
+    },
 }
 
 /// What a source needs beside its place.
@@ -47,7 +54,10 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     #[error("cannot read the manifests in {}: {source}; name a folder of YAML or JSON files", path.display())]
-    Folder { path: PathBuf, source: std::io::Error },
+    Folder {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Connect(#[from] subm_kube::ConnectError),
     #[error("the API server could not be read within {} s: {detail}", .after.as_secs())]
@@ -61,26 +71,35 @@ pub async fn run(
     events: mpsc::Sender<Event>,
     shutdown: CancellationToken,
 ) -> Result<(), SourceError> {
+    let receiver = events.clone();
     let work = async {
         match source {
             Source::Manifests(path) => manifests::follow(path, events).await,
-            Source::Kubernetes { kubeconfig, context } => {
+            Source::Kubernetes {
+                kubeconfig,
+                context,
+            } => {
                 let client = subm_kube::connect(kubeconfig.as_deref(), context.as_deref()).await?;
-                kubernetes::follow(client, options, events).await;
+                // Six watches are a large value.
+                Box::pin(kubernetes::follow(client, options, events)).await;
                 Ok(())
             }
         }
     };
-    shutdown.run_until_cancelled(work).await.unwrap_or(Ok(()))
+    tokio::select! {
+        result = work => result,
+        () = shutdown.cancelled() => Ok(()),
+        () = receiver.closed() => Ok(()),
+    }
 }
 
 /// How long [`read_once`] waits for an API server.
-const READ_ONCE: Duration = Duration::from_secs(60);
+const READ_ONCE: Duration = Duration::from_mins(1);
 
 /// Everything that `source` holds now, local slices included, for commands that look and leave.
 pub async fn read_once(source: Source) -> Result<(Vec<Fact>, Vec<Problem>), SourceError> {
     if let Source::Manifests(path) = source {
-        return manifests::read_once(path);
+        return manifests::read_once(path).await;
     }
     let (_want, want_local_slices) = watch::channel(true);
     let (events, mut received) = mpsc::channel(64);
@@ -95,7 +114,11 @@ pub async fn read_once(source: Source) -> Result<(Vec<Fact>, Vec<Problem>), Sour
             match event {
                 Event::Facts(more) => facts.extend(more),
                 Event::Problems { problems: more, .. } => problems.extend(more),
-                Event::Health { kind, healthy: false, detail } => {
+                Event::Health {
+                    kind,
+                    healthy: false,
+                    detail,
+                } => {
                     trouble.insert(kind, detail);
                 }
                 Event::Health { kind, .. } => {
@@ -114,10 +137,19 @@ pub async fn read_once(source: Source) -> Result<(Vec<Fact>, Vec<Problem>), Sour
             Ok(Ok(())) | Err(_) => Ok((facts, problems)),
         },
         Err(_) => {
-            let detail: Vec<_> =
-                trouble.iter().map(|(kind, detail)| format!("{kind}: {detail}")).collect();
-            let detail = if detail.is_empty() { "no answer".to_owned() } else { detail.join("; ") };
-            Err(SourceError::Timeout { after: READ_ONCE, detail })
+            let detail: Vec<_> = trouble
+                .iter()
+                .map(|(kind, detail)| format!("{kind}: {detail}"))
+                .collect();
+            let detail = if detail.is_empty() {
+                "no answer".to_owned()
+            } else {
+                detail.join("; ")
+            };
+            Err(SourceError::Timeout {
+                after: READ_ONCE,
+                detail,
+            })
         }
     }
 }

@@ -413,7 +413,7 @@ fn cluster_set(stats: &Stats, out: &mut Vec<MetricFamily>) {
 }
 
 fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::new();
+    let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
     family.set_field_type(kind);
@@ -424,11 +424,11 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> Met
 fn number(kind: MetricType, labels: &[(&str, &str)], value: f64) -> Metric {
     let mut metric = Metric::from_label(pairs(labels));
     if kind == MetricType::COUNTER {
-        let mut counter = Counter::new();
+        let mut counter = Counter::default();
         counter.set_value(value);
         metric.set_counter(counter);
     } else {
-        let mut gauge = Gauge::new();
+        let mut gauge = Gauge::default();
         gauge.set_value(value);
         metric.set_gauge(gauge);
     }
@@ -440,13 +440,13 @@ fn histogram(labels: &[(&str, &str)], bounds: &[f64], counts: &[u64], sum: f64) 
     let mut below = 0;
     let buckets = bounds.iter().zip(counts).map(|(&bound, &count)| {
         below += count;
-        let mut bucket = Bucket::new();
+        let mut bucket = Bucket::default();
         bucket.set_upper_bound(bound);
         bucket.set_cumulative_count(below);
         bucket
     });
     let buckets = buckets.collect();
-    let mut histogram = Histogram::new();
+    let mut histogram = Histogram::default();
     histogram.set_bucket(buckets);
     histogram.set_sample_count(counts.iter().sum());
     histogram.set_sample_sum(sum);
@@ -457,7 +457,7 @@ fn histogram(labels: &[(&str, &str)], bounds: &[f64], counts: &[u64], sum: f64) 
 
 fn pairs(labels: &[(&str, &str)]) -> Vec<LabelPair> {
     let pair = |&(name, value): &(&str, &str)| {
-        let mut pair = LabelPair::new();
+        let mut pair = LabelPair::default();
         pair.set_name(name.to_owned());
         pair.set_value(value.to_owned());
         pair

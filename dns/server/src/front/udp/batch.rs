@@ -2,7 +2,6 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull, addr_of_mut};
@@ -88,7 +87,7 @@ impl Batch {
             // SAFETY: `i < BATCH`; the kernel overwrote these lengths in the last call.
             unsafe {
                 let header = addr_of_mut!((*s).received[i].msg_hdr);
-                (*header).msg_namelen = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+                (*header).msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
                 (*header).msg_controllen = CONTROL as _;
                 (*header).msg_flags = 0;
             }
@@ -272,7 +271,7 @@ pub(crate) fn want_packet_info(socket: &socket2::Socket, v6: bool) -> io::Result
             level,
             option,
             ptr::from_ref(&on).cast(),
-            mem::size_of::<libc::c_int>() as libc::socklen_t,
+            size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
     if result == 0 {
@@ -287,7 +286,7 @@ pub(crate) fn kernel_drops(socket: &UdpSocket) -> Option<u64> {
     /// Place of the count in the kernel's `sk_meminfo` array, and its length.
     const DROPS: usize = 8;
     let mut info = [0_u32; DROPS + 1];
-    let mut len = mem::size_of_val(&info) as libc::socklen_t;
+    let mut len = size_of_val(&info) as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` octets to the array.
     let result = unsafe {
         libc::getsockopt(
@@ -298,5 +297,5 @@ pub(crate) fn kernel_drops(socket: &UdpSocket) -> Option<u64> {
             &raw mut len,
         )
     };
-    (result == 0 && len as usize == mem::size_of_val(&info)).then(|| info[DROPS].into())
+    (result == 0 && len as usize == size_of_val(&info)).then(|| info[DROPS].into())
 }

@@ -19,7 +19,11 @@ pub struct Problems {
 impl Problems {
     /// `object` is how messages call it: `ServiceImport shop/web`.
     pub fn new(object: &str) -> Self {
-        Self { object: object.to_owned(), list: Vec::new(), more: 0 }
+        Self {
+            object: object.to_owned(),
+            list: Vec::new(),
+            more: 0,
+        }
     }
 
     pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
@@ -37,25 +41,37 @@ impl Problems {
     /// The members of a list that could not be read.
     pub fn malformed<T>(&mut self, field: &str, items: &Items<T>) {
         for bad in &items.bad {
-            let place = bad.index.map(|index| format!("[{index}]")).unwrap_or_default();
-            self.add(format!("{field}{place}"), format!("{}; left out", bad.error));
+            let place = bad
+                .index
+                .map(|index| format!("[{index}]"))
+                .unwrap_or_default();
+            self.add(
+                format!("{field}{place}"),
+                format!("{}; left out", bad.error),
+            );
         }
     }
 
     pub fn finish(mut self) -> Vec<Problem> {
         if self.more > 0 {
             let message = format!("{} more problems of this object are not shown", self.more);
-            self.list.push(Problem { object: self.object, field: "...".to_owned(), message });
+            self.list.push(Problem {
+                object: self.object,
+                field: "...".to_owned(),
+                message,
+            });
         }
         self.list
     }
 }
 
 /// An address that a client elsewhere can use, or why not.
-pub fn address(text: &str) -> Result<IpAddr, String> {
+pub(super) fn address(text: &str) -> Result<IpAddr, String> {
     // An error message should not repeat a megabyte.
     let shown: String = text.chars().take(80).collect();
-    let ip: IpAddr = text.parse().map_err(|_| format!("{shown:?} is no IP address; left out"))?;
+    let ip: IpAddr = text
+        .parse()
+        .map_err(|_| format!("{shown:?} is no IP address; left out"))?;
     let reason = match ip {
         _ if ip.is_unspecified() => "the unspecified address",
         _ if ip.is_loopback() => "a loopback address",
@@ -66,12 +82,14 @@ pub fn address(text: &str) -> Result<IpAddr, String> {
         IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "an IPv4 address in IPv6 form",
         _ => return Ok(ip),
     };
-    Err(format!("{ip} is {reason}, which leads nowhere from another machine; left out"))
+    Err(format!(
+        "{ip} is {reason}, which leads nowhere from another machine; left out"
+    ))
 }
 
 /// Number, protocol and name of a port. `field` is its place: `spec.ports[1]`.
 /// A bad name costs the name only: the port still serves the names without port labels.
-pub fn port(
+pub(super) fn port(
     field: &str,
     number: i64,
     protocol: Option<&str>,
@@ -109,5 +127,9 @@ pub fn port(
         }
         name
     });
-    Some(Port { name, protocol, number })
+    Some(Port {
+        name,
+        protocol,
+        number,
+    })
 }

@@ -22,12 +22,14 @@ fn convert(object: &ServiceImport, problems: &mut Problems) -> Option<Import> {
     {
         return None;
     }
-    let (service, form) = match label(metadata, names::LEGACY_SOURCE_CLUSTER) {
-        Some(cluster) => per_cluster(object, cluster, problems)?,
-        None => {
-            let name = metadata.name.as_deref().unwrap_or_default();
-            (service_key(namespace_of(metadata), name, problems)?, ImportForm::Aggregated)
-        }
+    let (service, form) = if let Some(cluster) = label(metadata, names::LEGACY_SOURCE_CLUSTER) {
+        per_cluster(object, cluster, problems)?
+    } else {
+        let name = metadata.name.as_deref().unwrap_or_default();
+        (
+            service_key(namespace_of(metadata), name, problems)?,
+            ImportForm::Aggregated,
+        )
     };
     let kind = service_type(object, problems)?;
     Some(Import {
@@ -35,7 +37,11 @@ fn convert(object: &ServiceImport, problems: &mut Problems) -> Option<Import> {
         form,
         kind,
         // "None" in a headless import is an old habit, and no fault.
-        ips: if kind == ServiceType::Headless { Vec::new() } else { ips(object, problems) },
+        ips: if kind == ServiceType::Headless {
+            Vec::new()
+        } else {
+            ips(object, problems)
+        },
         ports: ports(object, problems),
         weights: weights(object, problems),
     })
@@ -74,7 +80,10 @@ fn per_cluster(
         );
         return None;
     };
-    Some((service_key(namespace, name, problems)?, ImportForm::PerCluster(cluster)))
+    Some((
+        service_key(namespace, name, problems)?,
+        ImportForm::PerCluster(cluster),
+    ))
 }
 
 fn service_type(object: &ServiceImport, problems: &mut Problems) -> Option<ServiceType> {
@@ -130,7 +139,9 @@ fn ports(object: &ServiceImport, problems: &mut Problems) -> Vec<subm_dns_core::
 fn weights(object: &ServiceImport, problems: &mut Problems) -> Vec<(ClusterId, u16)> {
     let mut result = Vec::new();
     for (key, value) in object.metadata.annotations.iter().flatten() {
-        let Some(cluster) = key.strip_prefix(names::WEIGHT_PREFIX) else { continue };
+        let Some(cluster) = key.strip_prefix(names::WEIGHT_PREFIX) else {
+            continue;
+        };
         let shown: String = value.chars().take(80).collect();
         match (ClusterId::new(cluster), value.parse()) {
             (Some(cluster), Ok(weight)) => result.push((cluster, weight)),
@@ -146,3 +157,6 @@ fn weights(object: &ServiceImport, problems: &mut Problems) -> Vec<(ClusterId, u
     }
     result
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,7 +49,12 @@ pub fn local_slice(object: &EndpointSlice, name: &str) -> Converted<LocalSlice> 
     let slice = label(metadata, names::LOCAL_SERVICE_NAME)
         .filter(|_| label(metadata, names::SERVICE_NAME).is_none())
         .and_then(|service| {
-            service_key(namespace_of(metadata), service, names::LOCAL_SERVICE_NAME, &mut problems)
+            service_key(
+                namespace_of(metadata),
+                service,
+                names::LOCAL_SERVICE_NAME,
+                &mut problems,
+            )
         })
         .map(|service| LocalSlice {
             service,
@@ -81,7 +86,10 @@ fn source_cluster(object: &EndpointSlice, problems: &mut Problems) -> Option<Clu
     let Some(text) = label(metadata, names::SOURCE_CLUSTER)
         .or_else(|| label(metadata, names::LEGACY_SOURCE_CLUSTER))
     else {
-        problems.add(field, "missing: nobody knows which cluster this slice is from; not served");
+        problems.add(
+            field,
+            "missing: nobody knows which cluster this slice is from; not served",
+        );
         return None;
     };
     let cluster = ClusterId::new(text);
@@ -147,23 +155,36 @@ fn endpoints(object: &EndpointSlice, problems: &mut Problems) -> Vec<Endpoint> {
         if addresses.is_empty() {
             continue;
         }
-        let hostname = item.hostname.as_deref().filter(|name| !name.is_empty()).and_then(|name| {
-            let label = Label::new(name);
-            if label.is_none() {
-                problems.add(
-                    format!("{field}.hostname"),
-                    "is no DNS label of 1 to 63 octets; the endpoint is named by its address",
-                );
-            }
-            label
-        });
+        let hostname = item
+            .hostname
+            .as_deref()
+            .filter(|name| !name.is_empty())
+            .and_then(|name| {
+                let label = Label::new(name);
+                if label.is_none() {
+                    problems.add(
+                        format!("{field}.hostname"),
+                        "is no DNS label of 1 to 63 octets; the endpoint is named by its address",
+                    );
+                }
+                label
+            });
         let pod = item
             .target_ref
             .as_ref()
             .filter(|target| target.kind.eq_ignore_ascii_case("Pod"))
             .and_then(|target| Label::new(&target.name));
-        let ready = item.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true);
-        result.push(Endpoint { addresses, hostname, pod, ready });
+        let ready = item
+            .conditions
+            .as_ref()
+            .and_then(|conditions| conditions.ready)
+            .unwrap_or(true);
+        result.push(Endpoint {
+            addresses,
+            hostname,
+            pod,
+            ready,
+        });
     }
     result
 }
@@ -195,3 +216,6 @@ fn triggered_at(object: &EndpointSlice) -> Option<u64> {
     let time: jiff::Timestamp = text.parse().ok()?;
     u64::try_from(time.as_nanosecond()).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,7 +59,12 @@ impl Stamp {
 
 impl Folder {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, files: BTreeMap::new(), view: BTreeMap::new(), told: BTreeMap::new() }
+        Self {
+            path,
+            files: BTreeMap::new(),
+            view: BTreeMap::new(),
+            told: BTreeMap::new(),
+        }
     }
 
     /// Reads what changed. Fails, and changes nothing, if the folder cannot be listed.
@@ -70,7 +75,11 @@ impl Folder {
         self.files.retain(|path, _| found.contains_key(path));
         changed -= self.files.len();
         for (path, metadata) in found {
-            let shown = path.strip_prefix(&self.path).unwrap_or(&path).display().to_string();
+            let shown = path
+                .strip_prefix(&self.path)
+                .unwrap_or(&path)
+                .display()
+                .to_string();
             let file = self.files.entry(path.clone()).or_default();
             let stamp = Stamp::of(&metadata);
             if file.stamp != Some(stamp) {
@@ -79,7 +88,11 @@ impl Folder {
                 changed += 1;
             }
         }
-        Ok(if changed == 0 { Vec::new() } else { self.news() })
+        Ok(if changed == 0 {
+            Vec::new()
+        } else {
+            self.news()
+        })
     }
 
     /// The difference between what the files say and what was told.
@@ -87,13 +100,19 @@ impl Folder {
         let mut problems: BTreeMap<String, Vec<Problem>> = BTreeMap::new();
         let mut said: BTreeMap<Slot, (Fact, &str)> = BTreeMap::new();
         for (path, file) in &self.files {
-            let shown = path.strip_prefix(&self.path).unwrap_or(path).display().to_string();
+            let shown = path
+                .strip_prefix(&self.path)
+                .unwrap_or(path)
+                .display()
+                .to_string();
             let of_file = problems.entry(shown).or_default();
             of_file.extend(file.broken.iter().chain(&file.content.problems).cloned());
             for fact in &file.content.facts {
                 let before = said.insert(fact.slot.clone(), (fact.fact.clone(), &fact.place));
-                if let (Some((_, place)), false) = (before, matches!(fact.slot, Slot::Namespace(_))) {
-                    let message = format!("is also in {place}; the last one counts: remove the other");
+                if let (Some((_, place)), false) = (before, matches!(fact.slot, Slot::Namespace(_)))
+                {
+                    let message =
+                        format!("is also in {place}; the last one counts: remove the other");
                     of_file.push(Problem {
                         object: fact.place.clone(),
                         field: "metadata.name".to_owned(),
@@ -104,9 +123,13 @@ impl Folder {
         }
         let old = said.remove(&Slot::ClusterProperty { old_name: true });
         if let Some(old) = old {
-            said.entry(Slot::ClusterProperty { old_name: false }).or_insert(old);
+            said.entry(Slot::ClusterProperty { old_name: false })
+                .or_insert(old);
         }
-        let view = said.into_iter().map(|(slot, (fact, _))| (slot, fact)).collect();
+        let view = said
+            .into_iter()
+            .map(|(slot, (fact, _))| (slot, fact))
+            .collect();
         problems.retain(|_, problems| !problems.is_empty());
 
         let mut events = Vec::new();
@@ -116,11 +139,21 @@ impl Folder {
         }
         for (object, problems) in &problems {
             if self.told.get(object) != Some(problems) {
-                events.push(Event::Problems { object: object.clone(), problems: problems.clone() });
+                events.push(Event::Problems {
+                    object: object.clone(),
+                    problems: problems.clone(),
+                });
             }
         }
-        for object in self.told.keys().filter(|object| !problems.contains_key(*object)) {
-            events.push(Event::Problems { object: object.clone(), problems: Vec::new() });
+        for object in self
+            .told
+            .keys()
+            .filter(|object| !problems.contains_key(*object))
+        {
+            events.push(Event::Problems {
+                object: object.clone(),
+                problems: Vec::new(),
+            });
         }
         self.view = view;
         self.told = problems;
@@ -130,9 +163,14 @@ impl Folder {
 
 /// What leads from one view to the next: what is new first, so that nothing is missing in between.
 fn difference(old: &BTreeMap<Slot, Fact>, new: &BTreeMap<Slot, Fact>) -> Vec<Fact> {
-    let changed = new.iter().filter(|(slot, fact)| old.get(slot) != Some(fact));
+    let changed = new
+        .iter()
+        .filter(|(slot, fact)| old.get(slot) != Some(fact));
     let gone = old.keys().filter(|slot| !new.contains_key(slot));
-    changed.map(|(_, fact)| fact.clone()).chain(gone.map(|slot| slot.clone().gone())).collect()
+    changed
+        .map(|(_, fact)| fact.clone())
+        .chain(gone.map(|slot| slot.clone().gone()))
+        .collect()
 }
 
 impl File {
@@ -160,19 +198,28 @@ impl File {
         } else {
             self.broken = content.broken;
             for problem in &mut self.broken {
-                problem.message.push_str("; the file's last good content is served");
+                problem
+                    .message
+                    .push_str("; the file's last good content is served");
             }
         }
     }
 
     fn keep(&mut self, shown: &str, message: String) {
         let field = "file".to_owned();
-        self.broken = vec![Problem { object: shown.to_owned(), field, message }];
+        self.broken = vec![Problem {
+            object: shown.to_owned(),
+            field,
+            message,
+        }];
     }
 }
 
 fn is_fresh(metadata: &fs::Metadata) -> bool {
-    let age = metadata.modified().ok().and_then(|then| SystemTime::now().duration_since(then).ok());
+    let age = metadata
+        .modified()
+        .ok()
+        .and_then(|then| SystemTime::now().duration_since(then).ok());
     age.is_none_or(|age| age < EMPTY_SETTLES)
 }
 
@@ -196,13 +243,18 @@ fn list(
         }
         let path = entry.path();
         // Follows links; a file may vanish between listing and looking.
-        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let Ok(metadata) = fs::metadata(&path) else {
+            continue;
+        };
         if metadata.is_dir() {
             match list(&path, depth + 1, visited, found) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-        } else if path.extension().is_some_and(|it| it == "yaml" || it == "yml" || it == "json") {
+        } else if path
+            .extension()
+            .is_some_and(|it| it == "yaml" || it == "yml" || it == "json")
+        {
             found.insert(path, metadata);
         }
     }

@@ -5,11 +5,16 @@ use std::path::Path;
 use kube::core::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use subm_api::{ClusterProperty, EndpointSlice, Gateway, Namespace, ResourceKind, ServiceImport, names};
+use subm_api::{
+    ClusterProperty, EndpointSlice, Gateway, Namespace, ResourceKind, ServiceImport, names,
+};
 use subm_dns_core::facts::{Fact, ObjectKey, Problem};
 use subm_dns_core::name::Label;
 
 use crate::sources::convert;
+
+/// A file with more broken documents than these is no manifest.
+const MOST_BROKEN: usize = 20;
 
 /// What a fact is about: of two facts on one slot, one replaces the other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,7 +25,9 @@ pub(super) enum Slot {
     LocalSlice(ObjectKey),
     Gateway(ObjectKey),
     /// The older name gives way to the newer.
-    ClusterProperty { old_name: bool },
+    ClusterProperty {
+        old_name: bool,
+    },
 }
 
 impl Slot {
@@ -59,7 +66,10 @@ pub(super) struct Said {
 /// Reads a file's text; `shown` is the file's name for messages.
 pub(super) fn parse(path: &Path, shown: &str, text: &str) -> Content {
     let mut content = Content::default();
-    if path.extension().is_some_and(|extension| extension == "json") {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
         json(shown, text, &mut content);
     } else {
         yaml(shown, text, &mut content);
@@ -92,10 +102,16 @@ fn yaml(shown: &str, text: &str, content: &mut Content) {
         let place = format!("{shown} document {number}");
         match serde_saphyr::from_str::<Value>(document) {
             Ok(value) => content.document(value, &place),
+            Err(_) if content.broken.len() >= MOST_BROKEN => break,
             Err(error) => {
+                // Once more with the lines before it, for messages that count from the file's begin.
+                let padded = "\n".repeat(first_line - 1) + document;
+                let error = serde_saphyr::from_str::<Value>(&padded)
+                    .err()
+                    .unwrap_or(error);
                 let field = error.location().map_or_else(
                     || format!("line {first_line}"),
-                    |at| format!("line {}, column {}", first_line + at.line() - 1, at.column()),
+                    |at| format!("line {}, column {}", at.line(), at.column()),
                 );
                 content.broken(&place, field, error.without_snippet().to_string());
             }
@@ -105,13 +121,13 @@ fn yaml(shown: &str, text: &str, content: &mut Content) {
 
 /// The documents of a YAML stream with the number of their first line. A line that begins with
 /// `---` ends a document wherever it stands (YAML 1.2, 9.1.2), so each can be read, and fail, alone.
-fn documents(text: &str) -> Vec<(u64, &str)> {
+fn documents(text: &str) -> Vec<(usize, &str)> {
     let mut result = Vec::new();
     let (mut start, mut first_line, mut at) = (0, 1, 0);
     for (line, number) in text.split_inclusive('\n').zip(1..) {
-        let marker = line.strip_prefix("---").is_some_and(|rest| {
-            rest.is_empty() || rest.starts_with(char::is_whitespace)
-        });
+        let marker = line
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
         if marker && at > start {
             result.push((first_line, &text[start..at]));
             (start, first_line) = (at, number);
@@ -130,14 +146,22 @@ fn is_empty_line(line: &str) -> bool {
 
 impl Content {
     fn broken(&mut self, place: &str, field: String, message: String) {
-        self.broken.push(Problem { object: place.to_owned(), field, message });
+        self.broken.push(Problem {
+            object: place.to_owned(),
+            field,
+            message,
+        });
     }
 
     fn document(&mut self, value: Value, place: &str) {
         match value {
             Value::Null => {}
             Value::Object(_) => self.object(value, None, place),
-            _ => self.broken(place, "document".to_owned(), "is no Kubernetes object".to_owned()),
+            _ => self.broken(
+                place,
+                "document".to_owned(),
+                "is no Kubernetes object".to_owned(),
+            ),
         }
     }
 
@@ -180,13 +204,15 @@ impl Content {
             if let Some((object, name)) = self.typed::<Namespace>(value, Namespace::KIND, place) {
                 self.namespace(object.metadata.name.as_deref().unwrap_or_default(), &name);
             }
-        } else if let Some(namespace) = value.pointer("/metadata/namespace").and_then(Value::as_str) {
+        } else if let Some(namespace) = value.pointer("/metadata/namespace").and_then(Value::as_str)
+        {
             self.namespace(namespace, place);
         }
     }
 
     fn import(&mut self, value: Value, place: &str) {
-        if let Some((object, name)) = self.typed::<ServiceImport>(value, ServiceImport::KIND, place) {
+        if let Some((object, name)) = self.typed::<ServiceImport>(value, ServiceImport::KIND, place)
+        {
             let key = convert::key(&object.metadata);
             let (import, problems) = convert::import(&object, &name);
             self.problems.extend(problems);
@@ -198,18 +224,27 @@ impl Content {
     }
 
     fn slice(&mut self, value: Value, place: &str) {
-        if let Some((object, name)) = self.typed::<EndpointSlice>(value, EndpointSlice::KIND, place) {
+        if let Some((object, name)) = self.typed::<EndpointSlice>(value, EndpointSlice::KIND, place)
+        {
             let key = convert::key(&object.metadata);
             self.namespace(&key.namespace, &name);
             let (slice, problems) = convert::slice(&object, &name);
             self.problems.extend(problems);
             if slice.is_some() {
-                self.say(Slot::Slice(key.clone()), Fact::Slice(key.clone(), slice), name.clone());
+                self.say(
+                    Slot::Slice(key.clone()),
+                    Fact::Slice(key.clone(), slice),
+                    name.clone(),
+                );
             }
             let (slice, problems) = convert::local_slice(&object, &name);
             self.problems.extend(problems);
             if slice.is_some() {
-                self.say(Slot::LocalSlice(key.clone()), Fact::LocalSlice(key, slice), name);
+                self.say(
+                    Slot::LocalSlice(key.clone()),
+                    Fact::LocalSlice(key, slice),
+                    name,
+                );
             }
         }
     }
@@ -220,18 +255,28 @@ impl Content {
             self.namespace(&key.namespace, &name);
             let (gateway, problems) = convert::gateway(&object, &name);
             self.problems.extend(problems);
-            self.say(Slot::Gateway(key.clone()), Fact::Gateway(key, gateway), name);
+            self.say(
+                Slot::Gateway(key.clone()),
+                Fact::Gateway(key, gateway),
+                name,
+            );
         }
     }
 
     fn cluster_property(&mut self, value: Value, place: &str) {
-        if let Some((object, name)) = self.typed::<ClusterProperty>(value, ClusterProperty::KIND, place) {
+        if let Some((object, name)) =
+            self.typed::<ClusterProperty>(value, ClusterProperty::KIND, place)
+        {
             let (id, problems) = convert::cluster_property(&object, &name);
             self.problems.extend(problems);
             if id.is_some() {
                 let old_name =
                     object.metadata.name.as_deref() == Some(names::LEGACY_CLUSTER_ID_PROPERTY);
-                self.say(Slot::ClusterProperty { old_name }, Fact::ClusterProperty(id), name);
+                self.say(
+                    Slot::ClusterProperty { old_name },
+                    Fact::ClusterProperty(id),
+                    name,
+                );
             }
         }
     }
@@ -255,14 +300,24 @@ impl Content {
         let object: T = match serde_json::from_value(value) {
             Ok(object) => object,
             Err(error) => {
-                self.broken(&format!("{place}: {}", kind.kind), "object".to_owned(), error.to_string());
+                self.broken(
+                    &format!("{place}: {}", kind.kind),
+                    "object".to_owned(),
+                    error.to_string(),
+                );
                 return None;
             }
         };
-        let ObjectMeta { name, namespace, .. } = object.meta();
+        let ObjectMeta {
+            name, namespace, ..
+        } = object.meta();
         let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else {
             let message = "an object needs a name".to_owned();
-            self.broken(&format!("{place}: {}", kind.kind), "metadata.name".to_owned(), message);
+            self.broken(
+                &format!("{place}: {}", kind.kind),
+                "metadata.name".to_owned(),
+                message,
+            );
             return None;
         };
         let key = ObjectKey::new(namespace.as_deref().unwrap_or_default(), name);
@@ -270,3 +325,6 @@ impl Content {
         Some((object, shown))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Events of a source to publications. One thread owns the catalog; it publishes at once when idle and
+//! takes together what has piled up while it was building.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use subm_dns_core::catalog::{Catalog, Published, Settings};
+use subm_dns_core::facts::Problem;
+use tokio::sync::{mpsc, watch};
+
+use crate::sources::Event;
+
+/// Events taken into one publication at the most, so that a flood does not keep the first of them waiting.
+const BATCH: usize = 4096;
+
+/// Where publications go: the fronts, the metrics and the log. A trait, so that a test can look on.
+pub trait Board: Send + 'static {
+    /// A new state of the world is to be served.
+    fn publish(&self, published: &Published, timing: &Timing);
+    /// How many problems there are in all, and which are new.
+    fn problems(&self, total: usize, new: &[Problem]);
+    /// Whether changes of a kind of object reach us, and what is wrong if not.
+    fn source(&self, kind: &'static str, healthy: bool, detail: &str);
+    /// The serial that was served last; a new catalog goes on from there.
+    fn last_serial(&self) -> u32;
+}
+
+/// How long a publication took.
+#[derive(Clone, Debug, Default)]
+pub struct Timing {
+    /// Building the snapshot.
+    pub build: Duration,
+    /// For each changed slice that says when its endpoints changed: from then until now.
+    pub programming: Vec<Duration>,
+}
+
+/// Consumes events until the source is gone. Call it on a thread of its own.
+pub fn run(
+    settings: Settings,
+    mut events: mpsc::Receiver<Event>,
+    local_slices: &watch::Sender<bool>,
+    board: &impl Board,
+) {
+    let mut ingest = Ingest {
+        catalog: Catalog::new(settings),
+        problems: BTreeMap::new(),
+        synced: false,
+    };
+    while let Some(first) = events.blocking_recv() {
+        let mut new = ingest.take(first, board);
+        for _ in 1..BATCH {
+            match events.try_recv() {
+                Ok(event) => new.extend(ingest.take(event, board)),
+                Err(_) => break,
+            }
+        }
+        let wanted = ingest.catalog.wants_local_slices();
+        local_slices.send_if_modified(|was| std::mem::replace(was, wanted) != wanted);
+        ingest.publish(new, board);
+    }
+}
+
+struct Ingest {
+    catalog: Catalog,
+    /// What the source said of each object, beside what the catalog finds.
+    problems: BTreeMap<String, Vec<Problem>>,
+    synced: bool,
+}
+
+impl Ingest {
+    /// Takes in one event; gives the problems that it is the first to name.
+    fn take(&mut self, event: Event, board: &impl Board) -> Vec<Problem> {
+        match event {
+            Event::Facts(facts) => facts.into_iter().for_each(|fact| self.catalog.apply(fact)),
+            Event::Problems { object, problems } => {
+                let before = self.problems.remove(&object).unwrap_or_default();
+                let new = problems
+                    .iter()
+                    .filter(|problem| !before.contains(problem))
+                    .cloned()
+                    .collect();
+                if !problems.is_empty() {
+                    self.problems.insert(object, problems);
+                }
+                return new;
+            }
+            Event::Synced => self.synced = true,
+            Event::Health {
+                kind,
+                healthy,
+                detail,
+            } => board.source(kind, healthy, &detail),
+        }
+        Vec::new()
+    }
+
+    fn publish(&mut self, mut new: Vec<Problem>, board: &impl Board) {
+        if self.synced && self.catalog.is_dirty() {
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            let serial = (now.as_secs() as u32).max(board.last_serial().wrapping_add(1));
+            let started = Instant::now();
+            let mut published = self.catalog.publish(serial);
+            let since = |trigger: u64| now.saturating_sub(Duration::from_nanos(trigger));
+            let timing = Timing {
+                build: started.elapsed(),
+                programming: std::mem::take(&mut published.triggered_at)
+                    .into_iter()
+                    .map(since)
+                    .collect(),
+            };
+            new.append(&mut published.new_problems);
+            board.publish(&published, &timing);
+        }
+        let total =
+            self.problems.values().map(Vec::len).sum::<usize>() + self.catalog.problem_count();
+        board.problems(total, &new);
+    }
+}
+
+#[cfg(test)]
+mod tests;
