@@ -1,18 +1,18 @@
-//! Whether the server can answer, and what it waits for.
+//! Whether the server is fit to be asked, and why not.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Ready from the first full read on, for good: a lost source changes no answer, so taking the server out of service
-/// would only make things worse. Lameduck ends it.
+/// Ready once everything has been read, and from then on until the end.
 #[derive(Debug, Default)]
-pub struct Readiness {
-    synced: AtomicBool,
-    lameduck: AtomicBool,
-    /// Why changes of a kind of object do not reach us, or what else there is to say of it.
-    sources: Mutex<BTreeMap<&'static str, (bool, String)>>,
+pub struct Readiness(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    synced: bool,
+    lameduck: bool,
+    /// Kinds of objects of which no changes reach us, and what is wrong.
+    lost: BTreeMap<&'static str, String>,
 }
 
 impl Readiness {
@@ -20,48 +20,45 @@ impl Readiness {
         Self::default()
     }
 
+    /// Everything has been read once and is served.
     pub fn set_synced(&self) {
-        self.synced.store(true, Relaxed);
+        self.state().synced = true;
     }
 
+    /// Whether changes of a kind of object reach us; a ready server stays so, and says it.
     pub fn set_source(&self, kind: &'static str, healthy: bool, detail: &str) {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.insert(kind, (healthy, detail.to_owned()));
-    }
-
-    pub fn start_lameduck(&self) {
-        self.lameduck.store(true, Relaxed);
-    }
-
-    pub fn is_lameduck(&self) -> bool {
-        self.lameduck.load(Relaxed)
-    }
-
-    /// Ready or not, and why not, a line each; when ready, what is amiss all the same.
-    pub fn report(&self) -> (bool, String) {
-        let synced = self.synced.load(Relaxed);
-        let ready = synced && !self.is_lameduck();
-        let mut text = String::new();
-        // Writing to a String does not fail.
-        let _ = match (ready, synced) {
-            (true, _) => write!(text, "OK"),
-            (false, true) => writeln!(text, "stopping"),
-            (false, false) => writeln!(text, "not everything has been read yet"),
-        };
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        for (kind, (_, detail)) in sources.iter().filter(|(_, (healthy, _))| !healthy) {
-            let lead = if text.is_empty() || text.ends_with('\n') {
-                ""
-            } else {
-                "\n"
-            };
-            let serving = if synced {
-                "; serving what is known"
-            } else {
-                ""
-            };
-            let _ = write!(text, "{lead}{kind}: {detail}{serving}\n");
+        let mut state = self.state();
+        if healthy {
+            state.lost.remove(kind);
+        } else {
+            state.lost.insert(kind, detail.to_owned());
         }
-        (ready, text)
+    }
+
+    /// From now on `/health` and `/ready` say that this server is about to leave.
+    pub fn start_lameduck(&self) {
+        self.state().lameduck = true;
+    }
+
+    /// The body of `/health`; an error if this server is about to leave.
+    pub(super) fn health(&self) -> Result<String, String> {
+        if self.state().lameduck { Err("shutting down".into()) } else { Ok("OK".into()) }
+    }
+
+    /// The body of `/ready`: `OK` and what is amiss, or the reasons against, one a line.
+    pub(super) fn ready(&self) -> Result<String, String> {
+        let state = self.state();
+        let mut lines = Vec::from([match (state.lameduck, state.synced) {
+            (true, _) => "shutting down".to_owned(),
+            (false, true) => "OK".to_owned(),
+            (false, false) => "the first synchronisation is not complete".to_owned(),
+        }]);
+        lines.extend(state.lost.iter().map(|(kind, detail)| format!("{kind}: no changes reach us: {detail}")));
+        let body = lines.join("\n");
+        if state.synced && !state.lameduck { Ok(body) } else { Err(body) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
