@@ -33,6 +33,11 @@ impl ClusterStatus {
             .is_some_and(|bits| bits >> bit & 1 == 1)
     }
 
+    /// Grows with every visible change of either this or the snapshot.
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
     pub fn local(&self) -> Option<&ClusterId> {
         self.names.get(usize::from(self.local?))
     }

@@ -10,7 +10,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use subm_api::ResourceKind;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::Trouble;
 use crate::backoff::Backoff;
@@ -22,6 +22,8 @@ const WATCH_SECONDS: u32 = 60;
 const RECHECK: Duration = Duration::from_secs(30);
 /// A server that could not be read is asked after this long whether it is back.
 const RECOVERY_CHECK: Duration = Duration::from_secs(1);
+/// How long an answer to that may take.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How often a kind that is not served is looked for.
 const ABSENT_POLL: Duration = Duration::from_secs(3);
 /// A server that has just started may not know its CRDs yet: only as many answers in a row make a
@@ -48,7 +50,8 @@ pub enum Event<K> {
     },
     /// All objects have been given since [`Event::Started`].
     Listed,
-    /// The kind is not served, for its CRD is missing: there are no objects. Said once, until it is served.
+    /// The kind is not served, for its CRD is missing: there are no objects. Said once, and again
+    /// after [`Event::Trouble`], until it is served.
     Absent,
     /// Nothing is known to have changed, but at present we would not learn of it. Said at each attempt.
     Trouble(Trouble),
@@ -170,10 +173,7 @@ where
                 (misses + 1 == confirmed).then_some(Event::Absent)
             }
             Err(error) => {
-                self.state = State::Looking {
-                    misses,
-                    wait: self.backoff.next(),
-                };
+                self.state = State::look_after(self.backoff.next());
                 Some(Event::Trouble(Trouble::of_request(&self.kind, &error)))
             }
         }
@@ -182,16 +182,22 @@ where
     /// Looks whether the version is still served; after trouble, also whether the server is back,
     /// for a watch that was resumed says nothing until something changes. Errors are left to the stream.
     async fn recheck(&mut self, current: &str) -> Option<Event<K>> {
-        let served = served_version(&self.client, &self.kind, Some(current)).await;
-        let back = match served {
-            Ok(Some(version)) if version == current => {
-                self.kind.custom || !self.troubled || self.client.apiserver_version().await.is_ok()
+        let answer = async {
+            let served = served_version(&self.client, &self.kind, Some(current)).await?;
+            // Nothing was asked about a kind that is always served.
+            if self.troubled && !self.kind.custom {
+                self.client.apiserver_version().await?;
             }
-            Ok(_) => {
+            Ok::<_, kube::Error>(served)
+        };
+        // The stream waits meanwhile.
+        let back = match timeout(ANSWER, answer).await {
+            Ok(Ok(served)) if served.as_deref() != Some(current) => {
                 self.state = State::look_after(Duration::ZERO);
                 return None;
             }
-            Err(_) => false,
+            Ok(Ok(_)) => true,
+            Ok(Err(_)) | Err(_) => false,
         };
         if let State::Watching { recheck, .. } = &mut self.state {
             *recheck = Instant::now() + if back { RECHECK } else { RECOVERY_CHECK };

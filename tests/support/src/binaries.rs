@@ -94,7 +94,11 @@ fn is_program(path: &Path) -> bool {
 
 /// `$SUBM_CACHE/subm/bin`, by default below `$XDG_CACHE_HOME` or `~/.cache`.
 fn cache_dir() -> Result<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     let base = set("SUBM_CACHE")
         .or_else(|| set("XDG_CACHE_HOME"))
         .or_else(|| set("HOME").map(|home| home.join(".cache")))
@@ -137,7 +141,11 @@ impl Tool {
         let lock = File::create(&lock).with_context(|| lock.display().to_string())?;
         lock.lock()?;
         if !is_program(&program) {
-            eprintln!("building {} {version}, which is kept in {}", self.name, cache.display());
+            eprintln!(
+                "building {} {version}, which is kept in {}",
+                self.name,
+                cache.display()
+            );
             self.build(&version, &program)?;
         }
         Ok(program)
@@ -145,10 +153,10 @@ impl Tool {
 
     fn build(&self, version: &str, program: &Path) -> Result<()> {
         let new = program.with_added_extension("new");
-        let mut flags = String::from("-s -w");
-        if let Some(variable) = self.version_variable {
-            flags.push_str(&format!(" -X {variable}={version}"));
-        }
+        let version = self
+            .version_variable
+            .map(|variable| format!(" -X {variable}={version}"));
+        let flags = format!("-s -w{}", version.unwrap_or_default());
         let output = Command::new("go")
             .current_dir(self.dir())
             .env("CGO_ENABLED", "0")

@@ -22,7 +22,7 @@ use crate::workdir::WorkDir;
 use crate::{Binaries, Process, crds, eventually, pki, random_loopback, sys};
 
 /// A quiet machine starts a cluster in a second or two; a busy one took 18 s.
-const START_DEADLINE: Duration = Duration::from_secs(120);
+const START_DEADLINE: Duration = Duration::from_mins(2);
 const API_PORT: u16 = 6443;
 const ETCD_PORT: u16 = 2379;
 const ETCD_PEER_PORT: u16 = 2380;
@@ -326,11 +326,17 @@ impl Cluster {
         let file = |flag: &str, name: &str| format!("--{flag}={}", self.path(name).display());
         let mut command = Command::new(&self.binaries.1);
         command
-            .arg(format!("--etcd-servers=http://{}:{ETCD_PORT}", self.address))
+            .arg(format!(
+                "--etcd-servers=http://{}:{ETCD_PORT}",
+                self.address
+            ))
             .arg(format!("--bind-address={}", self.address))
             .arg(format!("--secure-port={API_PORT}"))
             // A loopback address cannot be advertised; nobody looks for one here.
-            .args(["--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"])
+            .args([
+                "--advertise-address=192.0.2.1",
+                "--endpoint-reconciler-type=none",
+            ])
             .arg("--permit-address-sharing")
             .arg(file("tls-cert-file", pki::SERVING_CERT))
             .arg(file("tls-private-key-file", pki::SERVING_KEY))
@@ -338,8 +344,14 @@ impl Cluster {
             .arg(file("token-auth-file", "tokens.csv"))
             .arg("--authorization-mode=RBAC")
             .arg("--service-account-issuer=https://kubernetes.default.svc")
-            .arg(file("service-account-key-file", pki::SERVICE_ACCOUNT_KEY))
-            .arg(file("service-account-signing-key-file", pki::SERVICE_ACCOUNT_KEY))
+            .arg(file(
+                "service-account-key-file",
+                pki::SERVICE_ACCOUNT_PUBLIC_KEY,
+            ))
+            .arg(file(
+                "service-account-signing-key-file",
+                pki::SERVICE_ACCOUNT_KEY,
+            ))
             .arg(format!("--service-cluster-ip-range={SERVICE_RANGE}"))
             // Without a controller nobody makes the `default` ServiceAccount that pods would be refused for.
             .arg("--disable-admission-plugins=ServiceAccount")
@@ -354,7 +366,10 @@ impl Cluster {
         let ready = eventually(START_DEADLINE, || async {
             for process in [&self.etcd, &self.api_server] {
                 // Waiting on is of no use: the outer Ok ends it.
-                if let Err(error) = lock(process).as_mut().map_or(Ok(()), Process::ensure_running) {
+                if let Err(error) = lock(process)
+                    .as_mut()
+                    .map_or(Ok(()), Process::ensure_running)
+                {
                     return Ok(Err(error));
                 }
             }
@@ -367,7 +382,10 @@ impl Cluster {
             Ok(result) => result,
             Err(error) => {
                 let tail = lock(&self.api_server).as_ref().map(Process::tail);
-                Err(error.context(format!("API server not ready\n{}", tail.unwrap_or_default())))
+                Err(error.context(format!(
+                    "API server not ready\n{}",
+                    tail.unwrap_or_default()
+                )))
             }
         }
     }

@@ -13,7 +13,7 @@ use kube::{Client, ResourceExt as _};
 use crate::eventually;
 
 /// Long enough for a busy machine; a quiet one needs 0.2 s.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// All of `deploy/crds`, sorted by name.
 pub fn ours() -> Result<Vec<CustomResourceDefinition>> {
@@ -21,7 +21,10 @@ pub fn ours() -> Result<Vec<CustomResourceDefinition>> {
     let mut crds = Vec::new();
     for entry in fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
             let text = fs::read_to_string(&path)?;
             let crd: CustomResourceDefinition = serde_saphyr::from_str(&text)
                 .with_context(|| format!("{} is no CRD", path.display()))?;
@@ -35,7 +38,9 @@ pub fn ours() -> Result<Vec<CustomResourceDefinition>> {
 
 /// The definitions of `group` only.
 pub fn of_group(group: &str, crds: Vec<CustomResourceDefinition>) -> Vec<CustomResourceDefinition> {
-    crds.into_iter().filter(|crd| crd.spec.group == group).collect()
+    crds.into_iter()
+        .filter(|crd| crd.spec.group == group)
+        .collect()
 }
 
 /// The MCS definitions as an old cluster has them: `version` alone, served and stored. Definitions without that version are
@@ -67,7 +72,7 @@ pub async fn install(client: &Client, crds: &[CustomResourceDefinition]) -> Resu
             .with_context(|| format!("CRD {}", crd.name_any()))?;
     }
     for crd in crds {
-        eventually(DEADLINE, || async served(client, &api, crd).await)
+        eventually(DEADLINE, || served(client, &api, crd))
             .await
             .with_context(|| format!("CRD {}", crd.name_any()))?;
     }

@@ -13,13 +13,17 @@ use rcgen::{
 pub(crate) const SERVING_CERT: &str = "serving.crt";
 pub(crate) const SERVING_KEY: &str = "serving.key";
 pub(crate) const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
+/// Its public half: in the form that rcgen writes, the API server does not find it in the private key.
+pub(crate) const SERVICE_ACCOUNT_PUBLIC_KEY: &str = "service-account.pub";
 
 /// Writes the files above into `dir` and gives the CA certificate (PEM).
 ///
 /// The serving certificate holds for `addresses`, for 127.0.0.1 (where proxies listen) and for the API server's names.
 pub(crate) fn create(dir: &Path, addresses: &[Ipv4Addr]) -> Result<String> {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "test-ca");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "test-ca");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
@@ -41,11 +45,9 @@ pub(crate) fn create(dir: &Path, addresses: &[Ipv4Addr]) -> Result<String> {
 
     write(dir, SERVING_CERT, &certificate.pem())?;
     write(dir, SERVING_KEY, &key.serialize_pem())?;
-    write(
-        dir,
-        SERVICE_ACCOUNT_KEY,
-        &KeyPair::generate()?.serialize_pem(),
-    )?;
+    let key = KeyPair::generate()?;
+    write(dir, SERVICE_ACCOUNT_KEY, &key.serialize_pem())?;
+    write(dir, SERVICE_ACCOUNT_PUBLIC_KEY, &key.public_key_pem())?;
     Ok(ca.pem())
 }
 

@@ -5,7 +5,7 @@ use std::future::ready;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
+use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -25,18 +25,18 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
-    /// Holds the log's folder where the process has one of its own.
-    _dir: Option<Arc<WorkDir>>,
+    /// The log's folder where it is this process's own; removed on drop.
+    dir: Option<WorkDir>,
 }
 
 impl Process {
     /// Starts `command`, its output in a temporary file. Arguments, environment and folder are the command's; standard
     /// input is empty.
     pub fn spawn(command: Command) -> Result<Self> {
-        let dir = Arc::new(WorkDir::new()?);
+        let dir = WorkDir::new()?;
         let log = dir.path().join("output.log");
         let mut process = Self::spawn_logging_to(command, &log)?;
-        process._dir = Some(dir);
+        process.dir = Some(dir);
         Ok(process)
     }
 
@@ -63,7 +63,7 @@ impl Process {
             name,
             child,
             log: log.to_owned(),
-            _dir: None,
+            dir: None,
         })
     }
 
@@ -165,10 +165,7 @@ impl Process {
         let output = self.output().unwrap_or_else(|error| format!("{error:#}"));
         let lines: Vec<&str> = output.lines().collect();
         let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
-        format!(
-            "--- last lines of {}:\n{tail}\n---",
-            self.log.display()
-        )
+        format!("--- last lines of {}:\n{tail}\n---", self.log.display())
     }
 }
 

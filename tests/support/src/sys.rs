@@ -30,12 +30,12 @@ pub(crate) fn bind_to_parent(command: &mut Command) {
 /// Sends `signal` to the process group that `leader` leads. A group that is gone already is no error.
 pub(crate) fn signal_group(leader: u32, signal: i32) -> io::Result<()> {
     let group = libc::pid_t::try_from(leader).map_err(io::Error::other)?;
-    // SAFETY: kill takes plain integers; a group of 1 or less, which would mean other processes, is ruled out.
-    let rc = if group > 1 {
-        unsafe { libc::kill(-group, signal) }
-    } else {
+    if group <= 1 {
+        // To kill(2) these mean other processes.
         return Err(io::ErrorKind::InvalidInput.into());
-    };
+    }
+    // SAFETY: kill takes plain integers and touches no memory of ours.
+    let rc = unsafe { libc::kill(-group, signal) };
     match (rc, io::Error::last_os_error()) {
         (0, _) => Ok(()),
         (_, error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),

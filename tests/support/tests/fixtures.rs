@@ -15,7 +15,7 @@ use subm_test_support::{Cluster, Process, Proxy, crds, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 fn imports(client: Client, namespace: &str, version: &str) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("multicluster.x-k8s.io", version, "ServiceImport");
@@ -51,10 +51,16 @@ async fn clusters_are_independent_survive_a_kill_and_leave_nothing() -> Result<(
         .create(&PostParams::default(), &import("v1beta1", "web")?)
         .await?;
     let elsewhere = Api::<Namespace>::all(there).get_opt(&namespace).await?;
-    assert!(elsewhere.is_none(), "{namespace} is in the other cluster, too");
+    assert!(
+        elsewhere.is_none(),
+        "{namespace} is in the other cluster, too"
+    );
 
     east.kill_api_server();
-    ensure!(here.apiserver_version().await.is_err(), "a killed API server answers");
+    ensure!(
+        here.apiserver_version().await.is_err(),
+        "a killed API server answers"
+    );
     east.start_api_server().await?;
     let kept = imports(here, &namespace, "v1alpha1").get("web").await?;
     assert_eq!(kept.data["spec"]["ips"], json!(["10.1.2.3"]));
@@ -74,13 +80,20 @@ async fn a_panicking_test_leaves_nothing() -> Result<()> {
     let (tell, told) = tokio::sync::oneshot::channel();
     let test = tokio::spawn(async {
         let process = Process::spawn(sleeper("sleep 600")).unwrap();
-        tell.send((process.id(), process.log().parent().unwrap().to_owned())).unwrap();
+        tell.send((process.id(), process.log().parent().unwrap().to_owned()))
+            .unwrap();
         panic!("this panic is part of the test");
     });
     assert!(test.await.is_err_and(|error| error.is_panic()));
     let (id, dir) = told.await?;
     assert!(!is_running(id));
     assert!(!dir.exists());
+    // But its log is kept where the message says.
+    let kept = std::env::temp_dir()
+        .join("subm-failed-tests")
+        .join(dir.file_name().context("no name")?);
+    assert!(kept.join("output.log").exists());
+    std::fs::remove_dir_all(kept)?;
     Ok(())
 }
 
@@ -97,7 +110,7 @@ async fn an_old_cluster_is_upgraded() -> Result<()> {
     ensure!(beta.get("web").await.is_err(), "v1beta1 is served already");
 
     cluster.apply_crds().await?;
-    eventually(DEADLINE, || async beta.get("web").await).await?;
+    eventually(DEADLINE, || beta.get("web")).await?;
     Ok(())
 }
 
@@ -112,7 +125,9 @@ async fn compaction_forgets_old_revisions() -> Result<()> {
     let slices: Api<EndpointSlice> = Api::namespaced(client, &namespace);
     let before = slices.list(&ListParams::default()).await?;
     let version = before.metadata.resource_version.context("no version")?;
-    let at_version = ListParams::default().at(&version).matching(VersionMatch::Exact);
+    let at_version = ListParams::default()
+        .at(&version)
+        .matching(VersionMatch::Exact);
     slices.list(&at_version).await?;
     slices
         .create(
@@ -208,11 +223,20 @@ async fn a_proxy_delays_cuts_and_restores_an_api_server() -> Result<()> {
     proxy.delay(Duration::from_millis(100));
     let start = std::time::Instant::now();
     client.apiserver_version().await?;
-    assert!(start.elapsed() >= Duration::from_millis(200), "there and back");
+    assert!(
+        start.elapsed() >= Duration::from_millis(200),
+        "there and back"
+    );
 
     proxy.cut().await?;
-    ensure!(client.apiserver_version().await.is_err(), "cut, but it answers");
-    ensure!(TcpStream::connect(proxy.addr()).await.is_err(), "cut, but it accepts");
+    ensure!(
+        client.apiserver_version().await.is_err(),
+        "cut, but it answers"
+    );
+    ensure!(
+        TcpStream::connect(proxy.addr()).await.is_err(),
+        "cut, but it accepts"
+    );
 
     proxy.restore()?;
     client.apiserver_version().await?;

@@ -4,11 +4,11 @@ use anyhow::Result;
 use subm_test_support::Binaries;
 
 fn main() -> Result<()> {
-    let named: Vec<String> = std::env::args().skip(1).collect();
-    let names = if named.is_empty() {
+    let asked_for: Vec<String> = std::env::args().skip(1).collect();
+    let names = if asked_for.is_empty() {
         Binaries::NAMES.map(String::from).to_vec()
     } else {
-        named
+        asked_for
     };
     for name in names {
         println!("{name}: {}", Binaries::find(&name)?.display());

@@ -27,7 +27,10 @@ web.ns.svc.clusterset.local. 5\tIN\tA\t10.0.0.1
     assert_eq!(reply.flags, ["qr", "aa", "rd"]);
     assert_eq!(reply.answers("A"), ["10.0.0.1", "10.0.0.2"]);
     assert!(reply.answers("AAAA").is_empty());
-    assert_eq!(reply.answer[0], "web.ns.svc.clusterset.local. 5 IN A 10.0.0.2");
+    assert_eq!(
+        reply.answer[0],
+        "web.ns.svc.clusterset.local. 5 IN A 10.0.0.2"
+    );
     assert!(reply.authority.is_empty() && reply.additional.is_empty());
 }
 
@@ -56,7 +59,9 @@ clusterset.local.   \t5\tIN\tSOA\tns.dns.clusterset.local. hostmaster.clusterset
     assert!(reply.has_flag("aa") && !reply.has_flag("do"));
     assert_eq!(
         reply.authority,
-        ["clusterset.local. 5 IN SOA ns.dns.clusterset.local. hostmaster.clusterset.local. 1 2 3 4 5"]
+        [
+            "clusterset.local. 5 IN SOA ns.dns.clusterset.local. hostmaster.clusterset.local. 1 2 3 4 5"
+        ]
     );
 }
 

@@ -157,3 +157,6 @@ fn weights(object: &ServiceImport, problems: &mut Problems) -> Vec<(ClusterId, u
     }
     result
 }
+
+#[cfg(test)]
+mod tests;

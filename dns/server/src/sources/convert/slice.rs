@@ -216,3 +216,6 @@ fn triggered_at(object: &EndpointSlice) -> Option<u64> {
     let time: jiff::Timestamp = text.parse().ok()?;
     u64::try_from(time.as_nanosecond()).ok()
 }
+
+#[cfg(test)]
+mod tests;

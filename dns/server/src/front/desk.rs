@@ -1,0 +1,291 @@
+//! One listener as its connections see it: configuration that may be swapped, counters, the query log.
+
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use subm_dns_core::authority::Authority;
+use subm_dns_core::ledger::Ledger;
+use subm_dns_core::respond::{self, Ask, Facts, Outcome, Transport};
+use subm_dns_core::snapshot::Snapshot;
+use subm_dns_core::status::ClusterStatus;
+
+use super::handoff;
+use crate::config::Listener;
+use crate::querylog::{Entry, QueryLogWriter};
+use crate::shared::Shared;
+use crate::stats::{Block, LedgerSlot, Sample, Stats};
+
+/// Largest message on a stream (RFC 1035 section 4.2.2).
+pub(crate) const MAX_MESSAGE: usize = 65_535;
+/// A DNS header; what is shorter is no message.
+pub(crate) const HEADER: usize = 12;
+
+/// The counters that a writer needs for a listener.
+pub(crate) fn block_for(stats: &Stats, listener: &Listener, transport: Transport) -> Arc<Block> {
+    let zones = listener
+        .authority
+        .zones()
+        .iter()
+        .map(|zone| zone.origin.to_string());
+    stats.register(Block::new(&listener.label, transport, zones))
+}
+
+/// What the connections of a listener share.
+pub(crate) struct Desk {
+    pub(crate) transport: Transport,
+    shared: Arc<Shared>,
+    stats: Arc<Stats>,
+    site: ArcSwap<Site>,
+    ledger: Arc<LedgerSlot>,
+    log: QueryLogWriter,
+}
+
+pub(crate) struct Site {
+    pub(crate) listener: Arc<Listener>,
+    /// One connection writes at a time.
+    block: Mutex<Arc<Block>>,
+}
+
+/// What is to be sent.
+pub(crate) enum Answer {
+    /// The first octets of the buffer.
+    Reply(usize),
+    /// Messages that take a while to make: a zone transfer.
+    Later(Later),
+    /// Nothing: it was not a query.
+    Nothing,
+}
+
+/// A zone transfer that was granted.
+pub(crate) struct Later {
+    desk: Arc<Desk>,
+    site: Arc<Site>,
+    query: Vec<u8>,
+    zone: usize,
+    sample: Sample,
+    asked_at: Instant,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        transport: Transport,
+        listener: Arc<Listener>,
+        shared: Arc<Shared>,
+        stats: Arc<Stats>,
+        log: QueryLogWriter,
+    ) -> Arc<Self> {
+        let block = Mutex::new(block_for(&stats, &listener, transport));
+        let ledger = stats.ledger();
+        let site = ArcSwap::from_pointee(Site { listener, block });
+        Arc::new(Self {
+            transport,
+            shared,
+            stats,
+            site,
+            ledger,
+            log,
+        })
+    }
+
+    /// Goes on with another configuration, from the next query on.
+    pub(crate) fn replace(&self, listener: Arc<Listener>) {
+        let block = Mutex::new(block_for(&self.stats, &listener, self.transport));
+        self.site.store(Arc::new(Site { listener, block }));
+    }
+
+    pub(crate) fn listener(&self) -> Arc<Listener> {
+        Arc::clone(&self.site.load().listener)
+    }
+
+    /// Answers into `out`, which has [`MAX_MESSAGE`] octets.
+    pub(crate) fn answer(
+        self: &Arc<Self>,
+        query: &[u8],
+        client: SocketAddr,
+        out: &mut [u8],
+    ) -> Answer {
+        let asked_at = Instant::now();
+        let site = self.site.load();
+        let snapshot = self.shared.snapshot.load();
+        let ledger = self.ledger.fitting(snapshot.as_deref());
+        let ask = Ask {
+            transport: self.transport,
+            client: client.ip().to_canonical(),
+            now: unix_now(),
+        };
+        let authority = &site.listener.authority;
+        let status = self.shared.status.load();
+        let Ok(outcome) = respond_guarded(
+            authority,
+            snapshot.as_deref(),
+            &status,
+            query,
+            &ask,
+            &ledger,
+            out,
+        ) else {
+            site.block().record_panic();
+            return Answer::Reply(server_failure(query, out));
+        };
+        let (len, facts) = match outcome {
+            Outcome::Reply { len, facts } | Outcome::FallThrough { len, facts } => (len, facts),
+            Outcome::Ignore => {
+                site.block().record_ignored();
+                return Answer::Nothing;
+            }
+            Outcome::Transfer { zone, len, facts } => {
+                // RFC 8484 has one message per request: no transfers there.
+                let possible = self.transport != Transport::Https && snapshot.is_some();
+                if possible && handoff::may_transfer(&site.listener, zone, ask.client) {
+                    let facts = Facts { rcode: 0, ..facts };
+                    let sample = Sample {
+                        facts,
+                        v6: ask.client.is_ipv6(),
+                        query: query.len(),
+                        reply: 0,
+                    };
+                    return Answer::Later(Later {
+                        desk: Arc::clone(self),
+                        site: Arc::clone(&site),
+                        query: query.to_vec(),
+                        zone,
+                        sample,
+                        asked_at,
+                    });
+                }
+                (len, facts)
+            }
+        };
+        let sample = Sample {
+            facts,
+            v6: ask.client.is_ipv6(),
+            query: query.len(),
+            reply: len,
+        };
+        self.record(&site, &sample, asked_at);
+        self.log_query(&site.listener, &facts, query, &out[..len], client, asked_at);
+        Answer::Reply(len)
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as the desk's own act")]
+    fn record(&self, site: &Site, sample: &Sample, asked_at: Instant) {
+        let block = site.block();
+        block.record(sample);
+        block.record_time(sample.facts.zone, asked_at.elapsed());
+    }
+
+    fn log_query(
+        &self,
+        listener: &Listener,
+        facts: &Facts,
+        query: &[u8],
+        reply: &[u8],
+        client: SocketAddr,
+        asked_at: Instant,
+    ) {
+        if wants_log(listener, facts, reply) {
+            self.log.push(Entry::new(
+                client,
+                self.transport,
+                query,
+                reply,
+                facts,
+                asked_at.elapsed(),
+            ));
+        }
+    }
+}
+
+impl Site {
+    fn block(&self) -> std::sync::MutexGuard<'_, Arc<Block>> {
+        self.block.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Later {
+    /// Makes the messages of the transfer, on a thread where that may take its time.
+    pub(crate) async fn messages(self) -> Vec<Vec<u8>> {
+        let made = tokio::task::spawn_blocking(move || {
+            let snapshot = self.desk.shared.snapshot.load_full();
+            let status = self.desk.shared.status.load_full();
+            let zone = &self.site.listener.authority.zones()[self.zone];
+            let Some(snapshot) = snapshot else {
+                return Vec::new();
+            };
+            let messages = subm_dns_core::transfer::messages(zone, &snapshot, &status, &self.query);
+            let reply = messages.iter().map(Vec::len).sum();
+            self.desk.record(
+                &self.site,
+                &Sample {
+                    reply,
+                    ..self.sample
+                },
+                self.asked_at,
+            );
+            messages
+        });
+        made.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a zone transfer failed");
+            Vec::new()
+        })
+    }
+}
+
+/// Whether the zone's query log shows this reply.
+pub(crate) fn wants_log(listener: &Listener, facts: &Facts, reply: &[u8]) -> bool {
+    let rule = facts
+        .zone
+        .and_then(|zone| listener.query_log.get(usize::from(zone))?.as_ref());
+    rule.is_some_and(|rule| match facts.rcode {
+        0 if reply.get(6..8) == Some(&[0, 0]) => rule.denial,
+        0 => rule.success,
+        3 => rule.denial,
+        _ => rule.error,
+    })
+}
+
+/// `respond()`, with a defect in it caught: one query fails, the server does not.
+pub(crate) fn respond_guarded(
+    authority: &Authority,
+    snapshot: Option<&Snapshot>,
+    status: &ClusterStatus,
+    query: &[u8],
+    ask: &Ask,
+    ledger: &Ledger,
+    out: &mut [u8],
+) -> Result<Outcome, ()> {
+    // Nothing behind these references can be left half-changed but `out`, which is written anew.
+    catch_unwind(AssertUnwindSafe(|| {
+        respond::respond(authority, snapshot, status, query, ask, ledger, out)
+    }))
+    .map_err(
+        |_| tracing::error!(client = %ask.client, "answering a query panicked; please report this"),
+    )
+}
+
+/// SERVFAIL without a question, for want of anything better.
+pub(crate) fn server_failure(query: &[u8], out: &mut [u8]) -> usize {
+    out[..HEADER].fill(0);
+    let id = query.len().min(2);
+    out[..id].copy_from_slice(&query[..id]);
+    out[2] = 0x80;
+    out[3] = 2;
+    HEADER
+}
+
+pub(crate) fn unix_now() -> u32 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as u32)
+}
+
+/// IPv4 clients of a dual-stack socket in their IPv4 form.
+pub(crate) fn canonical(client: SocketAddr) -> SocketAddr {
+    match client.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), client.port()),
+        IpAddr::V6(_) => client,
+    }
+}

@@ -1,0 +1,142 @@
+//! UDP: one thread and one socket per worker; the kernel spreads clients over them (`SO_REUSEPORT`).
+
+pub(super) mod batch;
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
+
+use arc_swap::{ArcSwap, Cache};
+use subm_dns_core::respond::{Ask, Facts, Outcome, Transport};
+
+use self::batch::{BATCH, Batch};
+use super::desk::{block_for, respond_guarded, server_failure, unix_now, wants_log};
+use crate::config::Listener;
+use crate::querylog::{Entry, QueryLogWriter};
+use crate::shared::Shared;
+use crate::stats::{Block, LedgerSlot, Sample, Stats};
+
+/// What a worker thread is made of.
+pub(super) struct Worker {
+    pub(super) socket: Arc<UdpSocket>,
+    pub(super) listener: Arc<ArcSwap<Listener>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) ledger: Arc<LedgerSlot>,
+    pub(super) log: QueryLogWriter,
+    pub(super) stop: Arc<AtomicBool>,
+}
+
+impl Worker {
+    /// Answers until told to stop, which it notices within the socket's time limit.
+    pub(super) fn run(self) {
+        let mut batch = Batch::new();
+        let mut listeners = Cache::new(Arc::clone(&self.listener));
+        let mut snapshots = Cache::new(&self.shared.snapshot);
+        let mut statuses = Cache::new(&self.shared.status);
+        let mut listener = Arc::clone(listeners.load());
+        let mut block = block_for(&self.stats, &listener, Transport::Udp);
+        let mut ledger = self.ledger.fitting(None);
+        while !self.stop.load(Relaxed) {
+            let count = match batch.receive(&self.socket) {
+                Ok(count) => count,
+                Err(error) => {
+                    tracing::warn!(%error, addr = %listener.addr, "receiving failed");
+                    // Nothing that is waited for: only keeps a lasting fault from taking a whole core.
+                    std::thread::park_timeout(std::time::Duration::from_millis(50));
+                    continue;
+                }
+            };
+            if count == 0 {
+                continue;
+            }
+            let received_at = Instant::now();
+            if !Arc::ptr_eq(listeners.load(), &listener) {
+                listener = Arc::clone(listeners.load());
+                block = block_for(&self.stats, &listener, Transport::Udp);
+            }
+            let snapshot = snapshots.load().as_deref();
+            if snapshot.is_some_and(|snapshot| !ledger.fits(snapshot)) {
+                ledger = self.ledger.fitting(snapshot);
+            }
+            let status = statuses.load();
+            let now = unix_now();
+            let mut asked: [Option<Option<u16>>; BATCH] = [None; BATCH];
+            for (i, zone) in asked.iter_mut().enumerate().take(count) {
+                // Port 0 is nobody's: answering it would only serve a forger.
+                let Some(client) = batch.client(i).filter(|client| client.port() != 0) else {
+                    block.record_ignored();
+                    continue;
+                };
+                let ask = Ask {
+                    transport: Transport::Udp,
+                    client: client.ip(),
+                    now,
+                };
+                let (query, out) = batch.exchange(i);
+                let outcome = respond_guarded(
+                    &listener.authority,
+                    snapshot,
+                    status,
+                    query,
+                    &ask,
+                    &ledger,
+                    out,
+                );
+                let (len, facts) = match outcome {
+                    Ok(
+                        Outcome::Reply { len, facts }
+                        | Outcome::FallThrough { len, facts }
+                        | Outcome::Transfer { len, facts, .. },
+                    ) => (len, facts),
+                    Ok(Outcome::Ignore) => {
+                        block.record_ignored();
+                        continue;
+                    }
+                    Err(()) => {
+                        block.record_panic();
+                        (
+                            server_failure(query, out),
+                            Facts {
+                                rcode: 2,
+                                ..Facts::default()
+                            },
+                        )
+                    }
+                };
+                block.record(&Sample {
+                    facts,
+                    v6: client.is_ipv6(),
+                    query: query.len(),
+                    reply: len,
+                });
+                if wants_log(&listener, &facts, &out[..len]) {
+                    let took = received_at.elapsed();
+                    self.log.push(Entry::new(
+                        client,
+                        Transport::Udp,
+                        query,
+                        &out[..len],
+                        &facts,
+                        took,
+                    ));
+                }
+                *zone = Some(facts.zone);
+                batch.queue(i, len);
+            }
+            let sent = batch.send(&self.socket);
+            finish(&block, &asked, sent.dropped, received_at);
+        }
+    }
+}
+
+fn finish(block: &Block, asked: &[Option<Option<u16>>], dropped: usize, received_at: Instant) {
+    if dropped > 0 {
+        block.record_send_dropped(dropped);
+    }
+    let took = received_at.elapsed();
+    for zone in asked.iter().flatten() {
+        block.record_time(*zone, took);
+    }
+}
