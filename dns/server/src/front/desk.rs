@@ -141,7 +141,9 @@ impl Desk {
                 return Answer::Nothing;
             }
             // RFC 8484 has one message per request: no transfers there.
-            Outcome::Transfer { len, facts, .. } if self.transport == Transport::Https => (len, facts),
+            Outcome::Transfer { len, facts, .. } if self.transport == Transport::Https => {
+                (len, facts)
+            }
             Outcome::Transfer { zone, len, facts } => {
                 return Answer::Later(Later {
                     desk: Arc::clone(self),
@@ -160,7 +162,10 @@ impl Desk {
     }
 
     /// Counts and logs a reply of `octets`, of which `first` is the first message.
-    #[expect(clippy::too_many_arguments, reason = "all that is known of an exchange")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all that is known of an exchange"
+    )]
     fn record(
         &self,
         site: &Site,
@@ -183,7 +188,14 @@ impl Desk {
             block.record_time(facts.zone, took);
         }
         if wants_log(&site.listener, facts, first) {
-            self.log.push(Entry::new(client, self.transport, query, first, facts, took));
+            self.log.push(Entry::new(
+                client,
+                self.transport,
+                query,
+                first,
+                facts,
+                took,
+            ));
         }
     }
 }
@@ -218,11 +230,22 @@ impl Later {
             status: &status,
         };
         let made = handoff::messages(listener, self.zone, request).await;
-        let facts = Facts { rcode: if made.is_some() { 0 } else { self.facts.rcode }, ..self.facts };
+        let facts = Facts {
+            rcode: if made.is_some() { 0 } else { self.facts.rcode },
+            ..self.facts
+        };
         let messages = made.unwrap_or_else(|| vec![self.due]);
         let octets = messages.iter().map(Vec::len).sum();
         let first = messages.first().map_or(&[][..], Vec::as_slice);
-        self.desk.record(&self.site, &facts, &self.query, first, octets, self.client, self.asked_at);
+        self.desk.record(
+            &self.site,
+            &facts,
+            &self.query,
+            first,
+            octets,
+            self.client,
+            self.asked_at,
+        );
         messages
     }
 }

@@ -93,6 +93,12 @@ pub async fn run(
     }
 }
 
+/// Facts and problems of one manifest's text, for programs that have it from elsewhere than a folder; a name that ends
+/// in `.json` is read as JSON.
+pub fn read_manifest(name: &str, text: &str) -> (Vec<Fact>, Vec<Problem>) {
+    manifests::read_text(name, text)
+}
+
 /// How long [`read_once`] waits for an API server.
 const READ_ONCE: Duration = Duration::from_mins(1);
 
