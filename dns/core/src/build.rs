@@ -242,7 +242,13 @@ fn cluster_set_ip(
     } else {
         (all(pack(vips, false)), all(pack(vips, true)))
     };
-    let imported = aggregated.map_or(&[][..], |import| &import.ports);
+    let imports = aggregated.into_iter().chain(
+        facts
+            .per_cluster()
+            .into_values()
+            .filter(|_| aggregated.is_none()),
+    );
+    let imported: Vec<&Port> = imports.flat_map(|import| &import.ports).collect();
     let ports = if imported.is_empty() {
         draft.ports.intern(own_ports.iter().flatten().copied())
     } else {

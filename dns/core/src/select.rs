@@ -1,7 +1,7 @@
 //! Which addresses of an RRset are given now: the rules of docs/answers.md over a cluster status.
 
 use crate::authority::LostCluster;
-use crate::snapshot::{Addresses, Candidate, Group, HostGroup};
+use crate::snapshot::{Addresses, Candidate, Group};
 use crate::status::{ClusterIndex, ClusterStatus};
 
 /// Which clusters may be given.
@@ -71,10 +71,6 @@ impl<'a> Reach<'a> {
             return Some(Usable::Connected(self.status));
         }
         (self.lost == LostCluster::KeepLastResort).then_some(Usable::Any { stale: true })
-    }
-
-    pub(crate) fn hosts(self, groups: &[HostGroup]) -> Option<Usable<'a>> {
-        self.usable(groups.iter().map(|group| group.cluster))
     }
 
     pub(crate) fn choose(
@@ -181,13 +177,14 @@ fn by_weight<'a>(
 /// once in a cycle and spread each candidate's slots over it.
 fn stride(total: u64) -> u64 {
     let golden = total * 618 / 1000;
-    let coprime = |number: &u64| *number > 0 && gcd(*number, total) == 1;
-    (0..=total)
-        .find_map(|distance| {
-            [golden.saturating_sub(distance), golden + distance]
-                .into_iter()
-                .find(coprime)
-        })
+    let coprime = |number: &u64| gcd(*number, total) == 1;
+    let below = (1..=golden).rev().find(coprime);
+    let above = (golden + 1..=total.max(1)).find(coprime);
+    let distance = |number: &u64| (number * 1000).abs_diff(total * 618);
+    [below, above]
+        .into_iter()
+        .flatten()
+        .min_by_key(distance)
         .unwrap_or(1)
 }
 

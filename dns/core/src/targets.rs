@@ -1,7 +1,8 @@
 //! Targets of SRV records: which hosts and ports a name gives now.
 
 use crate::select::{Chosen, Reach, Usable};
-use crate::snapshot::{Scope, Service, Srv, SrvPort};
+use crate::snapshot::{Addresses, Scope, Service, Srv, SrvPort};
+use crate::status::ClusterIndex;
 
 /// A named port as a query has it, lower case, underscores taken off.
 #[derive(Clone, Copy)]
@@ -21,9 +22,26 @@ pub(crate) struct Targets<'a> {
     pub(crate) service: &'a Service,
     scope: &'a Scope,
     filter: Option<PortFilter<'a>>,
-    usable: Usable<'a>,
+    given: Given<'a>,
     /// Given only because nothing is connected.
     pub(crate) stale: bool,
+}
+
+/// Whose hosts are given, by the addresses that they have: `None` where no cluster with such is available.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    a: Option<Usable<'a>>,
+    aaaa: Option<Usable<'a>>,
+}
+
+impl Given<'_> {
+    fn admits(self, cluster: ClusterIndex, host: &Scope) -> bool {
+        let family = |usable: Option<Usable<'_>>, addresses: &Addresses| {
+            !matches!(addresses, Addresses::None)
+                && usable.is_some_and(|usable| usable.admits(cluster))
+        };
+        family(self.a, &host.a) || family(self.aaaa, &host.aaaa)
+    }
 }
 
 impl<'a> Targets<'a> {
@@ -35,14 +53,15 @@ impl<'a> Targets<'a> {
         filter: Option<PortFilter<'a>>,
         turn: u32,
     ) -> Result<Self, Chosen<'a>> {
-        let targets = |usable, stale| Self {
+        let targets = |given, stale| Self {
             service,
             scope,
             filter,
-            usable,
+            given,
             stale,
         };
-        let anyone = Usable::Any { stale: false };
+        let any = Some(Usable::Any { stale: false });
+        let anyone = Given { a: any, aaaa: any };
         match &scope.srv {
             Srv::None => Err(Chosen::None),
             // A name without an address to give is no target.
@@ -54,11 +73,23 @@ impl<'a> Targets<'a> {
                     (a, aaaa) => Ok(targets(anyone, (a || a_stale) && (aaaa || aaaa_stale))),
                 }
             }
+            Srv::Hosts(groups) if groups.iter().all(|group| group.hosts.is_empty()) => {
+                Err(Chosen::None)
+            }
             // Asked for by name, a cluster's hosts are given whether it is connected or not.
             Srv::Hosts(_) if scope.position().is_some() => Ok(targets(anyone, false)),
-            Srv::Hosts(groups) => {
-                let usable = reach.hosts(groups).ok_or(Chosen::Unreachable)?;
-                Ok(targets(usable, usable.is_stale()))
+            Srv::Hosts(_) => {
+                let usable = |addresses| match reach.choose(addresses, || turn).0 {
+                    Chosen::Union { usable, .. } => Some(usable),
+                    _ => None,
+                };
+                let given = Given {
+                    a: usable(&scope.a),
+                    aaaa: usable(&scope.aaaa),
+                };
+                let mut families = [given.a, given.aaaa].into_iter().flatten().peekable();
+                families.peek().ok_or(Chosen::Unreachable)?;
+                Ok(targets(given, families.all(Usable::is_stale)))
             }
         }
     }
@@ -76,17 +107,12 @@ impl<'a> Targets<'a> {
             Srv::Own(list) => return visit(self.scope, ports(list)),
             Srv::Hosts(groups) => groups,
         };
-        let usable = || {
-            groups
-                .iter()
-                .filter(|group| self.usable.admits(group.cluster))
-        };
-        let total: usize = usable().map(|group| group.hosts.len()).sum();
+        let total: usize = groups.iter().map(|group| group.hosts.len()).sum();
         let split = start as usize % total.max(1);
         // Two rounds over the same groups: what stands at `split` and behind, then what stands before.
         for tail in [true, false] {
             let mut base = 0;
-            for group in usable() {
+            for group in groups {
                 let cut = split.saturating_sub(base).min(group.hosts.len());
                 base += group.hosts.len();
                 let part = if tail {
@@ -95,9 +121,10 @@ impl<'a> Targets<'a> {
                     &group.hosts[..cut]
                 };
                 for host in part {
-                    let scope = &self.service.scopes[*host as usize];
-                    if let Srv::Own(list) = &scope.srv
-                        && !visit(scope, ports(list))
+                    let host = &self.service.scopes[*host as usize];
+                    if let Srv::Own(list) = &host.srv
+                        && self.given.admits(group.cluster, host)
+                        && !visit(host, ports(list))
                     {
                         return false;
                     }

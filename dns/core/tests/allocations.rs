@@ -49,10 +49,16 @@ fn server() -> Server {
         headless = headless.pod(&format!("pod-{i}"), &format!("2001:db8::{i}"));
     }
     let mut server = Server::new(&[
-        import("shop", "web").port("http", 80).weight("east", 3).put(),
+        import("shop", "web")
+            .port("http", 80)
+            .weight("east", 3)
+            .put(),
         service_ip("shop", "web", "east", "10.0.0.1").put(),
         service_ip("shop", "web", "west", "10.0.0.2").put(),
-        import("shop", "vip").vip("243.0.0.1").port("http", 80).put(),
+        import("shop", "vip")
+            .vip("243.0.0.1")
+            .port("http", 80)
+            .put(),
         import("shop", "db").headless().put(),
         headless.put(),
         gateway("south", &["east"], &["west"]),
@@ -67,17 +73,32 @@ fn server() -> Server {
 fn queries() -> Vec<(Vec<u8>, Transport)> {
     let mut queries = Vec::new();
     for name in [
-        "clusterset.local.", "ns.dns.clusterset.local.", "dns-version.clusterset.local.",
-        "svc.clusterset.local.", "shop.svc.clusterset.local.", "web.shop.svc.clusterset.local.",
-        "_http._tcp.web.shop.svc.clusterset.local.", "west.web.shop.svc.clusterset.local.",
-        "vip.shop.svc.clusterset.local.", "db.shop.svc.clusterset.local.",
-        "sql.tcp.db.shop.svc.clusterset.local.", "db-7.east.db.shop.svc.clusterset.local.",
-        "pod-7.east.db.shop.svc.clusterset.local.", "Nope.Shop.svc.clusterset.local.",
-        "a.b.c.d.e.f.svc.clusterset.local.", "example.com.", ".",
+        "clusterset.local.",
+        "ns.dns.clusterset.local.",
+        "dns-version.clusterset.local.",
+        "svc.clusterset.local.",
+        "shop.svc.clusterset.local.",
+        "web.shop.svc.clusterset.local.",
+        "_http._tcp.web.shop.svc.clusterset.local.",
+        "west.web.shop.svc.clusterset.local.",
+        "vip.shop.svc.clusterset.local.",
+        "db.shop.svc.clusterset.local.",
+        "sql.tcp.db.shop.svc.clusterset.local.",
+        "db-7.east.db.shop.svc.clusterset.local.",
+        "pod-7.east.db.shop.svc.clusterset.local.",
+        "Nope.Shop.svc.clusterset.local.",
+        "a.b.c.d.e.f.svc.clusterset.local.",
+        "example.com.",
+        ".",
     ] {
         for qtype in [A, AAAA, SRV, ANY, NS, SOA, TXT, 251, 252, 65] {
             let query = Query::new(name, qtype);
-            let options = query.clone().edns(4096).option(3, &[]).option(10, &[1; 8]).option(11, &[]);
+            let options = query
+                .clone()
+                .edns(4096)
+                .option(3, &[])
+                .option(10, &[1; 8])
+                .option(11, &[]);
             for transport in [Transport::Udp, Transport::Tcp, Transport::Https] {
                 queries.push((query.octets(), transport));
                 queries.push((options.octets(), transport));
@@ -85,8 +106,16 @@ fn queries() -> Vec<(Vec<u8>, Transport)> {
         }
     }
     let chaos = Query::new("version.bind.", TXT).class(3);
-    let version = Query::new("web.shop.svc.clusterset.local.", A).edns(512).version(9);
-    for octets in [chaos.octets(), version.octets(), vec![0; 12], vec![0; 5], vec![0x20; 40]] {
+    let version = Query::new("web.shop.svc.clusterset.local.", A)
+        .edns(512)
+        .version(9);
+    for octets in [
+        chaos.octets(),
+        version.octets(),
+        vec![0; 12],
+        vec![0; 5],
+        vec![0x20; 40],
+    ] {
         queries.push((octets, Transport::Udp));
     }
     queries

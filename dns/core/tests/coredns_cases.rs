@@ -17,7 +17,10 @@ fn server() -> Server {
     Server::new(&[
         namespace("testns", true),
         vip("svc1", "10.0.0.1").put(),
-        backends("testns", "svc1", "c1").port("http", 80).host("ep1a", "172.0.0.1").put(),
+        backends("testns", "svc1", "c1")
+            .port("http", 80)
+            .host("ep1a", "172.0.0.1")
+            .put(),
         vip("svcempty", "10.0.0.1").put(),
         backends("testns", "svcempty", "c1").port("http", 80).put(),
         vip("svc6", "1234:abcd::1").put(),
@@ -37,7 +40,13 @@ fn server() -> Server {
     ])
 }
 
-const HOSTS: [&str; 5] = ["172-0-0-2", "172-0-0-3", "5678-abcd--1", "5678-abcd--2", "dup-name"];
+const HOSTS: [&str; 5] = [
+    "172-0-0-2",
+    "172-0-0-3",
+    "5678-abcd--1",
+    "5678-abcd--2",
+    "dup-name",
+];
 const HEADLESS_A: [&str; 4] = ["172.0.0.2", "172.0.0.3", "172.0.0.4", "172.0.0.5"];
 
 fn extra(glue: &[(&str, &str)]) -> Vec<String> {
@@ -227,15 +236,28 @@ fn case_of_negative_answers() {
 fn case_of_answers() {
     let name = "SvC1.TeStNs.SvC.cLuStErSeT.LoCaL.";
     let reply = ask(name, A);
-    assert_eq!((&reply.answer[0].owner[..], &reply.answer[0].data[..]), (name, "10.0.0.1"));
+    assert_eq!(
+        (&reply.answer[0].owner[..], &reply.answer[0].data[..]),
+        (name, "10.0.0.1")
+    );
     let name = "_HtTp._TcP.sVc1.TeStNs.SvC.cLuStErSeT.LoCaL.";
     let reply = ask(name, SRV);
     assert_eq!(reply.answer[0].owner, name);
-    assert_eq!(reply.answers(), ["0 50 80 svc1.testns.svc.cLuStErSeT.LoCaL."]);
-    assert_eq!(reply.extra(), ["svc1.testns.svc.cLuStErSeT.LoCaL. 10.0.0.1"]);
+    assert_eq!(
+        reply.answers(),
+        ["0 50 80 svc1.testns.svc.cLuStErSeT.LoCaL."]
+    );
+    assert_eq!(
+        reply.extra(),
+        ["svc1.testns.svc.cLuStErSeT.LoCaL. 10.0.0.1"]
+    );
     let reply = ask("ClusterSet.local.", SOA);
     assert_eq!(reply.answer[0].owner, "ClusterSet.local.");
-    assert!(reply.answer[0].data.starts_with("ns.dns.ClusterSet.local. hostmaster.ClusterSet.local."));
+    assert!(
+        reply.answer[0]
+            .data
+            .starts_with("ns.dns.ClusterSet.local. hostmaster.ClusterSet.local.")
+    );
 }
 
 #[test]
@@ -244,6 +266,9 @@ fn a_service_without_ports_has_addresses() {
     server.apply(&[import("testns", "bare").vip("10.0.0.9").put()]);
     server.expect("bare.testns", A, &["10.0.0.9"]);
     server.nodata("bare.testns", SRV);
-    server.apply(&[import("testns", "bare").vip("10.0.0.9").with(tcp("", 1)).put()]);
+    server.apply(&[import("testns", "bare")
+        .vip("10.0.0.9")
+        .with(tcp("", 1))
+        .put()]);
     server.expect_srv("bare.testns", &[(1, "bare.testns")]);
 }

@@ -21,7 +21,10 @@ fn web(count: usize) -> Server {
         let slice = service_ip("shop", "web", &format!("c{i}"), &format!("10.0.0.{i}"));
         slice.at(&format!("fd00::{i}")).port("http", 80).put()
     };
-    let facts: Vec<Fact> = (0..count).map(cluster).chain([import("shop", "web").put()]).collect();
+    let facts: Vec<Fact> = (0..count)
+        .map(cluster)
+        .chain([import("shop", "web").put()])
+        .collect();
     Server::new(&facts)
 }
 
@@ -53,26 +56,47 @@ fn x01_names_of_clusters_take_no_turn() {
         picks.extend(server.picks("web.shop", A, 1));
         server.ask("c0.web.shop", A);
     }
-    assert!(picks[0] != picks[1] && picks[..2] == picks[2..], "{picks:?}");
+    assert!(
+        picks[0] != picks[1] && picks[..2] == picks[2..],
+        "{picks:?}"
+    );
 }
 
 #[test]
 fn x03_ports_without_a_name() {
-    let slice = backends("shop", "db", "c0").with(udp("", 53)).host("h", "10.0.0.1");
+    let slice = backends("shop", "db", "c0")
+        .with(udp("", 53))
+        .host("h", "10.0.0.1");
     let server = headless(vec![slice.put()]);
     server.expect_srv("db.shop", &[(53, "h.c0.db.shop")]);
-    for name in ["_53._udp.db.shop", "_udp.db.shop", "_._udp.db.shop", "_._.db.shop", "_.db.shop"] {
+    for name in [
+        "_53._udp.db.shop",
+        "_udp.db.shop",
+        "_._udp.db.shop",
+        "_._.db.shop",
+        "_.db.shop",
+    ] {
         server.nxdomain(name, SRV);
     }
-    let server = Server::new(&[import("shop", "web").vip("243.0.0.1").with(tcp("", 80)).put()]);
-    for name in ["_._tcp.web.shop", "_tcp.web.shop", "_.web.shop", "_._.web.shop"] {
+    let server = Server::new(&[import("shop", "web")
+        .vip("243.0.0.1")
+        .with(tcp("", 80))
+        .put()]);
+    for name in [
+        "_._tcp.web.shop",
+        "_tcp.web.shop",
+        "_.web.shop",
+        "_._.web.shop",
+    ] {
         server.nxdomain(name, SRV);
     }
 }
 
 #[test]
 fn x04_ports_do_not_depend_on_the_number_of_clusters() {
-    let ip = |i: usize, port| service_ip("shop", "web", &format!("c{i}"), &format!("10.0.0.{i}")).with(port);
+    let ip = |i: usize, port| {
+        service_ip("shop", "web", &format!("c{i}"), &format!("10.0.0.{i}")).with(port)
+    };
     let facts = [
         ip(0, tcp("a", 1)).put(),
         ip(1, tcp("b", 2)).put(),
@@ -87,25 +111,42 @@ fn x04_ports_do_not_depend_on_the_number_of_clusters() {
 
 #[test]
 fn x05_one_cluster_without_the_port() {
-    let with = backends("shop", "db", "c0").port("sql", 5432).host("h", "10.0.0.1");
-    let without = backends("shop", "db", "c1").port("other", 1).host("h", "10.0.0.2");
+    let with = backends("shop", "db", "c0")
+        .port("sql", 5432)
+        .host("h", "10.0.0.1");
+    let without = backends("shop", "db", "c1")
+        .port("other", 1)
+        .host("h", "10.0.0.2");
     let server = headless(vec![with.put(), without.put()]);
     server.expect_srv("_sql._tcp.db.shop", &[(5432, "h.c0.db.shop")]);
 }
 
 #[test]
 fn x06_endpoints_without_hostname() {
-    let server = headless(vec![backends("shop", "db", "c0").port("sql", 1).at("10.0.0.1").put()]);
+    let server = headless(vec![
+        backends("shop", "db", "c0")
+            .port("sql", 1)
+            .at("10.0.0.1")
+            .put(),
+    ]);
     server.expect_srv("db.shop", &[(1, "10-0-0-1.c0.db.shop")]);
 }
 
 #[test]
 fn x07_empty_names_exist() {
-    let slice = backends("shop", "db", "a.b").port("sql", 1).host("h", "10.0.0.1");
+    let slice = backends("shop", "db", "a.b")
+        .port("sql", 1)
+        .host("h", "10.0.0.1");
     let server = headless(vec![slice.put()]);
     for name in [
-        "clusterset.local.", "svc.clusterset.local.", "dns.clusterset.local.", "shop", "b.db.shop",
-        "_tcp.db.shop", "tcp.db.shop", "_tcp.h.a.b.db.shop",
+        "clusterset.local.",
+        "svc.clusterset.local.",
+        "dns.clusterset.local.",
+        "shop",
+        "b.db.shop",
+        "_tcp.db.shop",
+        "tcp.db.shop",
+        "_tcp.h.a.b.db.shop",
     ] {
         server.nodata(name, A);
     }
@@ -175,7 +216,15 @@ fn x14_no_answer_before_the_data() {
     let mut out = [0; 512];
     let octets = Query::new(&full("nope.shop"), A).octets();
     let (authority, status) = (&server.authority, &server.status);
-    let outcome = respond(authority, None, status, &octets, &ask, &server.ledger, &mut out);
+    let outcome = respond(
+        authority,
+        None,
+        status,
+        &octets,
+        &ask,
+        &server.ledger,
+        &mut out,
+    );
     let (Outcome::Reply { len, .. } | Outcome::FallThrough { len, .. }) = outcome else {
         panic!("{outcome:?}");
     };
@@ -184,8 +233,13 @@ fn x14_no_answer_before_the_data() {
 
 #[test]
 fn x17_endpoints_of_one_host_are_merged() {
-    let slice = backends("shop", "db", "c0").host("h", "10.0.0.1").host("h", "fd00::1").host("h", "10.0.0.1");
-    let more = backends("shop", "db", "c0").named("more").host("h", "10.0.0.2");
+    let slice = backends("shop", "db", "c0")
+        .host("h", "10.0.0.1")
+        .host("h", "fd00::1")
+        .host("h", "10.0.0.1");
+    let more = backends("shop", "db", "c0")
+        .named("more")
+        .host("h", "10.0.0.2");
     let server = headless(vec![slice.put(), more.put()]);
     server.expect("h.c0.db.shop", A, &["10.0.0.1", "10.0.0.2"]);
     server.expect("h.c0.db.shop", AAAA, &["fd00::1"]);
@@ -201,7 +255,11 @@ fn x18_an_ipv6_address_is_no_a_record() {
 #[test]
 fn x28_weights_of_importers() {
     let exporter = |id: &str, address: &str, weight| {
-        import_of("shop", "web", id).vip(address).weight("here", weight).weight("there", 7).put()
+        import_of("shop", "web", id)
+            .vip(address)
+            .weight("here", weight)
+            .weight("there", 7)
+            .put()
     };
     let facts = [exporter("c0", "10.0.0.1", 2), exporter("c1", "10.0.0.2", 1)];
     let server = Server::seen_from(Some("here"), &facts);
@@ -209,13 +267,20 @@ fn x28_weights_of_importers() {
     assert_eq!(picks.iter().filter(|pick| *pick == "10.0.0.1").count(), 2);
     let facts = [exporter("c0", "10.0.0.1", 0), exporter("c1", "10.0.0.2", 1)];
     let server = Server::seen_from(Some("here"), &facts);
-    assert!(server.picks("web.shop", A, 4).iter().all(|pick| pick == "10.0.0.2"));
+    assert!(
+        server
+            .picks("web.shop", A, 4)
+            .iter()
+            .all(|pick| pick == "10.0.0.2")
+    );
 }
 
 /// An endpoint that has no address is no target.
 #[test]
 fn a_host_without_addresses_is_no_target() {
-    let mut slice = backends("shop", "db", "c0").port("sql", 1).host("h", "10.0.0.1");
+    let mut slice = backends("shop", "db", "c0")
+        .port("sql", 1)
+        .host("h", "10.0.0.1");
     slice.1.endpoints[0].addresses.clear();
     let server = headless(vec![slice.put()]);
     assert_eq!(server.ask("db.shop", SRV).rcode, NOERROR);

@@ -37,7 +37,11 @@ fn set(local: &str, count: usize) -> Server {
 
 fn ip_of(i: usize) -> SliceFact {
     let slice = service_ip("ns", "svc", &format!("c{}", i + 1), IPS[i]).port("http", 8080);
-    if i == 1 { slice.with(udp("dns", 53)) } else { slice }
+    if i == 1 {
+        slice.with(udp("dns", 53))
+    } else {
+        slice
+    }
 }
 
 fn lose(server: &mut Server, up: &[&str], down: &[&str]) {
@@ -49,7 +53,10 @@ fn lose(server: &mut Server, up: &[&str], down: &[&str]) {
 fn round_robin(server: &Server, ips: &[&str]) {
     let picks = server.picks("svc.ns", A, 5 * ips.len());
     let cycle = &picks[..ips.len()];
-    assert!(picks.chunks(ips.len()).all(|chunk| chunk == cycle), "{picks:?}");
+    assert!(
+        picks.chunks(ips.len()).all(|chunk| chunk == cycle),
+        "{picks:?}"
+    );
     let set: BTreeSet<&str> = cycle.iter().map(|pick| &pick[..]).collect();
     assert_eq!(set, ips.iter().copied().collect());
 }
@@ -60,7 +67,12 @@ fn p01_p02_p05_p06_existing_service() {
     server.expect("svc.ns", A, &[IPS[0]]);
     server.expect_srv("svc.ns", &[(8080, "svc.ns")]);
     let mut server = server;
-    server.apply(&[import("ns2", "svc").put(), service_ip("ns2", "svc", "c1", "10.9.9.9").port("x", 1).put()]);
+    server.apply(&[
+        import("ns2", "svc").put(),
+        service_ip("ns2", "svc", "c1", "10.9.9.9")
+            .port("x", 1)
+            .put(),
+    ]);
     server.expect("svc.ns2", A, &["10.9.9.9"]);
     server.expect_srv("svc.ns2", &[(1, "svc.ns2")]);
     server.expect("svc.ns", A, &[IPS[0]]);
@@ -147,7 +159,11 @@ fn hosts(count: usize) -> Server {
     for i in 0..count {
         slice = slice.host(&format!("hostName{i}"), &format!("100.96.157.10{i}"));
     }
-    Server::new(&[import("ns", "hl").headless().put(), slice.put(), gateway("here", &["c1"], &[])])
+    Server::new(&[
+        import("ns", "hl").headless().put(),
+        slice.put(),
+        gateway("here", &["c1"], &[]),
+    ])
 }
 
 #[test]
@@ -168,8 +184,16 @@ fn p36_to_p38_headless_with_one() {
 fn p39_to_p42_headless_with_two() {
     let server = hosts(2);
     server.expect("hl.ns", A, &["100.96.157.100", "100.96.157.101"]);
-    for name in ["hl.ns", "http.tcp.hl.ns", "_http._tcp.hl.ns", "_http.tcp.hl.ns"] {
-        server.expect_srv(name, &[(8080, "hostname0.c1.hl.ns"), (8080, "hostname1.c1.hl.ns")]);
+    for name in [
+        "hl.ns",
+        "http.tcp.hl.ns",
+        "_http._tcp.hl.ns",
+        "_http.tcp.hl.ns",
+    ] {
+        server.expect_srv(
+            name,
+            &[(8080, "hostname0.c1.hl.ns"), (8080, "hostname1.c1.hl.ns")],
+        );
     }
 }
 
@@ -177,7 +201,10 @@ fn p39_to_p42_headless_with_two() {
 fn p43_p44_headless_in_two_clusters() {
     let mut server = hosts(1);
     server.apply(&[
-        backends("ns", "hl", "c2").port("http", 8080).host("h", "10.2.0.1").put(),
+        backends("ns", "hl", "c2")
+            .port("http", 8080)
+            .host("h", "10.2.0.1")
+            .put(),
         gateway("c1", &["c2"], &[]),
     ]);
     server.expect("hl.ns", A, &["100.96.157.100", "10.2.0.1"]);
@@ -195,7 +222,9 @@ fn p45_p46_p49_r10_the_local_cluster() {
 
 #[test]
 fn p50_to_p53_ports() {
-    let slice = service_ip("ns", "svc", "c1", IPS[0]).port("http", 8080).with(udp("dns", 53));
+    let slice = service_ip("ns", "svc", "c1", IPS[0])
+        .port("http", 8080)
+        .with(udp("dns", 53));
     let server = Server::new(&[import("ns", "svc").put(), slice.put()]);
     server.expect_srv("svc.ns", &[(53, "svc.ns"), (8080, "svc.ns")]);
     for name in ["http.tcp.svc.ns", "_http._tcp.svc.ns"] {
@@ -209,7 +238,11 @@ fn p50_to_p53_ports() {
 fn p54_p55_r27_r28_cluster_set_ip() {
     let mut server = set("here", 2);
     lose(&mut server, &[], &["c1", "c2"]);
-    server.apply(&[import("ns", "svc").vip("243.1.0.1").port("http", 8080).with(udp("dns", 53)).put()]);
+    server.apply(&[import("ns", "svc")
+        .vip("243.1.0.1")
+        .port("http", 8080)
+        .with(udp("dns", 53))
+        .put()]);
     server.expect("svc.ns", A, &["243.1.0.1"]);
     server.expect_srv("svc.ns", &[(53, "svc.ns"), (8080, "svc.ns")]);
     server.expect("c1.svc.ns", A, &[IPS[0]]);
@@ -234,7 +267,9 @@ fn r05_r06_r52_unhealthy() {
 #[test]
 fn r07_r08_update_and_unknown_cluster() {
     let mut server = set("here", 1);
-    server.apply(&[service_ip("ns", "svc", "c1", "10.9.9.9").with(udp("dns", 53)).put()]);
+    server.apply(&[service_ip("ns", "svc", "c1", "10.9.9.9")
+        .with(udp("dns", 53))
+        .put()]);
     server.expect("svc.ns", A, &["10.9.9.9"]);
     server.expect_srv("svc.ns", &[(53, "svc.ns")]);
     server.nxdomain("non-existent.svc.ns", A);
@@ -285,7 +320,10 @@ fn r23_to_r26_three_clusters_that_fail() {
 #[test]
 fn r29_two_namespaces() {
     let mut server = set("here", 1);
-    server.apply(&[import("ns2", "svc").put(), service_ip("ns2", "svc", "c1", "10.9.9.9").put()]);
+    server.apply(&[
+        import("ns2", "svc").put(),
+        service_ip("ns2", "svc", "c1", "10.9.9.9").put(),
+    ]);
     server.expect("c1.svc.ns", A, &[IPS[0]]);
     server.expect("c1.svc.ns2", A, &["10.9.9.9"]);
 }
@@ -308,7 +346,12 @@ fn r30_r48_to_r51_slices_and_imports_come_and_go() {
 }
 
 fn mixed() -> SliceFact {
-    backends("ns", "hl", "c1").port("http", 1).at("100.96.157.101").at("100.96.157.102").unready().at("100.96.157.103")
+    backends("ns", "hl", "c1")
+        .port("http", 1)
+        .at("100.96.157.101")
+        .at("100.96.157.102")
+        .unready()
+        .at("100.96.157.103")
 }
 
 #[test]
@@ -317,7 +360,11 @@ fn r33_to_r35_not_ready() {
     let server = Server::new(&[head.clone().put(), mixed().put()]);
     server.expect("hl.ns", A, &["100.96.157.101", "100.96.157.103"]);
     let server = Server::new(&[head.put(), mixed().publish_not_ready().put()]);
-    server.expect("hl.ns", A, &["100.96.157.101", "100.96.157.102", "100.96.157.103"]);
+    server.expect(
+        "hl.ns",
+        A,
+        &["100.96.157.101", "100.96.157.102", "100.96.157.103"],
+    );
 }
 
 #[test]
@@ -325,7 +372,13 @@ fn r36_r37_globalnet_at_home() {
     let own = vec![endpoint("100.96.157.102"), endpoint("100.96.157.103")];
     let own = local_slice("ns", "hl", &[tcp("http", 1)], own);
     let global = || backends("ns", "hl", "c1").port("http", 1).at("242.0.0.1");
-    let facts = |slice: SliceFact| [import("ns", "hl").headless().put(), slice.put(), own.clone()];
+    let facts = |slice: SliceFact| {
+        [
+            import("ns", "hl").headless().put(),
+            slice.put(),
+            own.clone(),
+        ]
+    };
     let home = Server::seen_from(Some("c1"), &facts(global().globalnet()));
     assert!(home.catalog.wants_local_slices());
     for name in ["c1.hl.ns", "hl.ns"] {
@@ -340,12 +393,29 @@ fn r36_r37_globalnet_at_home() {
 
 #[test]
 fn r38_r53_to_r55_several_slices() {
-    let more = || backends("ns", "hl", "c1").named("more").with(tcp("x", 2)).at("100.96.157.101").at("100.96.157.104");
-    let mut server = Server::new(&[import("ns", "hl").headless().put(), mixed().put(), more().put()]);
-    server.expect("hl.ns", A, &["100.96.157.101", "100.96.157.103", "100.96.157.104"]);
+    let more = || {
+        backends("ns", "hl", "c1")
+            .named("more")
+            .with(tcp("x", 2))
+            .at("100.96.157.101")
+            .at("100.96.157.104")
+    };
+    let mut server = Server::new(&[
+        import("ns", "hl").headless().put(),
+        mixed().put(),
+        more().put(),
+    ]);
+    server.expect(
+        "hl.ns",
+        A,
+        &["100.96.157.101", "100.96.157.103", "100.96.157.104"],
+    );
     server.apply(&[mixed().gone()]);
     server.expect("c1.hl.ns", A, &["100.96.157.101", "100.96.157.104"]);
-    server.expect_srv("_x._tcp.100-96-157-104.c1.hl.ns", &[(2, "100-96-157-104.c1.hl.ns")]);
+    server.expect_srv(
+        "_x._tcp.100-96-157-104.c1.hl.ns",
+        &[(2, "100-96-157-104.c1.hl.ns")],
+    );
     server.apply(&[more().gone()]);
     server.nxdomain("c1.hl.ns", A);
     server.nodata("hl.ns", A);
@@ -358,7 +428,11 @@ fn r39_to_r47_headless_in_three_clusters() {
         import("ns", "hl").headless().put(),
         backends("ns", "hl", "c1").at("100.96.157.101").put(),
         backends("ns", "hl", "c2").at("100.96.157.102").put(),
-        c3().host("host1", "100.96.157.103").host("host1", "100.96.157.104").at("100.96.157.105").host("host2", "100.96.157.106").put(),
+        c3().host("host1", "100.96.157.103")
+            .host("host1", "100.96.157.104")
+            .at("100.96.157.105")
+            .host("host2", "100.96.157.106")
+            .put(),
         gateway("here", &["c1", "c2", "c3"], &[]),
     ]);
     let all: Vec<_> = (101..107).map(|i| format!("100.96.157.{i}")).collect();
@@ -374,7 +448,11 @@ fn r39_to_r47_headless_in_three_clusters() {
         server.expect("host2.c3.hl.ns", A, &all[5..]);
     }
     server.nxdomain("non-existent.hl.ns", A);
-    server.apply(&[c3().host("host1", "100.96.157.104").host("host2", "100.96.157.105").host("host2", "100.96.157.106").put()]);
+    server.apply(&[c3()
+        .host("host1", "100.96.157.104")
+        .host("host2", "100.96.157.105")
+        .host("host2", "100.96.157.106")
+        .put()]);
     server.expect("c3.hl.ns", A, &all[3..]);
     server.expect("host1.c3.hl.ns", A, &all[3..4]);
     server.expect("host2.c3.hl.ns", A, &all[4..]);
@@ -416,8 +494,16 @@ fn r64_old_and_new_clusters_together() {
 
 #[test]
 fn r65_to_r74_legacy_headless_slices() {
-    let old = || legacy("ns", "hl", "c1").port("http", 1).at("100.96.157.101");
-    let new = || backends("ns", "hl", "c1").port("other", 3).at("100.96.157.103");
+    let old = || {
+        legacy("ns", "hl", "c1")
+            .port("http", 1)
+            .at("100.96.157.101")
+    };
+    let new = || {
+        backends("ns", "hl", "c1")
+            .port("other", 3)
+            .at("100.96.157.103")
+    };
     let head = import("ns", "hl").headless();
     let mut server = Server::new(&[head.clone().put(), old().put()]);
     server.expect("c1.hl.ns", A, &["100.96.157.101"]);
@@ -436,7 +522,10 @@ fn r65_to_r74_legacy_headless_slices() {
 
 /// Whether a headless service of `id` is answered at its bare name.
 fn is_connected(gateways: &[Fact], id: &str) -> bool {
-    let mut facts = vec![import("ns", "hl").headless().put(), backends("ns", "hl", id).at("10.0.0.1").put()];
+    let mut facts = vec![
+        import("ns", "hl").headless().put(),
+        backends("ns", "hl", id).at("10.0.0.1").put(),
+    ];
     facts.extend_from_slice(gateways);
     !Server::new(&facts).ask("hl.ns", A).answer.is_empty()
 }
@@ -474,7 +563,13 @@ fn g03_to_g05_g08_g09_connections() {
 #[test]
 fn g10_g11_without_gateways_all_are_connected() {
     assert!(is_connected(&[], "r1"));
-    assert!(is_connected(&[gateway("c1", &[], &["r1"]), Fact::Gateway(gateway_key(), None)], "r1"));
+    assert!(is_connected(
+        &[
+            gateway("c1", &[], &["r1"]),
+            Fact::Gateway(gateway_key(), None)
+        ],
+        "r1"
+    ));
 }
 
 fn weighted(weights: &[u16]) -> Server {
@@ -491,7 +586,12 @@ fn weighted(weights: &[u16]) -> Server {
 
 #[test]
 fn l06_one_item_all_the_time() {
-    assert!(weighted(&[7]).picks("svc.ns", A, 10).iter().all(|pick| pick == "10.0.0.0"));
+    assert!(
+        weighted(&[7])
+            .picks("svc.ns", A, 10)
+            .iter()
+            .all(|pick| pick == "10.0.0.0")
+    );
 }
 
 #[test]
@@ -512,7 +612,10 @@ fn l11_a_skipped_item_is_left_out() {
     let mut server = weighted(&[5, 1, 1]);
     server.apply(&[service_ip("ns", "svc", "c0", "10.0.0.0").unready().put()]);
     let picks: BTreeSet<_> = server.picks("svc.ns", A, 4).into_iter().collect();
-    assert_eq!(picks, BTreeSet::from(["10.0.0.1".to_owned(), "10.0.0.2".to_owned()]));
+    assert_eq!(
+        picks,
+        BTreeSet::from(["10.0.0.1".to_owned(), "10.0.0.2".to_owned()])
+    );
 }
 
 #[test]

@@ -17,9 +17,17 @@ use common::reply::{A, AAAA, ANY, NS, REFUSED, SOA, SRV, TXT};
 /// A service in two connected clusters; another port in the second.
 fn two() -> Server {
     Server::new(&[
-        import("ns1", "svc1").port("http", 8080).with(udp("dns", 53)).put(),
-        service_ip("ns1", "svc1", "c1", "10.0.0.1").port("http", 8080).put(),
-        service_ip("ns1", "svc1", "c2", "10.0.0.2").port("http", 8080).with(udp("dns", 53)).put(),
+        import("ns1", "svc1")
+            .port("http", 8080)
+            .with(udp("dns", 53))
+            .put(),
+        service_ip("ns1", "svc1", "c1", "10.0.0.1")
+            .port("http", 8080)
+            .put(),
+        service_ip("ns1", "svc1", "c2", "10.0.0.2")
+            .port("http", 8080)
+            .with(udp("dns", 53))
+            .put(),
         gateway("here", &["c1", "c2"], &[]),
     ])
 }
@@ -27,8 +35,15 @@ fn two() -> Server {
 fn headless() -> Server {
     Server::new(&[
         import("ns1", "hl").headless().put(),
-        backends("ns1", "hl", "c1").port("http", 8080).host("h1", "10.1.0.1").host("h2", "10.1.0.2").put(),
-        backends("ns1", "hl", "c2").port("http", 8080).host("h1", "10.2.0.1").put(),
+        backends("ns1", "hl", "c1")
+            .port("http", 8080)
+            .host("h1", "10.1.0.1")
+            .host("h2", "10.1.0.2")
+            .put(),
+        backends("ns1", "hl", "c2")
+            .port("http", 8080)
+            .host("h1", "10.2.0.1")
+            .put(),
         gateway("here", &["c1", "c2"], &[]),
     ])
 }
@@ -59,7 +74,11 @@ fn d02_fix_other_types() {
 #[test]
 fn d03_fix_empty_names() {
     for qtype in [A, AAAA, SRV] {
-        for name in ["clusterset.local.", "svc.clusterset.local.", "pod.clusterset.local."] {
+        for name in [
+            "clusterset.local.",
+            "svc.clusterset.local.",
+            "pod.clusterset.local.",
+        ] {
             two().nodata(name, qtype);
         }
         two().nxdomain("x.clusterset.local.", qtype);
@@ -105,7 +124,10 @@ fn d07_keep_unknown_service() {
 #[test]
 fn d08_keep_one_address() {
     let picks: BTreeSet<_> = two().picks("svc1.ns1", A, 8).into_iter().collect();
-    assert_eq!(picks, BTreeSet::from(["10.0.0.1".to_owned(), "10.0.0.2".to_owned()]));
+    assert_eq!(
+        picks,
+        BTreeSet::from(["10.0.0.1".to_owned(), "10.0.0.2".to_owned()])
+    );
 }
 
 #[test]
@@ -132,7 +154,10 @@ fn d11_keep_a_cluster_that_does_not_export() {
 #[test]
 fn d12_keep_the_cluster_set_ip() {
     let mut server = lost(two());
-    server.apply(&[import("ns1", "svc1").vip("243.1.0.1").port("http", 8080).put()]);
+    server.apply(&[import("ns1", "svc1")
+        .vip("243.1.0.1")
+        .port("http", 8080)
+        .put()]);
     server.expect("svc1.ns1", A, &["243.1.0.1"]);
 }
 
@@ -140,7 +165,9 @@ fn d12_keep_the_cluster_set_ip() {
 fn d13_fix_ipv6() {
     two().nodata("svc1.ns1", AAAA);
     let mut server = two();
-    server.apply(&[service_ip("ns1", "svc1", "c1", "10.0.0.1").at("2001:db8::1").put()]);
+    server.apply(&[service_ip("ns1", "svc1", "c1", "10.0.0.1")
+        .at("2001:db8::1")
+        .put()]);
     server.expect("svc1.ns1", AAAA, &["2001:db8::1"]);
 }
 
@@ -223,7 +250,10 @@ fn d23_keep_srv_of_the_service() {
 fn d24_keep_srv_of_a_cluster() {
     let target = "c1.svc1.ns1";
     let reply = two().expect_srv(target, &[(8080, target)]);
-    assert_eq!(reply.extra(), ["c1.svc1.ns1.svc.clusterset.local. 10.0.0.1"]);
+    assert_eq!(
+        reply.extra(),
+        ["c1.svc1.ns1.svc.clusterset.local. 10.0.0.1"]
+    );
     two().expect_srv("c2.svc1.ns1", &[(53, "c2.svc1.ns1"), (8080, "c2.svc1.ns1")]);
 }
 
@@ -240,9 +270,14 @@ fn d25_keep_srv_of_a_port() {
 #[test]
 fn d26_fix_a_port_that_one_cluster_lacks() {
     let mut server = headless();
-    let c2 = backends("ns1", "hl", "c2").with(udp("dns", 53)).host("h1", "10.2.0.1");
+    let c2 = backends("ns1", "hl", "c2")
+        .with(udp("dns", 53))
+        .host("h1", "10.2.0.1");
     server.apply(&[c2.put()]);
-    server.expect_srv("_http._tcp.hl.ns1", &[(8080, "h1.c1.hl.ns1"), (8080, "h2.c1.hl.ns1")]);
+    server.expect_srv(
+        "_http._tcp.hl.ns1",
+        &[(8080, "h1.c1.hl.ns1"), (8080, "h2.c1.hl.ns1")],
+    );
     server.expect_srv("_dns._udp.hl.ns1", &[(53, "h1.c2.hl.ns1")]);
 }
 
@@ -256,7 +291,11 @@ fn d27_keep_srv_of_headless() {
 
 #[test]
 fn d28_fix_an_endpoint_without_name() {
-    let slice = backends("ns1", "hl", "c1").port("http", 80).at("10.0.0.9").at("::1").at("fe80::");
+    let slice = backends("ns1", "hl", "c1")
+        .port("http", 80)
+        .at("10.0.0.9")
+        .at("::1")
+        .at("fe80::");
     let server = Server::new(&[import("ns1", "hl").headless().put(), slice.put()]);
     let targets = ["10-0-0-9.c1.hl.ns1", "0--1.c1.hl.ns1", "fe80--0.c1.hl.ns1"];
     server.expect_srv("hl.ns1", &targets.map(|target| (80, target)));
@@ -266,7 +305,10 @@ fn d28_fix_an_endpoint_without_name() {
 
 #[test]
 fn d29_fix_same_number_twice() {
-    let ports = import("ns1", "dns").vip("243.0.0.1").with(tcp("dns-t", 53)).with(udp("dns-u", 53));
+    let ports = import("ns1", "dns")
+        .vip("243.0.0.1")
+        .with(tcp("dns-t", 53))
+        .with(udp("dns-u", 53));
     let server = Server::new(&[ports.put()]);
     server.expect_srv("dns.ns1", &[(53, "dns.ns1")]);
 }
@@ -282,7 +324,10 @@ fn d30_keep_ports_of_the_import() {
 #[test]
 fn d31_keep_priority_and_weight() {
     let reply = two().ask("_http._tcp.svc1.ns1", SRV);
-    assert_eq!(reply.answers(), ["0 50 8080 svc1.ns1.svc.clusterset.local."]);
+    assert_eq!(
+        reply.answers(),
+        ["0 50 8080 svc1.ns1.svc.clusterset.local."]
+    );
     assert_eq!(reply.answer[0].ttl, 5);
     let reply = lost(two()).nodata("_http._tcp.svc1.ns1", SRV);
     assert_eq!(reply.extended_error(), Some(22));
@@ -301,13 +346,24 @@ fn d34_keep_fall_through() {
     use subm_dns_core::respond::Outcome;
     let mut zone = common::zone(common::ORIGIN);
     zone.fallthrough = vec![subm_dns_core::name::WireName::root()];
-    let facts = [import("ns1", "svc1").put(), import_of("ns1", "svc1", "c1").vip("10.0.0.1").put()];
+    let facts = [
+        import("ns1", "svc1").put(),
+        import_of("ns1", "svc1", "c1").vip("10.0.0.1").put(),
+    ];
     let server = Server::zoned(zone, None, &facts);
     let mut out = [0; 1232];
-    for name in ["x.clusterset.local.", "svc1.ns1.pod.clusterset.local.", "nope.ns1", "c9.svc1.ns1"] {
+    for name in [
+        "x.clusterset.local.",
+        "svc1.ns1.pod.clusterset.local.",
+        "nope.ns1",
+        "c9.svc1.ns1",
+    ] {
         let octets = Query::new(&common::full(name), A).octets();
         let outcome = server.outcome(&octets, Transport::Udp, &mut out);
-        assert!(matches!(outcome, Outcome::FallThrough { .. }), "{name} {outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::FallThrough { .. }),
+            "{name} {outcome:?}"
+        );
     }
     let octets = Query::new(&common::full("svc1.ns1"), AAAA).octets();
     let outcome = server.outcome(&octets, Transport::Udp, &mut out);

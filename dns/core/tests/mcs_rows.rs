@@ -16,15 +16,28 @@ use common::reply::{A, AAAA, ANY, NS, REFUSED, SOA, SRV, TXT};
 use common::{Server, full, zone};
 
 fn vip() -> Server {
-    let web = import("shop", "web").vip("243.0.0.1").vip("243.0.0.2").vip("fd00::1");
+    let web = import("shop", "web")
+        .vip("243.0.0.1")
+        .vip("243.0.0.2")
+        .vip("fd00::1");
     Server::new(&[web.port("http", 80).with(udp("", 9)).put()])
 }
 
 fn headless() -> Server {
     Server::new(&[
         import("shop", "db").headless().put(),
-        backends("shop", "db", "east").port("sql", 42).with(tcp("", 43)).host("db-0", "10.0.0.1").at("fd00::1").put(),
-        backends("shop", "db", "west").port("sql", 42).host("db-0", "10.1.0.1").host("db-1", "10.1.0.2").unready().put(),
+        backends("shop", "db", "east")
+            .port("sql", 42)
+            .with(tcp("", 43))
+            .host("db-0", "10.0.0.1")
+            .at("fd00::1")
+            .put(),
+        backends("shop", "db", "west")
+            .port("sql", 42)
+            .host("db-0", "10.1.0.1")
+            .host("db-1", "10.1.0.2")
+            .unready()
+            .put(),
     ])
 }
 
@@ -56,8 +69,14 @@ fn n3_case_does_not_matter() {
 fn n5_n6_cluster_ids_with_dots() {
     let server = Server::new(&[
         import("shop", "db").headless().put(),
-        backends("shop", "db", "a.b").port("sql", 42).host("h", "10.0.0.1").put(),
-        backends("shop", "db", "b").port("sql", 42).host("h", "10.0.0.2").put(),
+        backends("shop", "db", "a.b")
+            .port("sql", 42)
+            .host("h", "10.0.0.1")
+            .put(),
+        backends("shop", "db", "b")
+            .port("sql", 42)
+            .host("h", "10.0.0.2")
+            .put(),
         backends("shop", "db", "x.y").host("h", "10.0.0.3").put(),
     ]);
     server.expect("a.b.db.shop", A, &["10.0.0.1"]);
@@ -65,7 +84,11 @@ fn n5_n6_cluster_ids_with_dots() {
     server.expect("b.db.shop", A, &["10.0.0.2"]);
     server.expect("h.b.db.shop", A, &["10.0.0.2"]);
     server.nodata("y.db.shop", A);
-    server.expect("_sql._tcp.h.a.b.db.shop", SRV, &["0 50 42 h.a.b.db.shop.svc.clusterset.local."]);
+    server.expect(
+        "_sql._tcp.h.a.b.db.shop",
+        SRV,
+        &["0 50 42 h.a.b.db.shop.svc.clusterset.local."],
+    );
 }
 
 #[test]
@@ -89,10 +112,15 @@ fn n7_n8_hostname_else_dashed_address() {
 
 #[test]
 fn n9_names_of_253_octets() {
-    let (name, id) = ("s".repeat(63), format!("{}.{}", "c".repeat(63), "d".repeat(60)));
+    let (name, id) = (
+        "s".repeat(63),
+        format!("{}.{}", "c".repeat(63), "d".repeat(60)),
+    );
     let room = 255 - wire(&full(&format!("{id}.{name}.shop"))).len() - 1;
     let (fits, longer) = ("h".repeat(room), "i".repeat(room + 1));
-    let slice = backends("shop", &name, &id).host(&fits, "10.0.0.1").host(&longer, "10.0.0.2");
+    let slice = backends("shop", &name, &id)
+        .host(&fits, "10.0.0.1")
+        .host(&longer, "10.0.0.2");
     let server = Server::new(&[import("shop", &name).headless().put(), slice.put()]);
     let host = format!("{fits}.{id}.{name}.shop");
     assert_eq!(wire(&full(&host)).len(), 255);
@@ -123,7 +151,12 @@ fn a1_a2_addresses_of_both_families() {
 fn a3_a4_a6_srv_of_named_ports() {
     let reply = vip().expect_srv("_http._tcp.web.shop", &[(80, "web.shop")]);
     assert_eq!(reply.additional.len(), 3);
-    for name in ["_9._udp.web.shop", "_udp.web.shop", "_._udp.web.shop", "_http._udp.web.shop"] {
+    for name in [
+        "_9._udp.web.shop",
+        "_udp.web.shop",
+        "_._udp.web.shop",
+        "_http._udp.web.shop",
+    ] {
         vip().nxdomain(name, SRV);
     }
     for name in ["_tcp.web.shop", "tcp.web.shop"] {
@@ -137,7 +170,9 @@ fn a8_strict_has_no_cluster_names() {
     let server = || {
         Server::new(&[
             import("shop", "web").port("http", 80).put(),
-            service_ip("shop", "web", "east", "10.0.0.1").port("http", 80).put(),
+            service_ip("shop", "web", "east", "10.0.0.1")
+                .port("http", 80)
+                .put(),
         ])
     };
     server().expect("east.web.shop", A, &["10.0.0.1"]);
@@ -151,21 +186,28 @@ fn a8_strict_has_no_cluster_names() {
 
 #[test]
 fn a9_srv_at_the_bare_name() {
-    let ports = import("shop", "echo").vip("243.0.0.1").with(tcp("tcp", 42)).with(udp("udp", 42));
+    let ports = import("shop", "echo")
+        .vip("243.0.0.1")
+        .with(tcp("tcp", 42))
+        .with(udp("udp", 42));
     Server::new(&[ports.put()]).expect_srv("echo.shop", &[(42, "echo.shop")]);
 }
 
 #[test]
 fn a10_a_cluster_set_ip_needs_no_endpoint() {
     let mut server = vip();
-    server.apply(&[service_ip("shop", "web", "east", "10.0.0.1").unready().put()]);
+    server.apply(&[service_ip("shop", "web", "east", "10.0.0.1")
+        .unready()
+        .put()]);
     server.expect("web.shop", A, &["243.0.0.1", "243.0.0.2"]);
 }
 
 #[test]
 fn a12_ports_are_the_import_s() {
     let mut server = vip();
-    server.apply(&[service_ip("shop", "web", "east", "10.0.0.1").port("other", 1).put()]);
+    server.apply(&[service_ip("shop", "web", "east", "10.0.0.1")
+        .port("other", 1)
+        .put()]);
     server.expect_srv("web.shop", &[(9, "web.shop"), (80, "web.shop")]);
     server.nxdomain("_other._tcp.web.shop", SRV);
 }
@@ -185,7 +227,9 @@ fn h4_host_names() {
 
 #[test]
 fn h5_no_ready_endpoint_is_no_data() {
-    let slice = backends("shop", "db", "east").host("db-0", "10.0.0.1").unready();
+    let slice = backends("shop", "db", "east")
+        .host("db-0", "10.0.0.1")
+        .unready();
     let server = Server::new(&[import("shop", "db").headless().put(), slice.put()]);
     server.nodata("db.shop", A);
     server.nodata("db.shop", AAAA);
@@ -200,7 +244,11 @@ fn h6_one_family_only_is_no_data() {
 
 #[test]
 fn h8_h9_srv_of_each_endpoint_and_named_port() {
-    let targets = ["db-0.east.db.shop", "fd00--1.east.db.shop", "db-0.west.db.shop"];
+    let targets = [
+        "db-0.east.db.shop",
+        "fd00--1.east.db.shop",
+        "db-0.west.db.shop",
+    ];
     headless().expect_srv("_sql._tcp.db.shop", &targets.map(|target| (42, target)));
     headless().nxdomain("_43._tcp.db.shop", SRV);
 }
@@ -236,12 +284,17 @@ fn h13_srv_of_a_single_host() {
 
 #[test]
 fn pod_names_are_aliases() {
-    let slice = backends("shop", "db", "east").port("sql", 42).pod("db-xyz", "10.0.0.1");
+    let slice = backends("shop", "db", "east")
+        .port("sql", 42)
+        .pod("db-xyz", "10.0.0.1");
     let server = Server::new(&[import("shop", "db").headless().put(), slice.put()]);
     server.expect("db-xyz.east.db.shop", A, &["10.0.0.1"]);
     server.expect("10-0-0-1.east.db.shop", A, &["10.0.0.1"]);
     server.expect_srv("db.shop", &[(42, "10-0-0-1.east.db.shop")]);
-    server.expect_srv("_sql._tcp.db-xyz.east.db.shop", &[(42, "db-xyz.east.db.shop")]);
+    server.expect_srv(
+        "_sql._tcp.db-xyz.east.db.shop",
+        &[(42, "db-xyz.east.db.shop")],
+    );
 }
 
 #[test]
@@ -250,7 +303,10 @@ fn d1_negative_answers_have_the_soa() {
         let mut zone = zone(common::ORIGIN);
         zone.ttl = zone_ttl;
         let server = Server::zoned(zone, None, &[]);
-        for reply in [server.nxdomain("nope.shop", A), server.nodata("svc.clusterset.local.", A)] {
+        for reply in [
+            server.nxdomain("nope.shop", A),
+            server.nodata("svc.clusterset.local.", A),
+        ] {
             let soa = &reply.authority[0];
             assert_eq!((&soa.owner[..], soa.ttl), ("clusterset.local.", soa_ttl));
             let head = "ns.dns.clusterset.local. hostmaster.clusterset.local. ";
@@ -273,7 +329,8 @@ fn d4_outside_the_zone() {
 
 #[test]
 fn d5_case_of_the_zone_part() {
-    let reply = vip().send(&Query::new("_http._tcp.WEB.Shop.Svc.ClusterSet.LOCAL.", SRV).over(Transport::Tcp));
+    let reply = vip()
+        .send(&Query::new("_http._tcp.WEB.Shop.Svc.ClusterSet.LOCAL.", SRV).over(Transport::Tcp));
     assert_eq!(reply.answers(), ["0 50 80 web.shop.svc.ClusterSet.LOCAL."]);
     let soa = vip().ask("ClusterSet.Local.", SOA);
     assert!(soa.answers()[0].starts_with("ns.dns.ClusterSet.Local. hostmaster.ClusterSet.Local. "));
@@ -283,7 +340,11 @@ fn d5_case_of_the_zone_part() {
 fn d9_no_duplicates() {
     let mut server = headless();
     server.apply(&[
-        backends("shop", "db", "east").named("more").port("sql", 42).host("db-0", "10.0.0.1").put(),
+        backends("shop", "db", "east")
+            .named("more")
+            .port("sql", 42)
+            .host("db-0", "10.0.0.1")
+            .put(),
         backends("shop", "db", "north").at("10.0.0.1").put(),
     ]);
     server.expect("db.shop", A, &["10.0.0.1", "10.1.0.1"]);
@@ -292,7 +353,13 @@ fn d9_no_duplicates() {
 
 #[test]
 fn d11_minimal_any() {
-    assert!(vip().ask("web.shop", ANY).answer.iter().all(|record| record.rtype == A));
+    assert!(
+        vip()
+            .ask("web.shop", ANY)
+            .answer
+            .iter()
+            .all(|record| record.rtype == A)
+    );
 }
 
 #[test]

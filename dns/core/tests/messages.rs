@@ -23,10 +23,16 @@ const KEEPALIVE: u16 = 11;
 
 fn server() -> Server {
     Server::new(&[
-        import("shop", "web").vip("243.0.0.1").port("http", 80).put(),
+        import("shop", "web")
+            .vip("243.0.0.1")
+            .port("http", 80)
+            .put(),
         service_ip("shop", "web", "east", "10.0.0.1").put(),
         import("shop", "db").headless().put(),
-        backends("shop", "db", "east").port("sql", 5432).host("db-0", "10.1.0.1").put(),
+        backends("shop", "db", "east")
+            .port("sql", 5432)
+            .host("db-0", "10.1.0.1")
+            .put(),
     ])
 }
 
@@ -57,7 +63,10 @@ fn rcode(octets: &[u8]) -> Reply {
 fn formerr(octets: &[u8]) {
     let reply = rcode(octets);
     assert_eq!(reply.rcode, FORMERR);
-    assert_eq!(reply.answer.len() + reply.authority.len() + reply.additional.len(), 0);
+    assert_eq!(
+        reply.answer.len() + reply.authority.len() + reply.additional.len(),
+        0
+    );
     assert_eq!(reply.id, u16::from_be_bytes([octets[0], octets[1]]));
 }
 
@@ -182,7 +191,10 @@ fn an_opt_whose_options_do_not_fit() {
 #[test]
 fn cookies_of_wrong_lengths() {
     for len in [0, 1, 7, 9, 15, 41, 100] {
-        let octets = Query::new(WEB, A).edns(1232).option(COOKIE, &vec![1; len]).octets();
+        let octets = Query::new(WEB, A)
+            .edns(1232)
+            .option(COOKIE, &vec![1; len])
+            .octets();
         formerr(&octets);
         let server = with(|authority| authority.cookies = Some(CookieSecret::new([7; 16])));
         let reply = server.exchange(&octets, Transport::Udp).expect("a reply");
@@ -206,7 +218,11 @@ fn cookies_of_right_lengths() {
         let sent = opt.option(COOKIE).expect("a cookie");
         assert_eq!(sent.len(), 24);
         assert_eq!(sent[..8], client);
-        assert_eq!(sent[8..12], [1, 0, 0, 0], "version 1 and reserved octets of RFC 9018");
+        assert_eq!(
+            sent[8..12],
+            [1, 0, 0, 0],
+            "version 1 and reserved octets of RFC 9018"
+        );
         assert_eq!(sent[12..16], common::NOW.to_be_bytes());
     }
 }
@@ -217,7 +233,10 @@ fn the_server_cookie_of_rfc_9018() {
     let secret = 0xe5e9_73e5_a6b2_a43f_48e7_dc84_9e37_bfcf_u128.to_be_bytes();
     let server = with(|authority| authority.cookies = Some(CookieSecret::new(secret)));
     let client = 0x2464_c4ab_cf10_c957_u64.to_be_bytes();
-    let octets = Query::new(WEB, A).edns(1232).option(COOKIE, &client).octets();
+    let octets = Query::new(WEB, A)
+        .edns(1232)
+        .option(COOKIE, &client)
+        .octets();
     let ask = Ask {
         transport: Transport::Udp,
         client: ip("198.51.100.100"),
@@ -226,13 +245,24 @@ fn the_server_cookie_of_rfc_9018() {
     let mut out = [0; 1232];
     let snapshot = Some(&*server.snapshot);
     let (authority, status) = (&server.authority, &server.status);
-    let outcome = respond(authority, snapshot, status, &octets, &ask, &server.ledger, &mut out);
+    let outcome = respond(
+        authority,
+        snapshot,
+        status,
+        &octets,
+        &ask,
+        &server.ledger,
+        &mut out,
+    );
     let Outcome::Reply { len, .. } = outcome else {
         panic!("{outcome:?}");
     };
     let opt = Reply::parse(&out[..len]).opt.expect("OPT");
     let cookie = 0x0100_0000_5cf7_9f11_1f81_30c3_eee2_9480_u128.to_be_bytes();
-    assert_eq!(opt.option(COOKIE), Some(&[&client[..], &cookie].concat()[..]));
+    assert_eq!(
+        opt.option(COOKIE),
+        Some(&[&client[..], &cookie].concat()[..])
+    );
 }
 
 #[test]
@@ -256,7 +286,12 @@ fn other_classes() {
 
 #[test]
 fn chaos_is_hidden_unless_asked_for() {
-    for name in ["version.bind.", "version.server.", "hostname.bind.", "id.server."] {
+    for name in [
+        "version.bind.",
+        "version.server.",
+        "hostname.bind.",
+        "id.server.",
+    ] {
         let reply = server().send(&Query::new(name, TXT).class(3));
         assert_eq!(reply.rcode, REFUSED, "{name}");
     }
@@ -273,15 +308,30 @@ fn chaos_is_hidden_unless_asked_for() {
         let reply = server.send(&Query::new(name, TXT).class(3));
         assert_eq!(reply.rcode, NOERROR, "{name}");
         assert_eq!(reply.answers(), [text], "{name}");
-        assert_eq!((reply.answer[0].class, &reply.answer[0].owner[..]), (3, name));
+        assert_eq!(
+            (reply.answer[0].class, &reply.answer[0].owner[..]),
+            (3, name)
+        );
     }
-    assert_eq!(server.send(&Query::new("other.bind.", TXT).class(3)).rcode, REFUSED);
-    assert_eq!(server.send(&Query::new("version.bind.", TXT)).rcode, REFUSED);
+    assert_eq!(
+        server.send(&Query::new("other.bind.", TXT).class(3)).rcode,
+        REFUSED
+    );
+    assert_eq!(
+        server.send(&Query::new("version.bind.", TXT)).rcode,
+        REFUSED
+    );
 }
 
 #[test]
 fn names_outside_every_zone() {
-    for name in [".", "local.", "example.com.", "xclusterset.local.", "clusterset.local.x."] {
+    for name in [
+        ".",
+        "local.",
+        "example.com.",
+        "xclusterset.local.",
+        "clusterset.local.x.",
+    ] {
         for qtype in [NS, A, SOA, ANY] {
             let reply = server().send(&Query::new(name, qtype).edns(1232));
             assert_eq!(reply.rcode, REFUSED, "{name}");
@@ -302,7 +352,11 @@ fn health_checks_of_forwarders_get_a_reply() {
 fn transfers() {
     let mut out = vec![0; 65_535];
     let server = server();
-    for (qtype, transport) in [(252, Transport::Tcp), (251, Transport::Tcp), (252, Transport::Tls)] {
+    for (qtype, transport) in [
+        (252, Transport::Tcp),
+        (251, Transport::Tcp),
+        (252, Transport::Tls),
+    ] {
         let octets = Query::new("clusterset.local.", qtype).octets();
         let outcome = server.outcome(&octets, transport, &mut out);
         let Outcome::Transfer { zone: 0, len, .. } = outcome else {
@@ -333,7 +387,15 @@ fn before_the_first_synchronisation() {
             let mut out = [0; 1232];
             let (authority, status) = (&server.authority, &server.status);
             let octets = query.octets();
-            let outcome = respond(authority, None, status, &octets, &ask, &server.ledger, &mut out);
+            let outcome = respond(
+                authority,
+                None,
+                status,
+                &octets,
+                &ask,
+                &server.ledger,
+                &mut out,
+            );
             let (Outcome::Reply { len, .. } | Outcome::FallThrough { len, .. }) = outcome else {
                 panic!("{outcome:?}");
             };
@@ -359,7 +421,10 @@ fn any_gets_one_rrset() {
         let reply = server.ask(name, ANY);
         assert_eq!(reply.rcode, NOERROR);
         assert!(!reply.answer.is_empty(), "{name}");
-        assert!(reply.answer.iter().all(|record| record.rtype == rtype), "{name}");
+        assert!(
+            reply.answer.iter().all(|record| record.rtype == rtype),
+            "{name}"
+        );
     }
     server.nodata("svc.clusterset.local.", ANY);
     server.nxdomain("nope.shop", ANY);
@@ -387,7 +452,10 @@ fn flags() {
 fn opt_if_and_only_if_asked() {
     assert_eq!(server().send(&Query::new(WEB, A)).opt, None);
     for flags in [0, DO, DO | 0x1234] {
-        let query = Query::new(WEB, A).edns(4096).edns_flags(flags).option(65_001, b"x");
+        let query = Query::new(WEB, A)
+            .edns(4096)
+            .edns_flags(flags)
+            .option(65_001, b"x");
         let opt = server().send(&query).opt.expect("OPT");
         assert_eq!((opt.size, opt.version), (1232, 0));
         assert_eq!(opt.dnssec_ok, flags & DO != 0);
@@ -402,7 +470,10 @@ fn name_server_identifier() {
     let server = with(|authority| authority.nsid = Some(b"replica-1".to_vec()));
     let opt = server.send(&query).opt.expect("OPT");
     assert_eq!(opt.option(NSID), Some(&b"replica-1"[..]));
-    let unasked = server.send(&Query::new(WEB, A).edns(1232)).opt.expect("OPT");
+    let unasked = server
+        .send(&Query::new(WEB, A).edns(1232))
+        .opt
+        .expect("OPT");
     assert_eq!(unasked.option(NSID), None);
 }
 
@@ -411,7 +482,10 @@ fn keepalive_is_for_streams() {
     let server = with(|authority| authority.keepalive = Some(100));
     let query = Query::new(WEB, A).edns(1232).option(KEEPALIVE, &[]);
     let told = |transport| {
-        let opt = server.send(&query.clone().over(transport)).opt.expect("OPT");
+        let opt = server
+            .send(&query.clone().over(transport))
+            .opt
+            .expect("OPT");
         opt.option(KEEPALIVE).map(<[u8]>::to_vec)
     };
     assert_eq!(told(Transport::Tcp), Some(vec![0, 100]));
@@ -432,7 +506,13 @@ fn crowd(count: usize) -> Server {
 #[test]
 fn datagrams_keep_their_limit() {
     let server = crowd(300);
-    for (size, limit) in [(None, 512), (Some(0), 512), (Some(512), 512), (Some(900), 900), (Some(4096), 1232)] {
+    for (size, limit) in [
+        (None, 512),
+        (Some(0), 512),
+        (Some(512), 512),
+        (Some(900), 900),
+        (Some(4096), 1232),
+    ] {
         for qtype in [A, SRV] {
             let query = Query::new("db.shop.svc.clusterset.local.", qtype);
             let query = size.map_or(query.clone(), |size| query.edns(size));
@@ -440,7 +520,10 @@ fn datagrams_keep_their_limit() {
             assert!(reply.tc);
             assert!(reply.octets.len() <= limit);
             let record = if qtype == A { 16 } else { 70 };
-            assert!(reply.octets.len() + record > limit, "whole records that fit: {limit}");
+            assert!(
+                reply.octets.len() + record > limit,
+                "whole records that fit: {limit}"
+            );
             assert!(!reply.answer.is_empty());
             assert_eq!(reply.opt.is_some(), size.is_some());
         }
@@ -461,7 +544,9 @@ fn glue_is_left_out_without_tc() {
 
 #[test]
 fn unknown_types_and_meta_types() {
-    for qtype in [0, 3, 5, 12, 15, 43, 46, 48, 64, 65, 249, 250, 253, 254, 256, 65_280, 65_535] {
+    for qtype in [
+        0, 3, 5, 12, 15, 43, 46, 48, 64, 65, 249, 250, 253, 254, 256, 65_280, 65_535,
+    ] {
         server().nodata("web.shop", qtype);
         server().nxdomain("nope.shop", qtype);
     }
@@ -498,7 +583,10 @@ fn fall_through_is_for_names_that_do_not_exist() {
     };
     assert_eq!(Reply::parse(&out[..len]).rcode, SERVFAIL);
     for (name, qtype) in [("web.shop", A), ("web.shop", AAAA), ("shop", A)] {
-        assert!(matches!(outcome(name, qtype).0, Outcome::Reply { .. }), "{name}");
+        assert!(
+            matches!(outcome(name, qtype).0, Outcome::Reply { .. }),
+            "{name}"
+        );
     }
 }
 
@@ -509,6 +597,11 @@ fn a_new_status_alone_is_a_new_answer() {
     server.nodata("db.shop", A);
     server.apply(&[common::facts::gateway("west", &["east"], &[])]);
     server.expect("db.shop", A, &["10.1.0.1"]);
-    let up: Vec<_> = server.status.clusters().filter(|(_, up)| *up).map(|(id, _)| id).collect();
+    let up: Vec<_> = server
+        .status
+        .clusters()
+        .filter(|(_, up)| *up)
+        .map(|(id, _)| id)
+        .collect();
     assert!(up.contains(&&cluster("east")));
 }

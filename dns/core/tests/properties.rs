@@ -26,7 +26,9 @@ use model::{Model, model};
 use oracle::compare::turns;
 use oracle::{Names, View};
 
-const TYPES: [u16; 14] = [A, AAAA, SRV, A, AAAA, SRV, ANY, NS, SOA, TXT, 5, 64, 43, 65280];
+const TYPES: [u16; 14] = [
+    A, AAAA, SRV, A, AAAA, SRV, ANY, NS, SOA, TXT, 5, 64, 43, 65280,
+];
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig {
@@ -70,7 +72,11 @@ fn zone_of<'a>(zones: &'a [Names], name: &str) -> Option<&'a Names> {
 /// Asks over TCP and UDP and holds both against the oracle.
 fn check(server: &Server, zones: &[Names], query: &Query) {
     let tcp = server.send(&query.clone().over(Transport::Tcp));
-    assert_eq!(tcp.opt.is_some(), query.edns.is_some(), "OPT if and only if asked");
+    assert_eq!(
+        tcp.opt.is_some(),
+        query.edns.is_some(),
+        "OPT if and only if asked"
+    );
     let Some(zone) = zone_of(zones, &query.name) else {
         assert_eq!(tcp.rcode, REFUSED);
         assert!(!tcp.aa);
@@ -81,7 +87,10 @@ fn check(server: &Server, zones: &[Names], query: &Query) {
     if let Some(opt) = &tcp.opt {
         assert_eq!((opt.size, opt.version), (1232, 0));
         let code = tcp.extended_error();
-        assert!(matches!(code, None | Some(3 | 22)), "extended error {code:?}");
+        assert!(
+            matches!(code, None | Some(3 | 22)),
+            "extended error {code:?}"
+        );
     }
     let udp = server.send(query);
     let client = query.edns.as_ref().map_or(512, |edns| edns.size.max(512));
@@ -115,16 +124,22 @@ struct Ask {
 
 fn ask() -> impl Strategy<Value = Ask> {
     let size = prop::option::weighted(0.7, select(vec![0, 512, 700, 1232, 4096]));
-    (any::<Index>(), any::<Index>(), 0..16_u8, any::<u64>(), select(&TYPES[..]), size).prop_map(
-        |(name, zone, change, upper, qtype, size)| Ask {
+    (
+        any::<Index>(),
+        any::<Index>(),
+        0..16_u8,
+        any::<u64>(),
+        select(&TYPES[..]),
+        size,
+    )
+        .prop_map(|(name, zone, change, upper, qtype, size)| Ask {
             name,
             zone,
             change,
             upper,
             qtype,
             size,
-        },
-    )
+        })
 }
 
 impl Ask {
@@ -153,7 +168,11 @@ impl Ask {
             if upper { c.to_ascii_uppercase() } else { c }
         });
         let name: String = turned.collect();
-        let name = if name.is_empty() { ".".to_owned() } else { name };
+        let name = if name.is_empty() {
+            ".".to_owned()
+        } else {
+            name
+        };
         let query = Query::new(&name, self.qtype);
         match self.size {
             Some(size) => query.edns(size),
@@ -309,7 +328,11 @@ fn check_transfer(
 fn serial(server: &Server) -> u32 {
     let reply = server.ask("clusterset.local.", SOA);
     let data = &reply.answer[0].data;
-    data.split(' ').nth(2).expect("a serial").parse().expect("a number")
+    data.split(' ')
+        .nth(2)
+        .expect("a serial")
+        .parse()
+        .expect("a number")
 }
 
 /// The last fact about each object.
@@ -320,7 +343,10 @@ fn last_of_each(facts: &[Fact]) -> Vec<Fact> {
 }
 
 fn keys(facts: &[Fact]) -> HashSet<String> {
-    last_of_each(facts).iter().map(|fact| format!("{fact:?}")).collect()
+    last_of_each(facts)
+        .iter()
+        .map(|fact| format!("{fact:?}"))
+        .collect()
 }
 
 fn object(fact: &Fact) -> String {
@@ -369,7 +395,9 @@ fn check_any(server: &Server, octets: &[u8], transport: Transport) {
 fn small_server() -> Server {
     Server::new(&[
         import("shop", "web").port("http", 80).put(),
-        service_ip("shop", "web", "east", "10.0.0.1").port("http", 80).put(),
+        service_ip("shop", "web", "east", "10.0.0.1")
+            .port("http", 80)
+            .put(),
     ])
 }
 

@@ -15,19 +15,25 @@ pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
     for (position, exporter) in exporters.iter().enumerate() {
         let mut hosts = Hosts::default();
         let mut addresses = Vec::new();
-        for (ports, endpoint) in endpoints(exporter) {
-            let ports = draft.ports.intern(ports);
-            for ip in &endpoint.addresses {
-                owners.add(*ip, exporter.index);
-                addresses.push(*ip);
-            }
-            for (name, alias, ips) in host_names(endpoint) {
-                hosts.add(draft, name, alias, ips, ports);
+        // Names of ports stay while no endpoint is ready, like the service's own name.
+        let mut port_lists = BTreeSet::new();
+        for slice in slices(exporter) {
+            let ports = draft.ports.intern(slice.ports);
+            port_lists.insert(ports);
+            for endpoint in slice.endpoints {
+                for ip in &endpoint.addresses {
+                    owners.add(*ip, exporter.index);
+                    addresses.push(*ip);
+                }
+                for (name, alias, ips) in host_names(endpoint) {
+                    hosts.add(draft, name, alias, ips, ports);
+                }
             }
         }
         let position = position as u16;
         let cluster = cluster_prefix(exporter.id);
-        let port_lists = hosts.put(draft, &cluster, position);
+        port_lists.extend(hosts.put(draft, &cluster, position));
+        let port_lists: Box<[u16]> = port_lists.into_iter().collect();
         // The hosts' places are known when all scopes are: see `index_hosts`.
         let group = || HostGroup {
             cluster: exporter.index,
@@ -92,30 +98,40 @@ pub(super) fn index_hosts(scopes: &mut [Scope]) {
     }
 }
 
-/// The endpoints that answer, with the ports of their slice.
-fn endpoints<'a>(exporter: &Exporter<'a>) -> Vec<(&'a [Port], &'a Endpoint)> {
-    let mut endpoints: Vec<(&'a [Port], &'a Endpoint)> = Vec::new();
+/// The part of a slice that answers.
+struct Answering<'a> {
+    ports: &'a [Port],
+    endpoints: Vec<&'a Endpoint>,
+}
+
+/// The slices of a cluster that count, with the endpoints that answer: ready ones, or all where not-ready ones are
+/// published.
+fn slices<'a>(exporter: &Exporter<'a>) -> Vec<Answering<'a>> {
+    let answering = |ports: &'a [Port], endpoints: &'a [Endpoint], publish: bool| Answering {
+        ports,
+        endpoints: endpoints
+            .iter()
+            .filter(|endpoint| (endpoint.ready || publish) && !endpoint.addresses.is_empty())
+            .collect(),
+    };
     let at_home = !exporter.at_home.is_empty();
     let mut publish_at_home = false;
+    let mut slices = Vec::new();
     for (_, slice) in &exporter.slices {
         if at_home && slice.globalnet {
             publish_at_home |= slice.publish_not_ready;
-            continue;
+        } else {
+            slices.push(answering(
+                &slice.ports,
+                &slice.endpoints,
+                slice.publish_not_ready,
+            ));
         }
-        let answers = slice
-            .endpoints
-            .iter()
-            .filter(|endpoint| endpoint.ready || slice.publish_not_ready);
-        endpoints.extend(answers.map(|endpoint| (&*slice.ports, endpoint)));
     }
     for slice in &exporter.at_home {
-        let answers = slice
-            .endpoints
-            .iter()
-            .filter(|endpoint| endpoint.ready || publish_at_home);
-        endpoints.extend(answers.map(|endpoint| (&*slice.ports, endpoint)));
+        slices.push(answering(&slice.ports, &slice.endpoints, publish_at_home));
     }
-    endpoints
+    slices
 }
 
 /// Names of an endpoint, whether each is an alias, and the addresses behind it.

@@ -92,6 +92,7 @@ fn below<'a>(service: &'a Service, prefix: &'a [u8], strict: bool) -> Found<'a> 
     };
     let with_ports = |prefix| scope(prefix).filter(|scope: &&Scope| scope.answers(strict));
     if let Some((second, rest)) = split(rest)
+        && !first.is_empty()
         && let Some(scope) = with_ports(rest)
     {
         let filter = PortFilter {

@@ -124,7 +124,13 @@ pub fn backends(namespace: &str, name: &str, id: &str) -> SliceFact {
 
 /// A slice of Lighthouse before 0.16.
 pub fn legacy(namespace: &str, name: &str, id: &str) -> SliceFact {
-    slice(namespace, name, id, SliceForm::Legacy, &format!("{name}-{id}"))
+    slice(
+        namespace,
+        name,
+        id,
+        SliceForm::Legacy,
+        &format!("{name}-{id}"),
+    )
 }
 
 pub fn endpoint(address: &str) -> Endpoint {
@@ -205,7 +211,10 @@ pub fn local_slice(namespace: &str, name: &str, ports: &[Port], endpoints: Vec<E
         ports: ports.to_vec(),
         endpoints,
     };
-    Fact::LocalSlice(ObjectKey::new(namespace, &format!("{name}-k8s")), Some(slice))
+    Fact::LocalSlice(
+        ObjectKey::new(namespace, &format!("{name}-k8s")),
+        Some(slice),
+    )
 }
 
 pub fn namespace(name: &str, exists: bool) -> Fact {

@@ -161,7 +161,11 @@ impl Server {
             .iter()
             .map(|(port, target)| format!("0 50 {port} {}", full(target)))
             .collect();
-        self.expect(name, reply::SRV, &data.iter().map(|s| &s[..]).collect::<Vec<_>>())
+        self.expect(
+            name,
+            reply::SRV,
+            &data.iter().map(|s| &s[..]).collect::<Vec<_>>(),
+        )
     }
 
     #[track_caller]

@@ -20,8 +20,15 @@ const CLUSTERS: [&str; 6] = ["east", "west", "b", "a.b", "c.a.b", "tcp"];
 const NAMESPACES: [&str; 3] = ["shop", "bank", "svc"];
 const SERVICES: [&str; 4] = ["web", "db", "tcp", "shop"];
 const ADDRESSES: [&str; 9] = [
-    "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.1.1", "10.0.1.2", "2001:db8::1", "2001:db8::2",
-    "::1", "fe80::",
+    "10.0.0.1",
+    "10.0.0.2",
+    "10.0.0.3",
+    "10.0.1.1",
+    "10.0.1.2",
+    "2001:db8::1",
+    "2001:db8::2",
+    "::1",
+    "fe80::",
 ];
 
 #[derive(Clone, Debug)]
@@ -101,7 +108,10 @@ fn gateways() -> impl Strategy<Value = Vec<Fact>> {
                 updated_at: Some(1_700_000_000 + i as u64),
                 connections: connections.map(|(id, up)| (cluster(id), up)).collect(),
             };
-            Fact::Gateway(ObjectKey::new("operator", &format!("gw-{i}")), Some(gateway))
+            Fact::Gateway(
+                ObjectKey::new("operator", &format!("gw-{i}")),
+                Some(gateway),
+            )
         };
         gateways.into_iter().enumerate().map(fact).collect()
     })
@@ -178,26 +188,36 @@ fn service() -> impl Strategy<Value = ((&'static str, &'static str), Vec<Fact>)>
     let ips = prop_oneof![Just(Vec::new()), ips];
     let own = prop::collection::vec(endpoint(), 0..3);
     let exports = prop::collection::vec(export(), 0..4);
-    (names, any::<bool>(), aggregated, ips, ports(), weights(), exports, own).prop_map(
-        |((namespace, name), headless, aggregated, ips, ports, weights, exports, own)| {
-            let mut facts = Vec::new();
-            if aggregated {
-                let mut import = import(namespace, name);
-                fill(&mut import, headless, ips, ports, &weights);
-                facts.push(import.put());
-            }
-            for (i, export) in exports.iter().enumerate() {
-                if exports[..i].iter().all(|earlier| earlier.id != export.id) {
-                    facts.extend(export.facts(namespace, name, headless));
-                }
-            }
-            if !own.is_empty() {
-                let ports = [facts::tcp("http", 8080)];
-                facts.push(facts::local_slice(namespace, name, &ports, own));
-            }
-            ((namespace, name), facts)
-        },
+    (
+        names,
+        any::<bool>(),
+        aggregated,
+        ips,
+        ports(),
+        weights(),
+        exports,
+        own,
     )
+        .prop_map(
+            |((namespace, name), headless, aggregated, ips, ports, weights, exports, own)| {
+                let mut facts = Vec::new();
+                if aggregated {
+                    let mut import = import(namespace, name);
+                    fill(&mut import, headless, ips, ports, &weights);
+                    facts.push(import.put());
+                }
+                for (i, export) in exports.iter().enumerate() {
+                    if exports[..i].iter().all(|earlier| earlier.id != export.id) {
+                        facts.extend(export.facts(namespace, name, headless));
+                    }
+                }
+                if !own.is_empty() {
+                    let ports = [facts::tcp("http", 8080)];
+                    facts.push(facts::local_slice(namespace, name, &ports, own));
+                }
+                ((namespace, name), facts)
+            },
+        )
 }
 
 fn fill(
@@ -238,8 +258,16 @@ impl Export {
         if has_import {
             let mut import = import_of(namespace, name, self.id);
             let ports = self.ports.clone();
-            let ImportForm::PerCluster(_) = import.1.form else { unreachable!() };
-            fill(&mut import, headless, self.ips.clone(), ports, &self.weights);
+            let ImportForm::PerCluster(_) = import.1.form else {
+                unreachable!()
+            };
+            fill(
+                &mut import,
+                headless,
+                self.ips.clone(),
+                ports,
+                &self.weights,
+            );
             facts.push(import.put());
         }
         facts

@@ -81,7 +81,11 @@ impl Query {
     }
 
     pub fn octets(&self) -> Vec<u8> {
-        let mut octets = header(self.id, self.flags, [1, 0, 0, u16::from(self.edns.is_some())]);
+        let mut octets = header(
+            self.id,
+            self.flags,
+            [1, 0, 0, u16::from(self.edns.is_some())],
+        );
         octets.extend(question(&self.name, self.qtype, self.class));
         if let Some(edns) = &self.edns {
             octets.extend(edns.octets());
@@ -127,7 +131,11 @@ pub fn question(name: &str, qtype: u16, class: u16) -> Vec<u8> {
 /// A name in wire form, whatever its lengths.
 pub fn wire(name: &str) -> Vec<u8> {
     let mut octets = Vec::new();
-    for label in name.trim_end_matches('.').split('.').filter(|l| !l.is_empty()) {
+    for label in name
+        .trim_end_matches('.')
+        .split('.')
+        .filter(|l| !l.is_empty())
+    {
         octets.push(label.len() as u8);
         octets.extend(label.as_bytes());
     }

@@ -177,7 +177,10 @@ impl Reply {
             .by_ref()
             .map(|parsed| record(&parsed.expect("authority record")))
             .collect();
-        let mut section = section.next_section().expect("additional").expect("section");
+        let mut section = section
+            .next_section()
+            .expect("additional")
+            .expect("section");
         let mut additional = Vec::new();
         let mut found = None;
         let mut high = 0;

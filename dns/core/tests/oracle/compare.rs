@@ -26,7 +26,9 @@ impl Node {
     }
 
     fn is_empty(&self) -> bool {
-        ![A, AAAA, SRV, TXT, SOA].iter().any(|rtype| self.has(*rtype))
+        ![A, AAAA, SRV, TXT, SOA]
+            .iter()
+            .any(|rtype| self.has(*rtype))
     }
 }
 
@@ -67,7 +69,12 @@ impl Names {
         assert!(reply.aa, "{}", what());
         assert!(!reply.tc, "{}", what());
         assert_eq!(reply.rcode, wanted.rcode, "{}", what());
-        assert_eq!(reply.question, Some((asked.to_owned(), qtype, 1)), "{}", what());
+        assert_eq!(
+            reply.question,
+            Some((asked.to_owned(), qtype, 1)),
+            "{}",
+            what()
+        );
         let origin = &asked[asked.len() - self.origin.len()..];
         let Some(rtype) = wanted.rtype else {
             assert_eq!(reply.answer, [], "{}", what());
@@ -90,7 +97,12 @@ impl Names {
         let data: BTreeSet<&str> = reply.answer.iter().map(|record| &record.data[..]).collect();
         match rtype {
             A => assert!(node.a.allows(&parse(&data)), "{:?} {}", node.a, what()),
-            AAAA => assert!(node.aaaa.allows(&parse(&data)), "{:?} {}", node.aaaa, what()),
+            AAAA => assert!(
+                node.aaaa.allows(&parse(&data)),
+                "{:?} {}",
+                node.aaaa,
+                what()
+            ),
             SRV => {
                 let wanted = self.srv_data(node, origin);
                 assert_eq!(data, wanted.iter().map(|s| &s[..]).collect(), "{}", what());
@@ -125,7 +137,9 @@ impl Names {
         record.owner == origin
             && record.rtype == SOA
             && record.ttl == ttl.min(300)
-            && record.data.starts_with(&format!("ns.dns.{origin} hostmaster.{origin} "))
+            && record
+                .data
+                .starts_with(&format!("ns.dns.{origin} hostmaster.{origin} "))
             && record.data.ends_with(&format!(" 7200 1800 86400 {ttl}"))
     }
 
@@ -138,7 +152,10 @@ impl Names {
 
     /// The zone part as asked, lower case before it.
     fn with_case(&self, name: &str, origin: &str) -> String {
-        format!("{}{origin}", name.strip_suffix(&self.origin).expect("in the zone"))
+        format!(
+            "{}{origin}",
+            name.strip_suffix(&self.origin).expect("in the zone")
+        )
     }
 
     /// Additional holds the addresses of `targets`, all of them, once each.
@@ -156,7 +173,10 @@ impl Names {
                 seen += glue.len();
                 assert!(glue.iter().all(|record| record.ttl == self.ttl));
                 let data = glue.iter().map(|record| &record.data[..]).collect();
-                assert!(choice.allows(&parse(&data)), "glue {owner} {choice:?}: {reply:#?}");
+                assert!(
+                    choice.allows(&parse(&data)),
+                    "glue {owner} {choice:?}: {reply:#?}"
+                );
             }
         }
         assert_eq!(seen, reply.additional.len(), "other glue: {reply:#?}");
@@ -164,12 +184,20 @@ impl Names {
 
     /// Asserts what a reply over UDP may leave out of `whole`, the same answer over a stream.
     pub fn check_datagram(&self, udp: &Reply, whole: &Reply, limit: usize) {
-        assert!(udp.octets.len() <= limit, "{} octets of {limit}", udp.octets.len());
+        assert!(
+            udp.octets.len() <= limit,
+            "{} octets of {limit}",
+            udp.octets.len()
+        );
         assert_eq!(udp.rcode, whole.rcode);
         assert_eq!(udp.question, whole.question);
         assert_eq!(udp.opt.is_some(), whole.opt.is_some());
         assert_eq!(udp.authority.len(), whole.authority.len());
-        assert_eq!(udp.tc, udp.answer.len() < whole.answer.len(), "TC: {udp:#?}");
+        assert_eq!(
+            udp.tc,
+            udp.answer.len() < whole.answer.len(),
+            "TC: {udp:#?}"
+        );
         assert!(udp.answer.len() <= whole.answer.len());
         if whole.octets.len() <= limit {
             assert_eq!(udp.octets.len(), whole.octets.len(), "{udp:#?} {whole:#?}");
@@ -206,7 +234,9 @@ impl Names {
 }
 
 fn parse(data: &BTreeSet<&str>) -> BTreeSet<IpAddr> {
-    data.iter().map(|ip| ip.parse().expect("an address")).collect()
+    data.iter()
+        .map(|ip| ip.parse().expect("an address"))
+        .collect()
 }
 
 /// The turn of weighted round robin as docs/answers.md defines it: who is picked at turns `from..`.

@@ -117,7 +117,11 @@ impl View {
     /// Setting, else property, else what the believed Gateway says, or a passive one (G06) where none is
     /// active.
     pub fn local(&self, setting: Option<&ClusterId>) -> Option<ClusterId> {
-        let newest = || self.gateways.values().max_by_key(|gateway| gateway.updated_at);
+        let newest = || {
+            self.gateways
+                .values()
+                .max_by_key(|gateway| gateway.updated_at)
+        };
         let gateway = self.believed().or_else(newest);
         let named = gateway.and_then(|gateway| gateway.local_cluster.as_ref());
         setting.or(self.property.as_ref()).or(named).cloned()
@@ -140,7 +144,10 @@ impl View {
     }
 
     fn services(&self) -> BTreeSet<ServiceKey> {
-        self.imports.values().map(|import| import.service.clone()).collect()
+        self.imports
+            .values()
+            .map(|import| import.service.clone())
+            .collect()
     }
 
     /// Every name of `zone`, as `setting` for the local cluster has it.
@@ -192,7 +199,12 @@ fn fixed_names(zone: &Zone, origin: &str) -> BTreeMap<String, Node> {
         is_apex: true,
         ..Node::default()
     };
-    let of_family = |v4| zone.name_server.iter().copied().filter(move |ip| ip.is_ipv4() == v4);
+    let of_family = |v4| {
+        zone.name_server
+            .iter()
+            .copied()
+            .filter(move |ip| ip.is_ipv4() == v4)
+    };
     let name_server = Node {
         a: Choice::All(of_family(true).collect()),
         aaaa: Choice::All(of_family(false).collect()),

@@ -134,7 +134,13 @@ fn clusters(
     per_cluster: &BTreeMap<&ClusterId, &Import>,
     kind: ServiceType,
 ) -> Vec<Cluster> {
-    let slices = || context.view.slices.values().filter(|slice| slice.service == *key);
+    let slices = || {
+        context
+            .view
+            .slices
+            .values()
+            .filter(|slice| slice.service == *key)
+    };
     let mut ids: BTreeSet<&ClusterId> = slices().map(|slice| &slice.cluster).collect();
     ids.extend(per_cluster.keys());
     let cluster = |id: &ClusterId| {
@@ -163,7 +169,9 @@ fn clusters(
 
 fn weight_of(import: Option<&Import>, id: Option<&ClusterId>) -> Option<u16> {
     let mut weights = import?.weights.iter();
-    weights.find(|(named, _)| Some(named) == id).map(|(_, weight)| *weight)
+    weights
+        .find(|(named, _)| Some(named) == id)
+        .map(|(_, weight)| *weight)
 }
 
 /// Globalnet: at home Kubernetes' own slices take the place of headless slices with global IPs.
@@ -181,7 +189,10 @@ fn at_home(
     if kind != ServiceType::Headless || context.local != Some(id) {
         return slices;
     }
-    let publish_not_ready = slices.iter().filter(global).any(|slice| slice.publish_not_ready);
+    let publish_not_ready = slices
+        .iter()
+        .filter(global)
+        .any(|slice| slice.publish_not_ready);
     let own = context.view.local_slices.values();
     let own: Vec<Slice> = own
         .filter(|own| own.service == *key)
@@ -246,21 +257,37 @@ fn cluster_set_ip(
     let (a, aaaa) = if ips.is_empty() {
         (one(context, clusters, true), one(context, clusters, false))
     } else {
-        (Choice::All(vip(true).collect()), Choice::All(vip(false).collect()))
+        (
+            Choice::All(vip(true).collect()),
+            Choice::All(vip(false).collect()),
+        )
     };
     scopes.insert(name.to_owned(), self_target(name, a, aaaa, ports));
     for cluster in clusters.iter().filter(|_| !context.strict) {
         let scope_name = format!("{}.{name}", cluster.id);
-        let has_ip = [true, false].iter().any(|v4| cluster.service_ip(*v4).is_some());
+        let has_ip = [true, false]
+            .iter()
+            .any(|v4| cluster.service_ip(*v4).is_some());
         let only_backends = !has_ip && cluster.slices.iter().all(|s| s.form == SliceForm::Backends);
         let addresses = |v4| {
             if only_backends {
                 Choice::All(cluster.backend_addresses(v4))
             } else {
-                Choice::All(cluster.service_ip(v4).into_iter().map(|(ip, _)| ip).collect())
+                Choice::All(
+                    cluster
+                        .service_ip(v4)
+                        .into_iter()
+                        .map(|(ip, _)| ip)
+                        .collect(),
+                )
             }
         };
-        let scope = self_target(&scope_name, addresses(true), addresses(false), cluster.ports());
+        let scope = self_target(
+            &scope_name,
+            addresses(true),
+            addresses(false),
+            cluster.ports(),
+        );
         scopes.insert(scope_name, scope);
     }
     scopes
@@ -268,7 +295,10 @@ fn cluster_set_ip(
 
 /// A scope whose SRV records point at itself while it has an address.
 fn self_target(name: &str, a: Choice, aaaa: Choice, ports: BTreeSet<Port>) -> Scope {
-    let ports: BTreeSet<_> = ports.into_iter().map(|port| (port, name.to_owned())).collect();
+    let ports: BTreeSet<_> = ports
+        .into_iter()
+        .map(|port| (port, name.to_owned()))
+        .collect();
     let given = if a.is_empty() && aaaa.is_empty() {
         BTreeSet::new()
     } else {
@@ -292,7 +322,9 @@ fn one(context: &Context<'_>, clusters: &[Cluster], v4: bool) -> Choice {
         let (ip, _) = cluster.service_ip(v4).expect("usable");
         (ip, cluster.weight)
     };
-    let mut local = clusters.iter().filter(|cluster| Some(&cluster.id) == context.local);
+    let mut local = clusters
+        .iter()
+        .filter(|cluster| Some(&cluster.id) == context.local);
     if let Some(local) = local.next().filter(|local| usable(local)) {
         return Choice::One(vec![entry(local)]);
     }
@@ -307,7 +339,11 @@ fn hosts(endpoint: &Endpoint) -> Vec<(String, Vec<IpAddr>)> {
     match &endpoint.hostname {
         _ if endpoint.addresses.is_empty() => Vec::new(),
         Some(hostname) => vec![(hostname.to_string(), endpoint.addresses.clone())],
-        None => endpoint.addresses.iter().map(|ip| (dashed(*ip), vec![*ip])).collect(),
+        None => endpoint
+            .addresses
+            .iter()
+            .map(|ip| (dashed(*ip), vec![*ip]))
+            .collect(),
     }
 }
 
@@ -325,7 +361,10 @@ pub fn dashed(ip: IpAddr) -> String {
 fn headless(context: &Context<'_>, name: &str, clusters: &[Cluster]) -> Scopes {
     let mut scopes = Scopes::new();
     for cluster in clusters.iter().filter(|_| !context.strict) {
-        scopes.insert(format!("{}.{name}", cluster.id), cluster_scope(name, cluster));
+        scopes.insert(
+            format!("{}.{name}", cluster.id),
+            cluster_scope(name, cluster),
+        );
     }
     for cluster in clusters {
         for (host, scope) in host_scopes(name, cluster) {
@@ -337,7 +376,12 @@ fn headless(context: &Context<'_>, name: &str, clusters: &[Cluster]) -> Scopes {
     for v4 in [true, false] {
         let has = |cluster: &Cluster| !cluster.backend_addresses(v4).is_empty();
         let available = available(context, &all, has);
-        let union = Choice::All(available.iter().flat_map(|c| c.backend_addresses(v4)).collect());
+        let union = Choice::All(
+            available
+                .iter()
+                .flat_map(|c| c.backend_addresses(v4))
+                .collect(),
+        );
         for cluster in available {
             let given = targets(name, cluster, |ip| ip.is_ipv4() == v4);
             service.given.extend(given);
@@ -395,7 +439,11 @@ fn host_scopes(name: &str, cluster: &Cluster) -> Scopes {
         let scope_name = format!("{host}.{}.{name}", cluster.id);
         let scope = scopes.entry(scope_name.clone()).or_default();
         for ip in addresses {
-            let family = if ip.is_ipv4() { &mut scope.a } else { &mut scope.aaaa };
+            let family = if ip.is_ipv4() {
+                &mut scope.a
+            } else {
+                &mut scope.aaaa
+            };
             if let Choice::All(all) = family {
                 all.insert(*ip);
             }
@@ -410,7 +458,10 @@ fn host_scopes(name: &str, cluster: &Cluster) -> Scopes {
         for (host, addresses) in hosts(endpoint) {
             add(&host, &addresses, &backend.ports);
         }
-        let alias = endpoint.pod.as_ref().filter(|_| endpoint.hostname.is_none());
+        let alias = endpoint
+            .pod
+            .as_ref()
+            .filter(|_| endpoint.hostname.is_none());
         if let Some(pod) = alias.filter(|_| !endpoint.addresses.is_empty()) {
             add(pod.as_str(), &endpoint.addresses, &backend.ports);
         }
@@ -422,7 +473,9 @@ fn host_scopes(name: &str, cluster: &Cluster) -> Scopes {
 fn with_port_names(scopes: Scopes) -> BTreeMap<String, Node> {
     let mut nodes = BTreeMap::new();
     let records = |some: &BTreeSet<(Port, String)>| -> BTreeSet<(u16, String)> {
-        some.iter().map(|(port, target)| (port.number, target.clone())).collect()
+        some.iter()
+            .map(|(port, target)| (port.number, target.clone()))
+            .collect()
     };
     for (name, scope) in &scopes {
         for (port, _) in &scope.ports {

@@ -59,7 +59,11 @@ struct Site {
 
 impl Admin {
     /// Serves the addresses of `config`. Must be called within a tokio runtime.
-    pub fn start(config: &Config, stats: &Arc<Stats>, readiness: &Arc<Readiness>) -> Result<Self, AdminError> {
+    pub fn start(
+        config: &Config,
+        stats: &Arc<Stats>,
+        readiness: &Arc<Readiness>,
+    ) -> Result<Self, AdminError> {
         let mut admin = Self {
             readiness: Arc::clone(readiness),
             stats: Arc::clone(stats),
@@ -73,7 +77,10 @@ impl Admin {
     pub fn replace(&mut self, config: &Config) -> Result<(), AdminError> {
         let wanted = pages_of(config);
         let mut fresh = BTreeMap::new();
-        for (&addr, &pages) in wanted.iter().filter(|(addr, _)| !self.serving.contains_key(addr)) {
+        for (&addr, &pages) in wanted
+            .iter()
+            .filter(|(addr, _)| !self.serving.contains_key(addr))
+        {
             fresh.insert(addr, self.serve(addr, pages)?);
         }
         self.serving.retain(|addr, _| wanted.contains_key(addr));
@@ -87,7 +94,11 @@ impl Admin {
     }
 
     fn serve(&self, addr: SocketAddr, pages: Pages) -> Result<Serving, AdminError> {
-        let failed = |source| AdminError { addr, pages: pages.to_string(), source };
+        let failed = |source| AdminError {
+            addr,
+            pages: pages.to_string(),
+            source,
+        };
         let listener = std::net::TcpListener::bind(addr).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
@@ -140,8 +151,16 @@ fn pages_of(config: &Config) -> BTreeMap<SocketAddr, Pages> {
 
 impl std::fmt::Display for Pages {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names = [(self.health, "/health"), (self.ready, "/ready"), (self.metrics, "/metrics")];
-        let names: Vec<_> = names.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
+        let names = [
+            (self.health, "/health"),
+            (self.ready, "/ready"),
+            (self.metrics, "/metrics"),
+        ];
+        let names: Vec<_> = names
+            .iter()
+            .filter(|(has, _)| *has)
+            .map(|(_, name)| *name)
+            .collect();
         f.write_str(&names.join(", "))
     }
 }

@@ -42,7 +42,11 @@ impl Readiness {
 
     /// The body of `/health`; an error if this server is about to leave.
     pub(super) fn health(&self) -> Result<String, String> {
-        if self.state().lameduck { Err("shutting down".into()) } else { Ok("OK".into()) }
+        if self.state().lameduck {
+            Err("shutting down".into())
+        } else {
+            Ok("OK".into())
+        }
     }
 
     /// The body of `/ready`: `OK` and what is amiss, or the reasons against, one a line.
@@ -53,9 +57,18 @@ impl Readiness {
             (false, true) => "OK".to_owned(),
             (false, false) => "the first synchronisation is not complete".to_owned(),
         }]);
-        lines.extend(state.lost.iter().map(|(kind, detail)| format!("{kind}: no changes reach us: {detail}")));
+        lines.extend(
+            state
+                .lost
+                .iter()
+                .map(|(kind, detail)| format!("{kind}: no changes reach us: {detail}")),
+        );
         let body = lines.join("\n");
-        if state.synced && !state.lameduck { Ok(body) } else { Err(body) }
+        if state.synced && !state.lameduck {
+            Ok(body)
+        } else {
+            Err(body)
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -17,7 +17,10 @@ async fn pages_of_a_shared_address() {
         listeners: Vec::new(),
         source: crate::config::Source::Manifests("m".into()),
         cluster_id: None,
-        health: Some(crate::config::Health { addr: any, lameduck: std::time::Duration::ZERO }),
+        health: Some(crate::config::Health {
+            addr: any,
+            lameduck: std::time::Duration::ZERO,
+        }),
         ready: Some(any),
         metrics: Some(any),
         reload: None,
@@ -29,17 +32,26 @@ async fn pages_of_a_shared_address() {
     let addr = admin.local_addr(any).unwrap();
     assert!(get(addr, "/health").await.starts_with("HTTP/1.1 200"));
     let early = get(addr, "/ready").await;
-    assert!(early.starts_with("HTTP/1.1 503") && early.ends_with("synchronisation is not complete"), "{early}");
+    assert!(
+        early.starts_with("HTTP/1.1 503") && early.ends_with("synchronisation is not complete"),
+        "{early}"
+    );
     readiness.set_synced();
     assert!(get(addr, "/ready").await.ends_with("\r\n\r\nOK"));
     // Once ready, a lost source changes the body only.
     readiness.set_source("Gateway", false, "connection lost");
     let amiss = get(addr, "/ready").await;
     let body = "OK\nGateway: no changes reach us: connection lost";
-    assert!(amiss.starts_with("HTTP/1.1 200") && amiss.ends_with(body), "{amiss}");
+    assert!(
+        amiss.starts_with("HTTP/1.1 200") && amiss.ends_with(body),
+        "{amiss}"
+    );
     let metrics = get(addr, "/metrics").await;
     assert!(metrics.contains("coredns_build_info{"), "{metrics}");
-    assert!(metrics.contains("process_resident_memory_bytes "), "{metrics}");
+    assert!(
+        metrics.contains("process_resident_memory_bytes "),
+        "{metrics}"
+    );
     assert!(get(addr, "/else").await.starts_with("HTTP/1.1 404"));
     readiness.start_lameduck();
     assert!(get(addr, "/health").await.starts_with("HTTP/1.1 503"));

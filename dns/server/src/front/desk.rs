@@ -11,9 +11,11 @@ use subm_dns_core::ledger::Ledger;
 use subm_dns_core::respond::{self, Ask, Facts, Outcome, Transport};
 use subm_dns_core::snapshot::Snapshot;
 use subm_dns_core::status::ClusterStatus;
+use tokio::runtime::Handle;
 
 use super::handoff;
 use crate::config::Listener;
+use crate::plugins::Request;
 use crate::querylog::{Entry, QueryLogWriter};
 use crate::shared::Shared;
 use crate::stats::{Block, LedgerSlot, Sample, Stats};
@@ -59,13 +61,15 @@ pub(crate) enum Answer {
     Nothing,
 }
 
-/// A zone transfer that was granted.
+/// A query that a plugin may answer, and the reply that is due if none does.
 pub(crate) struct Later {
     desk: Arc<Desk>,
     site: Arc<Site>,
     query: Vec<u8>,
+    due: Vec<u8>,
+    client: SocketAddr,
     zone: usize,
-    sample: Sample,
+    facts: Facts,
     asked_at: Instant,
 }
 
@@ -136,64 +140,61 @@ impl Desk {
                 site.block().record_ignored();
                 return Answer::Nothing;
             }
-            Outcome::Transfer { zone, len, facts } => {
-                // RFC 8484 has one message per request: no transfers there.
-                let possible = self.transport != Transport::Https && snapshot.is_some();
-                if possible && handoff::may_transfer(&site.listener, zone, ask.client) {
-                    let facts = Facts { rcode: 0, ..facts };
-                    let sample = Sample {
-                        facts,
-                        v6: ask.client.is_ipv6(),
-                        query: query.len(),
-                        reply: 0,
-                    };
-                    return Answer::Later(Later {
-                        desk: Arc::clone(self),
-                        site: Arc::clone(&site),
-                        query: query.to_vec(),
-                        zone,
-                        sample,
-                        asked_at,
-                    });
-                }
+            // RFC 8484 has one message per request: no transfers there.
+            Outcome::Transfer { len, facts, .. } if self.transport == Transport::Https => {
                 (len, facts)
             }
+            Outcome::Transfer { zone, len, facts } => {
+                return Answer::Later(Later {
+                    desk: Arc::clone(self),
+                    site: Arc::clone(&site),
+                    query: query.to_vec(),
+                    due: out[..len].to_vec(),
+                    client,
+                    zone,
+                    facts,
+                    asked_at,
+                });
+            }
         };
-        let sample = Sample {
-            facts,
-            v6: ask.client.is_ipv6(),
-            query: query.len(),
-            reply: len,
-        };
-        self.record(&site, &sample, asked_at);
-        self.log_query(&site.listener, &facts, query, &out[..len], client, asked_at);
+        self.record(&site, &facts, query, &out[..len], len, client, asked_at);
         Answer::Reply(len)
     }
 
-    #[expect(clippy::unused_self, reason = "reads as the desk's own act")]
-    fn record(&self, site: &Site, sample: &Sample, asked_at: Instant) {
-        let block = site.block();
-        block.record(sample);
-        block.record_time(sample.facts.zone, asked_at.elapsed());
-    }
-
-    fn log_query(
+    /// Counts and logs a reply of `octets`, of which `first` is the first message.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all that is known of an exchange"
+    )]
+    fn record(
         &self,
-        listener: &Listener,
+        site: &Site,
         facts: &Facts,
         query: &[u8],
-        reply: &[u8],
+        first: &[u8],
+        octets: usize,
         client: SocketAddr,
         asked_at: Instant,
     ) {
-        if wants_log(listener, facts, reply) {
+        let took = asked_at.elapsed();
+        {
+            let block = site.block();
+            block.record(&Sample {
+                facts: *facts,
+                v6: client.is_ipv6(),
+                query: query.len(),
+                reply: octets,
+            });
+            block.record_time(facts.zone, took);
+        }
+        if wants_log(&site.listener, facts, first) {
             self.log.push(Entry::new(
                 client,
                 self.transport,
                 query,
-                reply,
+                first,
                 facts,
-                asked_at.elapsed(),
+                took,
             ));
         }
     }
@@ -206,31 +207,46 @@ impl Site {
 }
 
 impl Later {
-    /// Makes the messages of the transfer, on a thread where that may take its time.
+    /// The messages of the answer, made on a thread where that may take its time.
     pub(crate) async fn messages(self) -> Vec<Vec<u8>> {
-        let made = tokio::task::spawn_blocking(move || {
-            let snapshot = self.desk.shared.snapshot.load_full();
-            let status = self.desk.shared.status.load_full();
-            let zone = &self.site.listener.authority.zones()[self.zone];
-            let Some(snapshot) = snapshot else {
-                return Vec::new();
-            };
-            let messages = subm_dns_core::transfer::messages(zone, &snapshot, &status, &self.query);
-            let reply = messages.iter().map(Vec::len).sum();
-            self.desk.record(
-                &self.site,
-                &Sample {
-                    reply,
-                    ..self.sample
-                },
-                self.asked_at,
-            );
-            messages
-        });
+        let runtime = Handle::current();
+        let made = tokio::task::spawn_blocking(move || runtime.block_on(self.make()));
         made.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a zone transfer failed");
             Vec::new()
         })
+    }
+
+    async fn make(self) -> Vec<Vec<u8>> {
+        let snapshot = self.desk.shared.snapshot.load_full();
+        let status = self.desk.shared.status.load_full();
+        let listener = &self.site.listener;
+        let request = Request {
+            query: &self.query,
+            client: self.client,
+            transport: self.desk.transport,
+            zone: &listener.authority.zones()[self.zone],
+            snapshot: snapshot.as_deref(),
+            status: &status,
+        };
+        let made = handoff::messages(listener, self.zone, request).await;
+        let facts = Facts {
+            rcode: if made.is_some() { 0 } else { self.facts.rcode },
+            ..self.facts
+        };
+        let messages = made.unwrap_or_else(|| vec![self.due]);
+        let octets = messages.iter().map(Vec::len).sum();
+        let first = messages.first().map_or(&[][..], Vec::as_slice);
+        self.desk.record(
+            &self.site,
+            &facts,
+            &self.query,
+            first,
+            octets,
+            self.client,
+            self.asked_at,
+        );
+        messages
     }
 }
 

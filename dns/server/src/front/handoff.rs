@@ -1,13 +1,18 @@
-//! Queries that `respond()` leaves to others: who may take a zone.
-
-use std::net::IpAddr;
+//! Queries that `respond()` leaves to plugins that take their time: zone transfers.
 
 use crate::config::Listener;
+use crate::plugins::Request;
 
-/// Whether `client` is among those that may take zone number `zone`. Nobody is unless listed.
-pub(crate) fn may_transfer(listener: &Listener, zone: usize, client: IpAddr) -> bool {
-    listener
-        .transfer
-        .get(zone)
-        .is_some_and(|rule| rule.to.iter().any(|net| net.contains(&client)))
+/// The messages of the first handler of zone number `zone` that answers. `None`: the core's own reply is due.
+pub(crate) async fn messages(
+    listener: &Listener,
+    zone: usize,
+    request: Request<'_>,
+) -> Option<Vec<Vec<u8>>> {
+    for handler in listener.handlers(zone) {
+        if let Some(messages) = handler.handle(request).await {
+            return Some(messages);
+        }
+    }
+    None
 }

@@ -46,7 +46,7 @@ fn broken_questions_are_logged_too() {
 /// A writer that never gets on: pushing neither waits nor grows without end.
 #[test]
 fn full_queue_drops_and_counts() {
-    struct Stuck(std::sync::mpsc::Receiver<()>);
+    struct Stuck(Receiver<()>);
     impl Write for Stuck {
         fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
             let _ = self.0.recv();

@@ -26,6 +26,13 @@ const QUIET: Duration = Duration::from_millis(100);
 /// or after this long at the latest.
 const BUSY: Duration = Duration::from_secs(1);
 
+/// Facts and problems of one file's text; a name that ends in `.json` is read as JSON.
+pub(super) fn read_text(name: &str, text: &str) -> (Vec<Fact>, Vec<Problem>) {
+    let content = parse::parse(Path::new(name), name, text);
+    let facts = content.facts.into_iter().map(|said| said.fact).collect();
+    (facts, [content.problems, content.broken].concat())
+}
+
 /// Everything in the folder now.
 pub(super) async fn read_once(path: PathBuf) -> Result<(Vec<Fact>, Vec<Problem>), SourceError> {
     let (_, events) = look(Folder::new(path.clone())).await;

@@ -53,7 +53,7 @@ pub struct Options {
 /// What waiting does not heal.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error("cannot read the manifests in {}: {source}; name a folder of YAML or JSON files", path.display())]
+    #[error("cannot read the manifests in {}; name a folder of YAML or JSON files", path.display())]
     Folder {
         path: PathBuf,
         source: std::io::Error,
@@ -91,6 +91,12 @@ pub async fn run(
         () = shutdown.cancelled() => Ok(()),
         () = receiver.closed() => Ok(()),
     }
+}
+
+/// Facts and problems of one manifest's text, for programs that have it from elsewhere than a folder; a name that ends
+/// in `.json` is read as JSON.
+pub fn read_manifest(name: &str, text: &str) -> (Vec<Fact>, Vec<Problem>) {
+    manifests::read_text(name, text)
 }
 
 /// How long [`read_once`] waits for an API server.

@@ -358,6 +358,13 @@ fn cluster_set(stats: &Stats, out: &mut Vec<MetricFamily>) {
         "Clusters whose endpoints are given.",
         connected as f64,
     );
+    if let Some(updated_at) = status.updated_at() {
+        gauge(
+            "subm_dns_gateway_updated_timestamp_seconds",
+            "When the Gateway that tells which clusters are connected was last written, by its own clock.",
+            updated_at as f64,
+        );
+    }
     let Some(snapshot) = stats.shared.snapshot.load_full() else {
         return;
     };
