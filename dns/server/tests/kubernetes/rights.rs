@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use subm_test_support::Cluster;
+use subm_test_support::{Cluster, eventually};
 
 use crate::SOON;
 use crate::objects::{put, vip_import};
@@ -27,14 +27,13 @@ async fn a_missing_right_is_named_and_granted_later() -> Result<()> {
     for resource in ["serviceimports", "endpointslices"] {
         let refusal = format!("cannot list resource \"{resource}\"");
         server.says(503, &refusal).await?;
-        // The log quotes it once more; that of text logs are escaped.
+        // Quotes within a log line are escaped.
         let line = server
             .process()
             .wait_for_line(&format!("cannot list resource \\\"{resource}\\\""), SOON)
             .await?;
-        ensure!(line.contains("WARN"), "{line}");
         ensure!(
-            line.contains("grant the verbs get, list and watch"),
+            line.contains("WARN") && line.contains("grant the verbs get, list and watch"),
             "{line}"
         );
     }
@@ -47,7 +46,14 @@ async fn a_missing_right_is_named_and_granted_later() -> Result<()> {
         "serviceimports",
     )
     .await?;
-    server.says(503, "endpointslices").await?;
+    eventually(SOON, || async {
+        let (status, text) = server.page("/ready").await?;
+        ensure!(status == 503, "/ready says {status}: {text}");
+        ensure!(!text.contains("ServiceImport:"), "{text}");
+        ensure!(text.contains("EndpointSlice:"), "{text}");
+        anyhow::Ok(())
+    })
+    .await?;
     server.is_not_ready().await?;
 
     grant(&client, &namespace, "discovery.k8s.io", "endpointslices").await?;
