@@ -92,8 +92,8 @@ async fn a_version_takes_over_from_another() -> Result<()> {
     .await?;
     server.denies(&name("both")).await?;
 
-    let asked = asker.finish().await?;
-    ensure!(asked > 100, "only {asked} questions");
+    let replies = asker.finish().await?;
+    ensure!(replies > 100, "only {replies} replies");
     Ok(())
 }
 
@@ -105,8 +105,8 @@ async fn stop_serving(client: &kube::Client, version: &str) -> Result<()> {
     for have in &mut crd.spec.versions {
         have.served = have.name != version;
     }
-    let patch = serde_json::json!({"spec": {"versions": crd.spec.versions}});
-    api.patch(NAME, &PatchParams::default(), &Patch::Merge(patch))
+    let change = serde_json::json!({"spec": {"versions": crd.spec.versions}});
+    api.patch(NAME, &PatchParams::default(), &Patch::Merge(change))
         .await?;
     let path = format!("/apis/multicluster.x-k8s.io/{version}/serviceimports");
     eventually(SOON, || async {

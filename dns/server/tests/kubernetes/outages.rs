@@ -67,8 +67,8 @@ async fn a_killed_api_server_changes_no_answer() -> Result<()> {
     late.answers(&name("new"), &["243.6.0.1"]).await?;
     late.takes_turns(&cart, &["10.1.0.1", "10.2.0.1"]).await?;
 
-    let asked = asker.finish().await.with_context(|| server.log())?;
-    ensure!(asked > 300, "only {asked} questions");
+    let replies = asker.finish().await.with_context(|| server.log())?;
+    ensure!(replies > 300, "only {replies} replies");
     Ok(())
 }
 
