@@ -17,7 +17,7 @@ use crate::sources::{self, SourceError};
 pub enum CommandError {
     #[error(transparent)]
     Source(#[from] SourceError),
-    #[error("{name:?} is no DNS name: {source}")]
+    #[error("{name:?} is no DNS name")]
     Name { name: String, source: NameError },
     #[error(
         "{0:?} is no record type; give a name such as A, AAAA or SRV, or a number such as TYPE64"
