@@ -51,7 +51,9 @@ async fn read(
 ) -> Result<(Catalog, Published, Vec<Problem>), SourceError> {
     let (facts, mut problems) = sources::read_once(config.source.clone()).await?;
     let mut catalog = Catalog::new(settings);
-    facts.into_iter().for_each(|fact| catalog.apply(fact));
+    for fact in facts {
+        catalog.apply(fact);
+    }
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

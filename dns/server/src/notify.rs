@@ -50,7 +50,7 @@ async fn tell(zone: WireName, secondary: SocketAddr) {
     match try_tell(&zone, secondary).await {
         Ok(true) => tracing::debug!(%zone, %secondary, "secondary was told of a change"),
         Ok(false) => {
-            tracing::warn!(%zone, %secondary, "secondary does not answer NOTIFY; it sees the change at its next refresh")
+            tracing::warn!(%zone, %secondary, "secondary does not answer NOTIFY; it sees the change at its next refresh");
         }
         Err(error) => tracing::warn!(%zone, %secondary, %error, "cannot send NOTIFY"),
     }
