@@ -123,12 +123,10 @@ fn x05_one_cluster_without_the_port() {
 
 #[test]
 fn x06_endpoints_without_hostname() {
-    let server = headless(&[
-        backends("shop", "db", "c0")
-            .port("sql", 1)
-            .at("10.0.0.1")
-            .put(),
-    ]);
+    let server = headless(&[backends("shop", "db", "c0")
+        .port("sql", 1)
+        .at("10.0.0.1")
+        .put()]);
     server.expect_srv("db.shop", &[(1, "10-0-0-1.c0.db.shop")]);
 }
 
