@@ -41,7 +41,7 @@ pub struct Config {
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read {}: {source}; name a Corefile with --conf", path.display())]
+    #[error("cannot read {}; name a Corefile with --conf", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Corefile(#[from] corefile::Error),

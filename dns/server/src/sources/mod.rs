@@ -53,7 +53,7 @@ pub struct Options {
 /// What waiting does not heal.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error("cannot read the manifests in {}: {source}; name a folder of YAML or JSON files", path.display())]
+    #[error("cannot read the manifests in {}; name a folder of YAML or JSON files", path.display())]
     Folder {
         path: PathBuf,
         source: std::io::Error,
