@@ -86,7 +86,7 @@ struct Server {
     /// Serves until `pipeline`, which a reload started, has read everything.
     previous: Option<Pipeline>,
     serial: watch::Sender<u32>,
-    recipients: watch::Sender<Arc<Vec<(subm_dns_core::name::WireName, std::net::SocketAddr)>>>,
+    recipients: watch::Sender<Arc<Vec<notify::Recipient>>>,
     /// When the files of the configuration were last written, as of the last look.
     written: Vec<Option<SystemTime>>,
 }

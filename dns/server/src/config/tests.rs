@@ -407,7 +407,10 @@ fn flags_alone() {
             &["--manifests", "m", "--context", "c"],
             "--manifests and --kubeconfig or --context are two sources",
         ),
-        (&["--conf", "no-such-file"], "cannot read no-such-file: "),
+        (
+            &["--conf", "no-such-file"],
+            "cannot read no-such-file; name a Corefile",
+        ),
         (
             &["--conf", "f", "--zone", "a"],
             "--zone cannot go with --conf; say it in f",
