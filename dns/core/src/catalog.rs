@@ -9,14 +9,19 @@ use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::build::{ServiceFacts, Surroundings, build};
-use crate::facts::{ClusterId, Fact, Gateway, ObjectKey, Problem, ServiceKey, ServiceType};
+use crate::facts::{ClusterId, Fact, Gateway, ObjectKey, Problem, ServiceKey, SliceForm};
 use crate::name::{Label, push_label};
+use crate::serial;
 use crate::snapshot::{Node, Service, Snapshot, shard_of};
 use crate::status::{ClusterIndex, ClusterStatus};
 
 use clusters::Clusters;
+
+/// Catalogs number services and clusters each on their own.
+static NEXT_EPOCH: AtomicU32 = AtomicU32::new(1);
 
 /// Most counts per ledger: places are never given to another service, so names that come and go without end must not
 /// take memory without end.
@@ -69,6 +74,8 @@ pub struct Catalog {
     hits: HashMap<(ServiceKey, Box<[ClusterIndex]>), u32>,
     /// Turns of services that are gone, to be given to others.
     free_turns: Vec<u32>,
+    /// The last one given.
+    serial: Option<u32>,
     snapshot: Arc<Snapshot>,
     status: Arc<ClusterStatus>,
 }
@@ -108,7 +115,8 @@ impl Catalog {
             problem_count: 0,
             hits: HashMap::new(),
             free_turns: Vec::new(),
-            snapshot: Arc::new(Snapshot::empty()),
+            serial: None,
+            snapshot: Arc::new(Snapshot::empty_of(NEXT_EPOCH.fetch_add(1, Relaxed))),
             status: Arc::default(),
         }
     }
@@ -127,7 +135,7 @@ impl Catalog {
                 let triggered_at = slice.as_ref().and_then(|slice| slice.triggered_at);
                 let global = slice
                     .as_ref()
-                    .filter(|slice| slice.globalnet)
+                    .filter(|slice| slice.globalnet && slice.form != SliceForm::ServiceIp)
                     .map(|slice| slice.cluster.clone());
                 self.note_globalnet(&object, global);
                 if self.put(Kind::Slice, object, service, slice, |facts| {
@@ -225,15 +233,16 @@ impl Catalog {
         self.dirty_status || !self.dirty_services.is_empty() || !self.dirty_namespaces.is_empty()
     }
 
-    /// Builds what changed. `now`: seconds since the epoch, for the serial, which grows even where the
-    /// clock does not.
+    /// Builds what changed. `now` is the clock that serials follow, in any unit; they grow even where it does not
+    /// ([`serial::next`]).
     pub fn publish(&mut self, now: u32) -> Published {
         let local = self.local_cluster().cloned();
         if local != self.local {
             self.local = local;
             self.dirty_services.extend(self.services.keys().cloned());
         }
-        let serial = now.max(self.snapshot.serial.max(self.status.serial).wrapping_add(1));
+        let first = self.serial.is_none();
+        let serial = serial::next(self.serial, now);
         let mut next = Snapshot::clone(&self.snapshot);
         let mut new_problems = Vec::new();
         let mut changed = false;
@@ -243,11 +252,12 @@ impl Catalog {
         for name in std::mem::take(&mut self.dirty_namespaces) {
             changed |= self.renew_namespace(&name, &mut next);
         }
-        if changed {
+        if changed || first {
             next.serial = serial;
             self.snapshot = Arc::new(next);
+            self.serial = Some(serial);
         }
-        self.renew_status(serial);
+        self.renew_status(serial, first);
         Published {
             snapshot: Arc::clone(&self.snapshot),
             status: Arc::clone(&self.status),
@@ -413,7 +423,7 @@ impl Catalog {
         true
     }
 
-    fn renew_status(&mut self, serial: u32) {
+    fn renew_status(&mut self, serial: u32, first: bool) {
         self.dirty_status = false;
         let believed = self
             .gateways
@@ -421,7 +431,8 @@ impl Catalog {
             .max_by_key(|(_, gateway)| (gateway.active, gateway.updated_at))
             .map(|(_, gateway)| gateway);
         let status = self.clusters.status(self.local.as_ref(), believed);
-        if status.differs_visibly(&self.status) {
+        if first || status.differs_visibly(&self.status) {
+            self.serial = Some(serial);
             self.status = Arc::new(ClusterStatus { serial, ..status });
         } else if status.names.len() != self.status.names.len()
             || status.updated_at != self.status.updated_at
@@ -431,15 +442,6 @@ impl Catalog {
                 ..status
             });
         }
-    }
-}
-
-impl Snapshot {
-    /// The headless services and others, for reports.
-    pub fn count(&self, kind: ServiceType) -> usize {
-        self.services()
-            .filter(|service| service.kind == kind)
-            .count()
     }
 }
 

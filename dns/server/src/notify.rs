@@ -58,7 +58,7 @@ fn source(served: IpAddr, secondary: SocketAddr) -> IpAddr {
 
 /// Sends NOTIFY whenever `serial` changes. Ends with its sender.
 pub(crate) async fn run(
-    mut serial: watch::Receiver<u32>,
+    mut serial: watch::Receiver<Option<u32>>,
     recipients: watch::Receiver<Arc<Vec<Recipient>>>,
 ) {
     while serial.changed().await.is_ok() {
@@ -124,7 +124,7 @@ mod tests {
     async fn a_secondary_is_told_when_the_serial_changes() {
         let secondary = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let zone = WireName::parse("clusterset.local").unwrap();
-        let (serial, serial_seen) = watch::channel(1);
+        let (serial, serial_seen) = watch::channel(Some(1));
         let served = IpAddr::from([127, 0, 0, 2]);
         let to = secondary.local_addr().unwrap();
         let list = Arc::new(vec![Recipient {
@@ -134,7 +134,7 @@ mod tests {
         }]);
         let (_recipients, recipients_seen) = watch::channel(list);
         let running = tokio::spawn(run(serial_seen, recipients_seen));
-        serial.send(2).unwrap();
+        serial.send(Some(2)).unwrap();
         let mut query = [0; 512];
         let received =
             tokio::time::timeout(Duration::from_secs(20), secondary.recv_from(&mut query)).await;

@@ -59,7 +59,11 @@ pub(crate) struct Asker {
 
 impl Asker {
     /// Every reply must have exactly one address, and that of `right`.
-    pub(crate) async fn start(server: SocketAddr, name: &str, right: &'static [Ipv4Addr]) -> Result<Self> {
+    pub(crate) async fn start(
+        server: SocketAddr,
+        name: &str,
+        right: &'static [Ipv4Addr],
+    ) -> Result<Self> {
         let client = Client::new(server).await?;
         let (stop, stopped) = watch::channel(false);
         let name = name.to_owned();

@@ -68,7 +68,12 @@ pub(crate) fn service_slice(
 }
 
 /// Lighthouse's slice of a headless service: addresses of pods, and whether they are ready.
-pub(crate) fn pods_slice(namespace: &str, service: &str, cluster: &str, pods: &[(&str, bool)]) -> Value {
+pub(crate) fn pods_slice(
+    namespace: &str,
+    service: &str,
+    cluster: &str,
+    pods: &[(&str, bool)],
+) -> Value {
     slice(namespace, service, cluster, true, pods)
 }
 

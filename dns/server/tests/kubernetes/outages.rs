@@ -220,9 +220,7 @@ async fn the_server_starts_before_there_is_a_way_to_the_api_server() -> Result<(
     proxy.cut().await?;
     let mut server = Server::start(&kubeconfig)?;
     server.is_not_ready().await?;
-    server
-        .says(503, LOST)
-        .await?;
+    server.says(503, LOST).await?;
     let before = proxy.accepted();
     proxy.restore()?;
     proxy.delay(SILENCE);
