@@ -350,7 +350,7 @@ fn other_directives() {
             error: false
         })]
     );
-    assert_eq!(config.reload, Some(Duration::from_secs(60)));
+    assert_eq!(config.reload, Some(Duration::from_mins(1)));
     assert_eq!(config.health.unwrap().lameduck, Duration::from_secs(5));
     let rule = &listener.transfer[0];
     let allowed = [
