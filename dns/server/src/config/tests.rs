@@ -65,7 +65,7 @@ fn corefile_of_the_submariner_operator() {
         "clusterset.local:53 {block}Example.ORG:53 {block}"
     ))
     .unwrap();
-    assert_eq!(zones(&config), ["dns://:53 clusterset.local. example.org."]);
+    assert_eq!(zones(&config), ["dns://:53 example.org. clusterset.local."]);
     assert_eq!(config.listeners[0].addr.to_string(), "[::]:53");
     assert_eq!(config.health.unwrap().addr.port(), 8080);
     assert_eq!(config.ready.unwrap().port(), 8181);
@@ -238,7 +238,10 @@ fn server_blocks() {
         (". ", &["dns://:53 ."][..]),
         (
             "dns://clusterset.local. :1053",
-            &["dns://:53 clusterset.local.", "dns://:1053 ."],
+            &[
+                "dns://:53 clusterset.local.",
+                "dns://:1053 clusterset.local. .",
+            ],
         ),
         (
             "a.example:1053 b.example:1053",
@@ -347,7 +350,7 @@ fn other_directives() {
             error: false
         })]
     );
-    assert_eq!(config.reload, Some(Duration::from_secs(60)));
+    assert_eq!(config.reload, Some(Duration::from_mins(1)));
     assert_eq!(config.health.unwrap().lameduck, Duration::from_secs(5));
     let rule = &listener.transfer[0];
     let allowed = [
