@@ -205,7 +205,7 @@ mod tests {
             parse("lighthouse-dns -conf=/etc/coredns/Corefile -dns.port 1053 -quiet=true -v=2");
         assert_eq!(cli.conf, Some("/etc/coredns/Corefile".into()));
         assert_eq!((cli.dns_port, cli.logging.quiet), (1053, true));
-        assert_eq!(cli.logging.filter(), "warn");
+        assert_eq!(cli.logging.filter(), "warn,kube_runtime=off");
         assert!(parse("lighthouse-dns -subm-version").version);
         assert!(parse("lighthouse-dns -version").version);
     }

@@ -260,6 +260,10 @@ fn server_blocks() {
             "Corefile:4: cannot serve dns://a.:53 - it is already defined at Corefile:1",
         ),
         (
+            format!("a {{\n lighthouse\n nsid {}\n}}", "x".repeat(129)),
+            "Corefile:3: plugin/nsid: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' is not an identifier of 1 to 128 octets",
+        ),
+        (
             format!("a:0 {serve}"),
             "Corefile:1: port '0' is not a number from 1 to 65535",
         ),
@@ -281,7 +285,7 @@ fn server_blocks() {
         ),
         (
             "a {\n lighthouse\n nsid x\n}\nb {\n lighthouse\n nsid y\n}".to_owned(),
-            "Corefile:7: '[121]' differs from what Corefile:3 says",
+            "Corefile:7: '\"y\"' differs from what Corefile:3 says",
         ),
     ] {
         let error = load(&text).err().unwrap_or_default();

@@ -47,8 +47,17 @@ impl Lighthouse {
     /// As [`Lighthouse::serving`], on an address that the test knows already.
     pub async fn serving_on(ip: Ipv4Addr, manifests: &Path, args: &[&str]) -> Result<Self> {
         let listen = format!("{ip}:{PORT}");
-        let mut command = on_own_address(ip, manifests);
+        let mut command = on_own_address(ip);
+        command.arg("--manifests").arg(manifests);
         command.args(["--listen", &listen]).args(args);
+        Self::ready(ip, command).await
+    }
+
+    /// Serves by a Corefile that binds to `ip` and says where the objects are.
+    pub async fn of_corefile(ip: Ipv4Addr, conf: &Path) -> Result<Self> {
+        let mut command = on_own_address(ip);
+        command.arg("-conf").arg(conf);
+        command.args(["-dns.port", &PORT.to_string()]);
         Self::ready(ip, command).await
     }
 
@@ -59,7 +68,8 @@ impl Lighthouse {
         manifests: &Path,
         args: &[&str],
     ) -> Result<Self> {
-        let mut command = on_own_address(ip, manifests);
+        let mut command = on_own_address(ip);
+        command.arg("--manifests").arg(manifests);
         let port = PORT.to_string();
         command.arg("-conf").arg(conf);
         command.args(["-dns.port", &port]).args(args);
@@ -134,9 +144,8 @@ pub fn lighthouse_dns() -> Command {
     command
 }
 
-fn on_own_address(ip: Ipv4Addr, manifests: &Path) -> Command {
+fn on_own_address(ip: Ipv4Addr) -> Command {
     let mut command = lighthouse_dns();
-    command.arg("--manifests").arg(manifests);
     for (flag, port) in [("--health", 8080), ("--ready", 8181), ("--metrics", 9153)] {
         command.arg(flag).arg(format!("{ip}:{port}"));
     }

@@ -165,3 +165,72 @@ async fn certificates_are_read_again_when_they_change() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_never_read_gives_way_to_the_next() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    let object = |name: &str| {
+        format!(
+            "apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\nmetadata: {{name: {name}, namespace: shop}}\n\
+             spec: {{type: ClusterSetIP, ips: [243.0.0.1], ports: []}}\n"
+        )
+    };
+    for (dir, name) in [("first", "one"), ("last", "two")] {
+        fs::create_dir(at(dir))?;
+        fs::write(at(dir).join("a.yaml"), object(name))?;
+    }
+    // Nobody listens there: it is never read.
+    fs::write(
+        at("kubeconfig"),
+        "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: \"https://127.0.0.1:1\"}}]\n\
+         users: [{name: u, user: {token: t}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n",
+    )?;
+    let ip = random_loopback();
+    let conf = at("Corefile");
+    let from = |source: &str| {
+        let dir = folder.path().display();
+        format!("clusterset.local {{\n bind {ip}\n lighthouse {{\n {source}\n }}\n}}\n")
+            .replace("DIR", &dir.to_string())
+    };
+    fs::write(&conf, from("manifests DIR/first"))?;
+    let mut us = Lighthouse::of_corefile(ip, &conf).await?;
+    let is = |status: &'static str| move |reply: &subm_test_support::Reply| reply.status == status;
+    us.dig_until(&["one.shop.svc.clusterset.local"], is("NOERROR"))
+        .await?;
+
+    fs::write(&conf, from("kubeconfig DIR/kubeconfig"))?;
+    us.process.signal(libc::SIGHUP)?;
+    us.process
+        .wait_for_line("configuration reloaded", SOON)
+        .await?;
+    assert_eq!(
+        us.dig(&["one.shop.svc.clusterset.local"]).await?.status,
+        "NOERROR",
+        "the old source serves on"
+    );
+
+    fs::write(&conf, from("manifests DIR/last"))?;
+    us.process.signal(libc::SIGHUP)?;
+    us.dig_until(&["two.shop.svc.clusterset.local"], is("NOERROR"))
+        .await?;
+    assert_eq!(
+        us.dig(&["one.shop.svc.clusterset.local"]).await?.status,
+        "NXDOMAIN"
+    );
+
+    // The first source is out for good: what changes there changes nothing here.
+    fs::write(at("first").join("b.yaml"), object("three"))?;
+    fs::write(at("last").join("b.yaml"), object("four"))?;
+    us.dig_until(&["four.shop.svc.clusterset.local"], is("NOERROR"))
+        .await?;
+    assert_eq!(
+        us.dig(&["three.shop.svc.clusterset.local"]).await?.status,
+        "NXDOMAIN"
+    );
+    assert_eq!(
+        us.dig(&["two.shop.svc.clusterset.local"]).await?.status,
+        "NOERROR"
+    );
+    Ok(())
+}
