@@ -77,7 +77,7 @@ async fn tell(recipient: Recipient) {
     match try_tell(&recipient).await {
         Ok(true) => tracing::debug!(%zone, %secondary, "secondary was told of a change"),
         Ok(false) => {
-            tracing::warn!(%zone, %secondary, "secondary does not answer NOTIFY; it sees the change at its next refresh")
+            tracing::warn!(%zone, %secondary, "secondary does not answer NOTIFY; it sees the change at its next refresh");
         }
         Err(error) => tracing::warn!(%zone, %secondary, %error, "cannot send NOTIFY"),
     }
