@@ -5,6 +5,7 @@
 
 mod clusters;
 
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -16,6 +17,10 @@ use crate::snapshot::{Node, Service, Snapshot, shard_of};
 use crate::status::{ClusterIndex, ClusterStatus};
 
 use clusters::Clusters;
+
+/// Most counts per ledger: places are never given to another service, so names that come and go without end must not
+/// take memory without end.
+const MAX_HITS: usize = 1 << 21;
 
 /// What the catalog needs from configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,22 +65,18 @@ pub struct Catalog {
     dirty_status: bool,
     triggered_at: Vec<u64>,
     problem_count: usize,
-    /// Slots of services that were there before, to go on counting where they were when they come back.
-    slots: HashMap<(ServiceKey, Box<[ClusterIndex]>), Slots>,
+    /// Where services count, also such that are gone, to go on where they were when they come back.
+    hits: HashMap<(ServiceKey, Box<[ClusterIndex]>), u32>,
+    /// Turns of services that are gone, to be given to others.
+    free_turns: Vec<u32>,
     snapshot: Arc<Snapshot>,
     status: Arc<ClusterStatus>,
-}
-
-/// A service's places in a ledger.
-#[derive(Clone, Copy, Debug)]
-struct Slots {
-    turn: u32,
-    hits: u32,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     facts: ServiceFacts,
+    turn: Option<u32>,
     problems: Vec<Problem>,
 }
 
@@ -105,7 +106,8 @@ impl Catalog {
             dirty_status: true,
             triggered_at: Vec::new(),
             problem_count: 0,
-            slots: HashMap::new(),
+            hits: HashMap::new(),
+            free_turns: Vec::new(),
             snapshot: Arc::new(Snapshot::empty()),
             status: Arc::default(),
         }
@@ -323,8 +325,18 @@ impl Catalog {
         self.problem_count += problems.len();
         self.problem_count -= entry.problems.len();
         entry.problems = problems;
-        let gone = entry.facts.is_empty();
-        if gone {
+        let service = service.map(|mut service| {
+            let fresh = || {
+                next.turns += 1;
+                (next.turns - 1) as u32
+            };
+            service.turn = *entry
+                .turn
+                .get_or_insert_with(|| self.free_turns.pop().unwrap_or_else(fresh));
+            service
+        });
+        if entry.facts.is_empty() {
+            self.free_turns.extend(entry.turn);
             self.services.remove(key);
         }
         let wire = service_wire(key);
@@ -333,19 +345,7 @@ impl Catalog {
             _ => None,
         };
         let service = service.map(|mut service| {
-            let slots = self
-                .slots
-                .entry((key.clone(), service.clusters.clone()))
-                .or_insert_with(|| {
-                    let slots = Slots {
-                        turn: next.turns as u32,
-                        hits: next.hits as u32,
-                    };
-                    next.turns += 1;
-                    next.hits += 1 + service.clusters.len();
-                    slots
-                });
-            (service.turn, service.hits) = (slots.turn, slots.hits);
+            service.hits = self.place_of_hits(&service, next);
             service
         });
         if before.as_deref() == service.as_ref() {
@@ -381,6 +381,22 @@ impl Catalog {
             service.map(|service| Node::Service(Arc::new(service))),
         );
         true
+    }
+
+    /// Where a service counts; services beyond [`MAX_HITS`] are not counted.
+    fn place_of_hits(&mut self, service: &Service, next: &mut Snapshot) -> u32 {
+        let slots = 1 + service.clusters.len();
+        match self
+            .hits
+            .entry((service.key.clone(), service.clusters.clone()))
+        {
+            Occupied(place) => *place.get(),
+            Vacant(_) if next.hits + slots > MAX_HITS => u32::MAX,
+            Vacant(place) => {
+                next.hits += slots;
+                *place.insert((next.hits - slots) as u32)
+            }
+        }
     }
 
     fn renew_namespace(&mut self, name: &Label, next: &mut Snapshot) -> bool {

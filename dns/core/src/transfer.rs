@@ -55,7 +55,8 @@ pub fn messages(
     messages
 }
 
-/// The zone in master file form (RFC 1035 section 5), SOA first, then by name and type.
+/// The zone in master file form (RFC 1035 section 5), SOA first, then names in canonical order (RFC 4034
+/// section 6.1).
 pub fn dump(
     zone: &Zone,
     snapshot: &Snapshot,
@@ -63,7 +64,12 @@ pub fn dump(
     out: &mut impl fmt::Write,
 ) -> fmt::Result {
     let mut all = records(zone, snapshot, status);
-    all.sort();
+    let reversed = |owner: &[u8]| {
+        let mut labels: Vec<Box<[u8]>> = name::labels(owner).map(Into::into).collect();
+        labels.reverse();
+        labels
+    };
+    all.sort_by_cached_key(|record| (reversed(&record.owner), record.rtype, record.rdata.clone()));
     let soa = soa(zone, snapshot.serial.max(status.serial));
     for record in std::iter::once(&soa).chain(&all) {
         name::write_text(&[&record.owner, zone.origin.as_bytes()].concat(), out)?;

@@ -140,8 +140,9 @@ impl Logging {
     pub fn filter(&self) -> &str {
         match (&self.log_level, self.verbosity) {
             (Some(filter), _) => filter,
-            (None, _) if self.quiet => "warn",
-            (None, None | Some(0)) => "info",
+            // kube_runtime warns at each attempt of each watch; we say once what is wrong, and how to heal it.
+            (None, _) if self.quiet => "warn,kube_runtime=off",
+            (None, None | Some(0)) => "info,kube_runtime=off",
             (None, Some(1 | 2)) => "debug",
             (None, Some(_)) => "trace",
         }

@@ -71,7 +71,11 @@ impl Ingest {
     /// Takes in one event; gives the problems that it is the first to name.
     fn take(&mut self, event: Event, board: &impl Board) -> Vec<Problem> {
         match event {
-            Event::Facts(facts) => facts.into_iter().for_each(|fact| self.catalog.apply(fact)),
+            Event::Facts(facts) => {
+                for fact in facts {
+                    self.catalog.apply(fact);
+                }
+            }
             Event::Problems { object, problems } => {
                 let before = self.problems.remove(&object).unwrap_or_default();
                 let new = problems

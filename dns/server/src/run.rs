@@ -1,7 +1,7 @@
 //! The running server: starts everything, reloads on request, ends in order.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use subm_dns_core::catalog::{Published, Settings};
 use subm_dns_core::facts::Problem;
@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Admin, AdminError, Readiness};
 use crate::cli::Cli;
 use crate::commands::settings;
-use crate::config::{Config, ConfigError, Source};
+use crate::config::{Config, ConfigError, Listener, Source};
 use crate::front::{Context, Front, FrontError, Limits};
 use crate::ingest::{self, Board, Timing};
 use crate::notify;
 use crate::querylog::QueryLogWriter;
 use crate::shared::Shared;
 use crate::sources::{self, Event, Options, SourceError};
-use crate::stats::Stats;
+use crate::stats::{Plugin, Stats};
 
 /// Events that may wait for the ingest thread.
 const QUEUE: usize = 1024;
@@ -108,6 +108,7 @@ impl Server {
             workers,
         };
         let front = Front::start(&config.listeners, context)?;
+        stats.set_plugins(plugins(&config.listeners));
         let admin = Admin::start(&config, &stats, &readiness)?;
         let serial = watch::Sender::new(0);
         let recipients = watch::Sender::new(Arc::new(notify::recipients(&config.listeners)));
@@ -199,6 +200,7 @@ impl Server {
         let config = Config::load(&self.cli)?;
         self.front.replace(&config.listeners)?;
         self.admin.replace(&config)?;
+        self.stats.set_plugins(plugins(&config.listeners));
         self.recipients
             .send_replace(Arc::new(notify::recipients(&config.listeners)));
         let settings = settings(&config);
@@ -250,6 +252,27 @@ async fn files_changed(config: &Config, last: &mut Vec<Option<SystemTime>>) {
             return;
         }
     }
+}
+
+/// What is in force where, for `coredns_plugin_enabled`.
+fn plugins(listeners: &[Listener]) -> Vec<Plugin> {
+    let mut plugins = Vec::new();
+    for listener in listeners {
+        for (at, zone) in listener.authority.zones().iter().enumerate() {
+            let transfers = listener
+                .transfer
+                .get(at)
+                .is_some_and(|rule| !rule.to.is_empty());
+            let logs = listener.query_log.get(at).is_some_and(Option::is_some);
+            let names = [("lighthouse", true), ("transfer", transfers), ("log", logs)];
+            plugins.extend(names.iter().filter(|(_, on)| *on).map(|(name, _)| Plugin {
+                server: listener.label.clone(),
+                zone: zone.origin.to_string(),
+                name: (*name).to_owned(),
+            }));
+        }
+    }
+    plugins
 }
 
 fn written(config: &Config) -> Vec<Option<SystemTime>> {
@@ -367,22 +390,35 @@ impl Board for Publisher {
     }
 
     fn problems(&self, total: usize, new: &[Problem]) {
-        self.stats.meters.problems.set(total as i64);
+        self.stats
+            .meters
+            .problems
+            .set(i64::try_from(total).unwrap_or(i64::MAX));
         for problem in new {
             tracing::warn!(object = %problem.object, field = %problem.field, "{}", problem.message);
         }
     }
 
     fn source(&self, kind: &'static str, healthy: bool, detail: &str) {
-        self.stats
-            .meters
-            .source_healthy
-            .with_label_values(&[kind])
-            .set(i64::from(healthy));
+        let meters = &self.stats.meters;
+        let is_healthy = meters.source_healthy.with_label_values(&[kind]);
+        let lost_at = meters.source_lost_at.with_label_values(&[kind]);
+        match (healthy, lost_at.get()) {
+            (true, _) => lost_at.set(0),
+            // Lost just now, or never reached.
+            (false, 0) => {
+                let now = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default();
+                lost_at.set(now.as_secs().cast_signed());
+            }
+            (false, _) => {}
+        }
+        is_healthy.set(i64::from(healthy));
         self.readiness.set_source(kind, healthy, detail);
         match (healthy, detail) {
             (false, _) => {
-                tracing::warn!(kind, detail, "no changes reach us; serving what is known")
+                tracing::warn!(kind, detail, "no changes reach us; serving what is known");
             }
             (true, "") => tracing::info!(kind, "changes reach us"),
             (true, _) => tracing::info!(kind, detail, "changes reach us"),

@@ -322,7 +322,7 @@ fn named(zone: &Zone, block: &BlockSettings<'_>) -> Zone {
 
 /// Of the scopes that hold the zone the one with the longest name, as CoreDNS chooses.
 fn transfer(zone: &Zone, block: &BlockSettings<'_>) -> TransferRule {
-    let matching = block.transfer.iter().flat_map(|scope| {
+    let matching = block.transfer.iter().filter_map(|scope| {
         let longest = scope
             .zones
             .iter()

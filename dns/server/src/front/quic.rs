@@ -83,7 +83,7 @@ pub(super) async fn accept(
             let client = incoming.remote_address();
             match timeout(limits.handshake, async { incoming.accept()?.await }).await {
                 Ok(Ok(connection)) => {
-                    serve(connection, &desk, &Arc::new(place), &limits, &drain).await
+                    serve(connection, &desk, &Arc::new(place), &limits, &drain).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%client, %error, "QUIC handshake failed"),
                 Err(_) => tracing::debug!(%client, "QUIC handshake took too long"),

@@ -36,16 +36,28 @@ const ZONE: &str = "clusterset.local";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn limits() -> Limits {
-    Limits { certificate_poll: Duration::from_millis(50), ..Limits::default() }
+    Limits {
+        certificate_poll: Duration::from_millis(50),
+        ..Limits::default()
+    }
 }
 
 fn context(limits: Limits) -> Context {
     let shared = Arc::new(Shared::default());
-    let mut catalog = Catalog::new(Settings { longest_zone: 18, ..Settings::default() });
+    let mut catalog = Catalog::new(Settings {
+        longest_zone: 18,
+        ..Settings::default()
+    });
     shared.publish(&catalog.publish(7));
     let stats = Stats::new(Arc::clone(&shared)).unwrap();
     let log = QueryLogWriter::start(std::io::sink(), Arc::new(AtomicU64::new(0))).unwrap();
-    Context { shared, stats, log, limits, workers: 2 }
+    Context {
+        shared,
+        stats,
+        log,
+        limits,
+        workers: 2,
+    }
 }
 
 fn listener(transport: Transport, addr: &str) -> Listener {
@@ -55,8 +67,15 @@ fn listener(transport: Transport, addr: &str) -> Listener {
         addr: addr.parse().unwrap(),
         authority: Authority::new(vec![zone]),
         tls: None,
-        transfer: vec![TransferRule { to: vec!["127.0.0.0/8".parse().unwrap()], notify: Vec::new() }],
-        query_log: vec![Some(QueryLog { success: true, denial: true, error: true })],
+        transfer: vec![TransferRule {
+            to: vec!["127.0.0.0/8".parse().unwrap()],
+            notify: Vec::new(),
+        }],
+        query_log: vec![Some(QueryLog {
+            success: true,
+            denial: true,
+            error: true,
+        })],
         label: "dns://:53".into(),
     }
 }
@@ -82,9 +101,13 @@ fn write_certificate(dir: &Path) {
 
 fn client_config(dir: &Path, alpn: &[u8]) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(dir.join("tls.crt")).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_file(dir.join("tls.crt")).unwrap())
+        .unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![alpn.to_vec()];
     config
@@ -97,7 +120,11 @@ async fn tls_connect(
 ) -> std::io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
     let tcp = tokio::net::TcpStream::connect(addr).await?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(client_config(dir, alpn)));
-    timeout(PATIENCE, connector.connect("localhost".try_into().unwrap(), tcp)).await?
+    timeout(
+        PATIENCE,
+        connector.connect("localhost".try_into().unwrap(), tcp),
+    )
+    .await?
 }
 
 fn query(id: u16, name: &str, qtype: u16) -> Vec<u8> {
@@ -132,8 +159,15 @@ fn id(message: &[u8]) -> u16 {
 /// A reply (QR, AA) with code NOERROR and at least one answer.
 fn assert_answer(message: &[u8], want_id: u16) {
     assert_eq!(id(message), want_id);
-    assert_eq!((message[2] & 0x84, message[3] & 0x0f), (0x84, 0), "{message:?}");
-    assert!(u16::from_be_bytes([message[6], message[7]]) >= 1, "{message:?}");
+    assert_eq!(
+        (message[2] & 0x84, message[3] & 0x0f),
+        (0x84, 0),
+        "{message:?}"
+    );
+    assert!(
+        u16::from_be_bytes([message[6], message[7]]) >= 1,
+        "{message:?}"
+    );
 }
 
 /// Polls until `done`.

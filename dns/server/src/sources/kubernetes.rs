@@ -141,6 +141,7 @@ impl<R: Reader> Kind<R> {
                 let name = convert::object_name(R::KIND.kind, &key);
                 let (fact, problems) = self.reader.read(key.clone(), &object, &name);
                 self.change(key, fact, problems, true).await?;
+                self.heard().await?;
             }
             WatchEvent::Invalid { metadata, error } => {
                 let key = key_of(&metadata);
@@ -149,11 +150,13 @@ impl<R: Reader> Kind<R> {
                 problems.add("object", format!("{error}; not served"));
                 let fact = self.reader.gone(key.clone());
                 self.change(key, fact, problems.finish(), true).await?;
+                self.heard().await?;
             }
             WatchEvent::Delete(metadata) => {
                 let key = key_of(&metadata);
                 let fact = self.reader.gone(key.clone());
                 self.change(key, fact, Vec::new(), false).await?;
+                self.heard().await?;
             }
             WatchEvent::Listed => {
                 self.listing = false;
@@ -209,8 +212,20 @@ impl<R: Reader> Kind<R> {
             let object = convert::object_name(R::KIND.kind, &key);
             self.send(Event::Problems { object, problems }).await?;
         }
-        if !self.listing || self.batch.len() >= BATCH {
+        if self.batch.len() >= BATCH {
             self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// What a watch tells after its list is passed on at once, and shows that it works again.
+    async fn heard(&mut self) -> Result<(), Closed> {
+        if self.listing {
+            return Ok(());
+        }
+        self.flush().await?;
+        if matches!(self.health, Some((false, _))) {
+            self.set_health(true, String::new()).await?;
         }
         Ok(())
     }

@@ -17,7 +17,9 @@ impl Client {
         let io = TokioIo::new(tls_connect(addr, dir, alpn).await.unwrap());
         if alpn == b"h2" {
             let (client, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+                    .await
+                    .unwrap();
             tokio::spawn(connection);
             Self::Two(client)
         } else {
@@ -27,10 +29,22 @@ impl Client {
         }
     }
 
-    async fn send(&mut self, method: Method, path: &str, media: &str, body: Vec<u8>) -> Response<Bytes> {
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        media: &str,
+        body: Vec<u8>,
+    ) -> Response<Bytes> {
         let uri: Uri = format!("https://localhost{path}").parse().unwrap();
-        let request = Request::builder().method(method).uri(uri).header("host", "localhost");
-        let request = request.header("content-type", media).body(Full::new(Bytes::from(body))).unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("host", "localhost");
+        let request = request
+            .header("content-type", media)
+            .body(Full::new(Bytes::from(body)))
+            .unwrap();
         let response = match self {
             Self::One(client) => timeout(PATIENCE, client.send_request(request)).await,
             Self::Two(client) => timeout(PATIENCE, client.send_request(request)).await,
@@ -50,8 +64,17 @@ async fn get_and_post_over_both_versions() {
     for alpn in [&b"http/1.1"[..], b"h2"] {
         let mut client = Client::connect(addr, dir.path(), alpn).await;
         let encoded = URL_SAFE_NO_PAD.encode(query(0, ZONE, SOA));
-        let got = client.send(Method::GET, &format!("/dns-query?dns={encoded}"), "", Vec::new()).await;
-        let posted = client.send(Method::POST, "/dns-query", MEDIA, query(0, ZONE, SOA)).await;
+        let got = client
+            .send(
+                Method::GET,
+                &format!("/dns-query?dns={encoded}"),
+                "",
+                Vec::new(),
+            )
+            .await;
+        let posted = client
+            .send(Method::POST, "/dns-query", MEDIA, query(0, ZONE, SOA))
+            .await;
         for response in [got, posted] {
             assert_eq!(response.status(), 200);
             assert_eq!(response.headers()["content-type"], MEDIA);
@@ -73,7 +96,13 @@ async fn faults_have_their_status() {
         (Method::GET, "/dns-query?dns=!!!", "", vec![], 400),
         (Method::GET, "/dns-query?dns=AAAA", "", vec![], 400),
         (Method::PUT, "/dns-query", MEDIA, query(0, ZONE, SOA), 405),
-        (Method::POST, "/dns-query", "text/plain", query(0, ZONE, SOA), 415),
+        (
+            Method::POST,
+            "/dns-query",
+            "text/plain",
+            query(0, ZONE, SOA),
+            415,
+        ),
         (Method::POST, "/dns-query", MEDIA, vec![0; 65_536], 413),
         (Method::POST, "/dns-query", MEDIA, vec![], 400),
     ];
@@ -89,6 +118,11 @@ async fn no_transfers() {
     let (listener, dir) = with_certificate(Transport::Https);
     let (_front, addr) = start(&listener, &context);
     let mut client = Client::connect(addr, dir.path(), b"h2").await;
-    let response = client.send(Method::POST, "/dns-query", MEDIA, query(0, ZONE, AXFR)).await;
-    assert_eq!((response.status().as_u16(), response.body()[3] & 0x0f), (200, 5));
+    let response = client
+        .send(Method::POST, "/dns-query", MEDIA, query(0, ZONE, AXFR))
+        .await;
+    assert_eq!(
+        (response.status().as_u16(), response.body()[3] & 0x0f),
+        (200, 5)
+    );
 }

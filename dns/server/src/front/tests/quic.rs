@@ -16,7 +16,9 @@ async fn ask(connection: &Connection, octets: &[u8]) -> Result<Vec<u8>, quinn::R
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
     send.write_all(octets).await.unwrap();
     send.finish().unwrap();
-    timeout(PATIENCE, receive.read_to_end(1 << 20)).await.expect("no answer in time")
+    timeout(PATIENCE, receive.read_to_end(1 << 20))
+        .await
+        .expect("no answer in time")
 }
 
 #[tokio::test]
@@ -32,11 +34,18 @@ async fn one_query_per_stream_and_more_than_a_hundred() {
         assert_eq!(usize::from(id(&reply)), reply.len() - 2);
         assert_answer(&reply[2..], 0);
     }
-    let transfer = ask(&connection, &framed(&query(0, ZONE, AXFR))).await.unwrap();
+    let transfer = ask(&connection, &framed(&query(0, ZONE, AXFR)))
+        .await
+        .unwrap();
     assert_answer(&transfer[2..], 0);
-    timeout(PATIENCE, front.drain(Instant::now() + PATIENCE * 2)).await.expect("draining waits for an idle client");
+    timeout(PATIENCE, front.drain(Instant::now() + PATIENCE * 2))
+        .await
+        .expect("draining waits for an idle client");
     let closed = connection.closed().await;
-    assert!(matches!(closed, ConnectionError::ApplicationClosed(ApplicationClose { error_code, .. }) if error_code == 0_u32.into()), "{closed}");
+    assert!(
+        matches!(closed, ConnectionError::ApplicationClosed(ApplicationClose { error_code, .. }) if error_code == 0_u32.into()),
+        "{closed}"
+    );
 }
 
 #[tokio::test]

@@ -15,7 +15,9 @@ async fn kept_socket_answers_with_the_new_configuration() {
     front.replace(&[after]).unwrap();
     assert_eq!(front.local_addr(&before), Some(addr));
     let mut buffer = [0; 512];
-    client.send_to(&query(1, "other.example", SOA), addr).unwrap();
+    client
+        .send_to(&query(1, "other.example", SOA), addr)
+        .unwrap();
     let (len, _) = client.recv_from(&mut buffer).unwrap();
     assert_answer(&buffer[..len], 1);
     client.send_to(&query(2, ZONE, SOA), addr).unwrap();
@@ -44,7 +46,10 @@ async fn removed_listener_frees_its_port() {
     let context = context(limits());
     let (mut front, addr) = start(&listener(Transport::Udp, "127.0.0.1:0"), &context);
     front.replace(&[]).unwrap();
-    eventually("the port is free", || UdpSocket::bind(addr).is_ok() && std::net::TcpListener::bind(addr).is_ok()).await;
+    eventually("the port is free", || {
+        UdpSocket::bind(addr).is_ok() && std::net::TcpListener::bind(addr).is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -58,9 +63,15 @@ async fn changed_certificate_is_used_and_a_bad_one_is_not() {
     write_certificate(dir.path());
     let deadline = Instant::now() + PATIENCE;
     while tls_connect(addr, dir.path(), b"dot").await.is_err() {
-        assert!(Instant::now() < deadline, "the new certificate is never used");
+        assert!(
+            Instant::now() < deadline,
+            "the new certificate is never used"
+        );
     }
-    assert!(tls_connect(addr, old.path(), b"dot").await.is_err(), "the old certificate is still used");
+    assert!(
+        tls_connect(addr, old.path(), b"dot").await.is_err(),
+        "the old certificate is still used"
+    );
 }
 
 #[test]
@@ -79,7 +90,8 @@ fn bad_pair_keeps_the_old_one() {
 
 #[test]
 fn faults_of_certificates_are_told_apart() {
-    let open = |listener: &Listener| CertificateStore::open(Transport::Tls, listener.tls.as_ref()).err();
+    let open =
+        |listener: &Listener| CertificateStore::open(Transport::Tls, listener.tls.as_ref()).err();
     let (mut listener, dir) = with_certificate(Transport::Tls);
     let certificate = dir.path().join("tls.crt");
     let other = tempfile::tempdir().unwrap();
@@ -89,7 +101,9 @@ fn faults_of_certificates_are_told_apart() {
     std::fs::copy(other.path().join("tls.crt"), dir.path().join("tls.key")).unwrap();
     assert!(matches!(open(&listener), Some(TlsError::NoKey { .. })));
     std::fs::write(&certificate, "").unwrap();
-    assert!(matches!(open(&listener), Some(TlsError::NoCertificate { path }) if path == certificate));
+    assert!(
+        matches!(open(&listener), Some(TlsError::NoCertificate { path }) if path == certificate)
+    );
     std::fs::remove_file(&certificate).unwrap();
     assert!(matches!(open(&listener), Some(TlsError::Read { path, .. }) if path == certificate));
     listener.tls = None;

@@ -9,10 +9,19 @@ async fn connect(addr: SocketAddr) -> TcpStream {
 
 /// The server has closed the connection.
 async fn assert_closed(stream: &mut TcpStream) {
-    match timeout(PATIENCE, stream.read_u8()).await.expect("the connection stays open") {
+    match timeout(PATIENCE, stream.read_u8())
+        .await
+        .expect("the connection stays open")
+    {
         Ok(octet) => panic!("an octet came: {octet}"),
         Err(error) => {
-            assert!(matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{error}");
+            assert!(
+                matches!(
+                    error.kind(),
+                    ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
+                ),
+                "{error}"
+            );
         }
     }
 }
@@ -23,7 +32,11 @@ async fn pipelined_queries_in_one_segment_and_in_pieces() {
     let (_front, addr) = start(&listener(Transport::Udp, "127.0.0.1:0"), &context);
     let mut stream = connect(addr).await;
     stream.set_nodelay(true).unwrap();
-    let both = [framed(&query(1, ZONE, SOA)), framed(&query(2, "dns-version.clusterset.local", TXT))].concat();
+    let both = [
+        framed(&query(1, ZONE, SOA)),
+        framed(&query(2, "dns-version.clusterset.local", TXT)),
+    ]
+    .concat();
     stream.write_all(&both).await.unwrap();
     assert_answer(&read_message(&mut stream).await.unwrap(), 1);
     assert_answer(&read_message(&mut stream).await.unwrap(), 2);
@@ -39,9 +52,15 @@ async fn client_that_has_said_all_still_gets_its_answers() {
     let context = context(limits());
     let (_front, addr) = start(&listener(Transport::Udp, "127.0.0.1:0"), &context);
     let mut stream = connect(addr).await;
-    stream.write_all(&[framed(&query(1, ZONE, SOA)), framed(&query(2, ZONE, AXFR))].concat()).await.unwrap();
+    stream
+        .write_all(&[framed(&query(1, ZONE, SOA)), framed(&query(2, ZONE, AXFR))].concat())
+        .await
+        .unwrap();
     stream.shutdown().await.unwrap();
-    let mut ids = vec![id(&read_message(&mut stream).await.unwrap()), id(&read_message(&mut stream).await.unwrap())];
+    let mut ids = vec![
+        id(&read_message(&mut stream).await.unwrap()),
+        id(&read_message(&mut stream).await.unwrap()),
+    ];
     ids.sort_unstable();
     assert_eq!(ids, [1, 2]);
 }
@@ -54,8 +73,15 @@ async fn transfer_goes_to_listed_addresses_only() {
         listener.transfer[0].to = vec![to.parse().unwrap()];
         let (_front, addr) = start(&listener, &context);
         let mut stream = connect(addr).await;
-        stream.write_all(&framed(&query(1, ZONE, AXFR))).await.unwrap();
-        assert_eq!(read_message(&mut stream).await.unwrap()[3] & 0x0f, rcode, "{to}");
+        stream
+            .write_all(&framed(&query(1, ZONE, AXFR)))
+            .await
+            .unwrap();
+        assert_eq!(
+            read_message(&mut stream).await.unwrap()[3] & 0x0f,
+            rcode,
+            "{to}"
+        );
     }
 }
 
@@ -64,14 +90,20 @@ async fn too_short_a_message_ends_the_connection() {
     let context = context(limits());
     let (_front, addr) = start(&listener(Transport::Udp, "127.0.0.1:0"), &context);
     let mut stream = connect(addr).await;
-    stream.write_all(&[framed(&query(1, ZONE, SOA)), vec![0, 11]].concat()).await.unwrap();
+    stream
+        .write_all(&[framed(&query(1, ZONE, SOA)), vec![0, 11]].concat())
+        .await
+        .unwrap();
     assert_answer(&read_message(&mut stream).await.unwrap(), 1);
     assert_closed(&mut stream).await;
 }
 
 #[tokio::test]
 async fn silent_and_dripping_clients_are_cut() {
-    let context = context(Limits { idle: Duration::from_millis(300), ..limits() });
+    let context = context(Limits {
+        idle: Duration::from_millis(300),
+        ..limits()
+    });
     let (_front, addr) = start(&listener(Transport::Udp, "127.0.0.1:0"), &context);
     let mut silent = connect(addr).await;
     let dripping = connect(addr).await;
@@ -84,7 +116,9 @@ async fn silent_and_dripping_clients_are_cut() {
         }
     });
     assert_closed(&mut silent).await;
-    let ended = timeout(PATIENCE, read.read_u8()).await.expect("the dripping client is kept");
+    let ended = timeout(PATIENCE, read.read_u8())
+        .await
+        .expect("the dripping client is kept");
     assert!(ended.is_err());
     timeout(PATIENCE, drip).await.unwrap().unwrap();
 }
@@ -92,22 +126,33 @@ async fn silent_and_dripping_clients_are_cut() {
 /// A client that asks and never reads fills the socket's buffers, and is then cut.
 #[tokio::test]
 async fn client_that_does_not_read_is_cut() {
-    let context = context(Limits { write: Duration::from_millis(200), ..limits() });
+    let context = context(Limits {
+        write: Duration::from_millis(200),
+        ..limits()
+    });
     let (_front, addr) = start(&listener(Transport::Udp, "127.0.0.1:0"), &context);
     let mut stream = connect(addr).await;
-    let flood: Vec<u8> = (0..1000).flat_map(|id| framed(&query(id, ZONE, SOA))).collect();
+    let flood: Vec<u8> = (0..1000)
+        .flat_map(|id| framed(&query(id, ZONE, SOA)))
+        .collect();
     let cut = async { while stream.write_all(&flood).await.is_ok() {} };
     timeout(PATIENCE, cut).await.expect("the client is kept");
 }
 
 #[tokio::test]
 async fn further_connection_takes_the_place_of_the_most_silent() {
-    let context = context(Limits { connections: 2, ..limits() });
+    let context = context(Limits {
+        connections: 2,
+        ..limits()
+    });
     let (_front, addr) = start(&listener(Transport::Udp, "127.0.0.1:0"), &context);
     let mut streams = Vec::new();
     for i in 0..2 {
         let mut stream = connect(addr).await;
-        stream.write_all(&framed(&query(i, ZONE, SOA))).await.unwrap();
+        stream
+            .write_all(&framed(&query(i, ZONE, SOA)))
+            .await
+            .unwrap();
         assert_answer(&read_message(&mut stream).await.unwrap(), i);
         streams.push(stream);
         // Silence is told apart by the millisecond.
@@ -115,13 +160,31 @@ async fn further_connection_takes_the_place_of_the_most_silent() {
         eventually("time passes", || begun.elapsed() > Duration::from_millis(5)).await;
     }
     let mut third = connect(addr).await;
-    third.write_all(&framed(&query(9, ZONE, SOA))).await.unwrap();
+    third
+        .write_all(&framed(&query(9, ZONE, SOA)))
+        .await
+        .unwrap();
     assert_answer(&read_message(&mut third).await.unwrap(), 9);
     assert_closed(&mut streams[0]).await;
-    streams[1].write_all(&framed(&query(8, ZONE, SOA))).await.unwrap();
+    streams[1]
+        .write_all(&framed(&query(8, ZONE, SOA)))
+        .await
+        .unwrap();
     assert_answer(&read_message(&mut streams[1]).await.unwrap(), 8);
-    assert_eq!(metric(&context, "subm_dns_connections_refused_total{server=\"dns://:53\",proto=\"tcp\"}"), Some(1.0));
-    assert_eq!(metric(&context, "subm_dns_connections_open{server=\"dns://:53\",proto=\"tcp\"}"), Some(2.0));
+    assert_eq!(
+        metric(
+            &context,
+            "subm_dns_connections_refused_total{server=\"dns://:53\",proto=\"tcp\"}"
+        ),
+        Some(1.0)
+    );
+    assert_eq!(
+        metric(
+            &context,
+            "subm_dns_connections_open{server=\"dns://:53\",proto=\"tcp\"}"
+        ),
+        Some(2.0)
+    );
 }
 
 #[tokio::test]
@@ -136,13 +199,18 @@ async fn tls_pipelines_too() {
     assert_answer(&read_message(&mut stream).await.unwrap(), 1);
     assert_answer(&read_message(&mut stream).await.unwrap(), 2);
     // Idle connections do not hold up the end.
-    timeout(PATIENCE, front.drain(Instant::now() + PATIENCE * 2)).await.expect("draining waits for an idle client");
+    timeout(PATIENCE, front.drain(Instant::now() + PATIENCE * 2))
+        .await
+        .expect("draining waits for an idle client");
     assert!(read_message(&mut stream).await.is_err());
 }
 
 #[tokio::test]
 async fn silent_handshake_is_cut() {
-    let context = context(Limits { handshake: Duration::from_millis(200), ..limits() });
+    let context = context(Limits {
+        handshake: Duration::from_millis(200),
+        ..limits()
+    });
     let (listener, _dir) = with_certificate(Transport::Tls);
     let (_front, addr) = start(&listener, &context);
     assert_closed(&mut connect(addr).await).await;

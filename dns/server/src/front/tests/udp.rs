@@ -19,7 +19,9 @@ async fn many_queries_at_once_all_get_their_reply() {
     // Within what a socket's buffer holds, several batches deep.
     for round in 0..4_u16 {
         for i in 0..100 {
-            client.send_to(&query(round * 100 + i, ZONE, SOA), addr).unwrap();
+            client
+                .send_to(&query(round * 100 + i, ZONE, SOA), addr)
+                .unwrap();
         }
         for _ in 0..100 {
             let (len, from) = client.recv_from(&mut buffer).unwrap();
@@ -92,9 +94,17 @@ async fn answers_and_noise_are_not_answered() {
 async fn port_in_use_is_said_with_its_address() {
     let taken = socket("127.0.0.1:0");
     let addr = taken.local_addr().unwrap();
-    let error = Front::start(&[listener(Transport::Udp, &addr.to_string())], context(limits())).err().unwrap();
+    let error = Front::start(
+        &[listener(Transport::Udp, &addr.to_string())],
+        context(limits()),
+    )
+    .err()
+    .unwrap();
     let text = error.to_string();
-    assert!(text.contains(&addr.to_string()) && text.contains("the port is in use"), "{text}");
+    assert!(
+        text.contains(&addr.to_string()) && text.contains("the port is in use"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -62,8 +62,9 @@ impl Worker {
             }
             let status = statuses.load();
             let now = unix_now();
-            let mut asked: [Option<Option<u16>>; BATCH] = [None; BATCH];
-            for (i, zone) in asked.iter_mut().enumerate().take(count) {
+            let mut zones = [None; BATCH];
+            let mut answered = 0;
+            for i in 0..count {
                 // Port 0 is nobody's: answering it would only serve a forger.
                 let Some(client) = batch.client(i).filter(|client| client.port() != 0) else {
                     block.record_ignored();
@@ -122,21 +123,22 @@ impl Worker {
                         took,
                     ));
                 }
-                *zone = Some(facts.zone);
+                zones[answered] = facts.zone;
+                answered += 1;
                 batch.queue(i, len);
             }
             let sent = batch.send(&self.socket);
-            finish(&block, &asked, sent.dropped, received_at);
+            finish(&block, &zones[..answered], sent.dropped, received_at);
         }
     }
 }
 
-fn finish(block: &Block, asked: &[Option<Option<u16>>], dropped: usize, received_at: Instant) {
+fn finish(block: &Block, zones: &[Option<u16>], dropped: usize, received_at: Instant) {
     if dropped > 0 {
         block.record_send_dropped(dropped);
     }
     let took = received_at.elapsed();
-    for zone in asked.iter().flatten() {
+    for zone in zones {
         block.record_time(*zone, took);
     }
 }

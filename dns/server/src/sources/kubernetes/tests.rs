@@ -241,6 +241,33 @@ async fn a_server_that_is_away_takes_nothing_back() {
 }
 
 #[tokio::test]
+async fn news_shows_that_a_watch_works_again() {
+    let away = || WatchEvent::Trouble(Trouble::Unreachable("refused".to_owned()));
+    let apply = |name| WatchEvent::Apply(import(name, "243.0.0.1"));
+    let (mut imports, mut received) = kind(Imports, true, 1);
+    feed(
+        &mut imports,
+        vec![WatchEvent::Started, WatchEvent::Listed, away(), apply("a")],
+    )
+    .await;
+    assert_eq!(
+        told(&mut received).last(),
+        Some(&healthy("ServiceImport")),
+        "a change of the watch that was resumed"
+    );
+
+    // Part of a list is not enough: it may break off again.
+    feed(
+        &mut imports,
+        vec![away(), WatchEvent::Started, apply("a"), apply("b")],
+    )
+    .await;
+    assert!(!told(&mut received).contains(&healthy("ServiceImport")));
+    feed(&mut imports, vec![WatchEvent::Listed]).await;
+    assert!(told(&mut received).contains(&healthy("ServiceImport")));
+}
+
+#[tokio::test]
 async fn copies_that_say_nothing_are_not_remembered() {
     let (mut imports, mut received) = kind(Imports, true, 1);
     let mut copy = import("a", "243.0.0.1");
