@@ -108,16 +108,21 @@ impl Lighthouse {
         get((self.ip, port).into(), path).await
     }
 
-    /// The sum of a metric's samples whose labels contain all of `labels`, such as `zone="clusterset.local."`.
-    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
+    /// The sum of a metric's samples whose labels contain all of `labels`, such as `zone="clusterset.local."`. An error for
+    /// one that has no samples at all: its name may be misspelt.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<u64> {
         let (_, text) = self.page("/metrics").await?;
-        let samples = text.lines().filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
+        let mut sum = None;
+        for line in text.lines() {
+            let (series, value) = line.rsplit_once(' ').unwrap_or((line, ""));
             let (of, its) = series.split_once('{').unwrap_or((series, ""));
-            let wanted = of == name && labels.iter().all(|label| its.contains(label));
-            wanted.then(|| value.parse::<f64>().ok())?
-        });
-        Ok(samples.sum())
+            if of == name {
+                let counts = labels.iter().all(|label| its.contains(label));
+                let value = if counts { value.parse()? } else { 0 };
+                *sum.get_or_insert(0_u64) += value;
+            }
+        }
+        sum.with_context(|| format!("no {name} in {text}"))
     }
 }
 

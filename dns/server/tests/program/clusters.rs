@@ -63,7 +63,7 @@ async fn a_lost_cluster_leaves_the_answers_and_comes_back() -> Result<()> {
     for _ in 0..6 {
         assert_eq!(us.dig(&[CART]).await?.answers("A"), ["242.2.255.250"]);
     }
-    assert_eq!(us.metric("subm_dns_clusters_connected", &[]).await?, 2.0);
+    assert_eq!(us.metric("subm_dns_clusters_connected", &[]).await?, 2);
     // Asked for by name, it is given, and said to be lost.
     let named = us.dig(&["west.cart.shop.svc.clusterset.local"]).await?;
     assert_eq!(named.answers("A"), ["10.102.192.103"]);

@@ -2,9 +2,11 @@
 
 use anyhow::Result;
 use serde_json::Value;
-use subm_test_support::random_loopback;
+use subm_test_support::{Process, Reply, random_loopback};
 
-use crate::common::{Lighthouse, SOON, examples, folder_with};
+use crate::common::{
+    Lighthouse, PORT, SOON, dig_until, examples, folder_with, lighthouse_dns, run, text,
+};
 
 const WEB: &str = "web.shop.svc.clusterset.local";
 
@@ -79,29 +81,33 @@ async fn json_logs_are_json() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn levels_choose_what_is_said() -> Result<()> {
-    let quiet = crate::common::run(&[
-        "--quiet",
-        "--manifests",
-        "none-such",
-        "--listen",
-        "127.0.0.1:0",
-    ])
-    .await;
-    // Quiet or not, why it ends is said.
-    assert!(quiet?.stderr.starts_with("lighthouse-dns: "));
-    let mut us = Lighthouse::examples(&["-v", "1"]).await?;
-    us.process.terminate(SOON).await?;
-    let debug = us.process.output()?;
-    assert!(debug.contains(" INFO "), "{debug}");
-    let wrong = crate::common::run(&["--log-level", "a=b=c", "check"]).await?;
-    assert_eq!(wrong.code, 1);
+async fn quiet_says_nothing_while_all_is_well() -> Result<()> {
+    let ip = random_loopback();
+    let mut command = lighthouse_dns();
+    command.args(["--quiet", "--manifests", text(&examples())]);
+    command.args(["--listen", &format!("{ip}:{PORT}")]);
+    command.args(["--health", "off", "--ready", "off", "--metrics", "off"]);
+    let mut process = Process::spawn(command)?;
+    let answered = |reply: &Reply| reply.status == "NOERROR";
+    dig_until((ip, PORT).into(), &[WEB], answered).await?;
+    assert!(process.terminate(SOON).await?.success());
+    assert_eq!(process.output()?, "");
+
+    // Why it ends is said all the same.
+    let missing = run(&["--quiet", "--manifests", "no-such-folder", "check"]).await?;
     assert!(
-        wrong
+        missing.stderr.starts_with("lighthouse-dns: cannot read"),
+        "{}",
+        missing.stderr
+    );
+    let filter = run(&["--log-level", "a=b=c", "check"]).await?;
+    assert_eq!(filter.code, 1);
+    assert!(
+        filter
             .stderr
             .starts_with("lighthouse-dns: --log-level a=b=c: "),
         "{}",
-        wrong.stderr
+        filter.stderr
     );
     Ok(())
 }

@@ -79,36 +79,36 @@ async fn metrics_have_corednss_names_and_lighthouses() -> Result<()> {
         (
             "coredns_dns_requests_total",
             &[zone, server, "proto=\"udp\"", "type=\"A\""][..],
-            2.0,
+            2,
         ),
         (
             "coredns_dns_requests_total",
             &[zone, "proto=\"tcp\"", "family=\"1\""],
-            1.0,
+            1,
         ),
-        ("coredns_dns_requests_total", &["zone=\"dropped\""], 1.0),
+        ("coredns_dns_requests_total", &["zone=\"dropped\""], 1),
         (
             "coredns_dns_responses_total",
             &[zone, "rcode=\"NOERROR\"", "plugin=\"lighthouse\""],
-            3.0,
+            3,
         ),
         (
             "coredns_dns_responses_total",
             &[zone, "rcode=\"NXDOMAIN\""],
-            1.0,
+            1,
         ),
-        ("coredns_dns_responses_total", &["rcode=\"REFUSED\""], 1.0),
-        ("coredns_dns_do_requests_total", &[zone], 1.0),
-        ("coredns_dns_request_duration_seconds_count", &[zone], 4.0),
-        ("coredns_dns_request_size_bytes_count", &[zone], 4.0),
-        ("coredns_dns_response_size_bytes_count", &[zone], 4.0),
-        ("coredns_build_info", &[], 1.0),
-        ("coredns_panics_total", &[], 0.0),
-        ("subm_dns_services", &[], 6.0),
-        ("subm_dns_clusters", &[], 3.0),
-        ("subm_dns_clusters_connected", &[], 3.0),
-        ("subm_dns_source_healthy", &["source=\"manifests\""], 1.0),
-        ("subm_dns_problems", &[], 0.0),
+        ("coredns_dns_responses_total", &["rcode=\"REFUSED\""], 1),
+        ("coredns_dns_do_requests_total", &[zone], 1),
+        ("coredns_dns_request_duration_seconds_count", &[zone], 4),
+        ("coredns_dns_request_size_bytes_count", &[zone], 4),
+        ("coredns_dns_response_size_bytes_count", &[zone], 4),
+        ("coredns_build_info", &[], 1),
+        ("coredns_panics_total", &[], 0),
+        ("subm_dns_services", &[], 6),
+        ("subm_dns_clusters", &[], 3),
+        ("subm_dns_clusters_connected", &[], 3),
+        ("subm_dns_source_healthy", &["source=\"manifests\""], 1),
+        ("subm_dns_problems", &[], 0),
         (
             "submariner_service_discovery_query",
             &[
@@ -117,12 +117,12 @@ async fn metrics_have_corednss_names_and_lighthouses() -> Result<()> {
                 "source_cluster=\"east\"",
                 "destination_cluster=\"south\"",
             ],
-            1.0,
+            1,
         ),
         (
             "submariner_service_discovery_query",
             &["destination_service_name=\"db\""],
-            2.0,
+            2,
         ),
     ] {
         assert_eq!(
@@ -160,10 +160,10 @@ async fn cluster_names_are_counted() -> Result<()> {
     let us = Lighthouse::examples(&[]).await?;
     let count = || us.metric("subm_dns_cluster_name_queries_total", &[]);
     us.dig(&["cart.shop.svc.clusterset.local"]).await?;
-    assert_eq!(count().await?, 0.0);
+    assert_eq!(count().await?, 0);
     us.dig(&["west.cart.shop.svc.clusterset.local"]).await?;
     us.dig(&["+tcp", "south.cart.shop.svc.clusterset.local"])
         .await?;
-    assert_eq!(count().await?, 2.0);
+    assert_eq!(count().await?, 2);
     Ok(())
 }

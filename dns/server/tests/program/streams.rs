@@ -115,7 +115,9 @@ async fn garbage_gets_formerr_or_silence() -> Result<()> {
     let good = query(7, WEB, Rtype::A);
     let with = |changes: &[(usize, u8)]| {
         let mut message = good.clone();
-        changes.iter().for_each(|&(at, octet)| message[at] = octet);
+        for &(at, octet) in changes {
+            message[at] = octet;
+        }
         message
     };
     let cases: [(Vec<u8>, Option<u8>); 10] = [
@@ -172,6 +174,6 @@ async fn garbage_gets_formerr_or_silence() -> Result<()> {
     assert_eq!(us.dig(&["+tcp", WEB]).await?.answers("A"), ["243.0.0.10"]);
     assert_eq!(us.dig(&["+notcp", WEB]).await?.answers("A"), ["243.0.0.10"]);
     us.process.ensure_running()?;
-    assert_eq!(us.metric("coredns_panics_total", &[]).await?, 0.0);
+    assert_eq!(us.metric("coredns_panics_total", &[]).await?, 0);
     Ok(())
 }
