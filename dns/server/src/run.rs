@@ -60,7 +60,12 @@ pub async fn serve(cli: Cli) -> Result<(), RunError> {
             },
         }
     }
-    server.stop().await;
+    tokio::select! {
+        () = server.stop() => {}
+        // Whoever asks twice does not want to wait.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     Ok(())
 }
 
