@@ -175,8 +175,12 @@ impl Server {
 
     fn try_reload(&mut self) -> Result<(), RunError> {
         let config = Config::load(&self.cli)?;
-        self.front.replace(&config.listeners)?;
         self.admin.replace(&config)?;
+        if let Err(error) = self.front.replace(&config.listeners) {
+            // The front is as it was; so shall the pages be.
+            self.admin.replace(&self.config)?;
+            return Err(error.into());
+        }
         self.stats.set_plugins(plugins(&config.listeners));
         self.recipients
             .send_replace(Arc::new(notify::recipients(&config.listeners)));
