@@ -49,7 +49,7 @@ pub struct LocalSlices {
 pub fn run(
     settings: Settings,
     mut events: mpsc::Receiver<Event>,
-    local_slices: LocalSlices,
+    local_slices: &LocalSlices,
     board: &impl Board,
 ) {
     let mut ingest = Ingest {

@@ -77,7 +77,7 @@ fn told_of(events: Vec<Event>, apart: bool) -> Vec<String> {
             longest_zone: 18,
         },
         receive,
-        LocalSlices {
+        &LocalSlices {
             want: watch::Sender::new(false),
             apart,
         },

@@ -169,7 +169,7 @@ impl Pipeline {
         let of_thread = settings.clone();
         std::thread::Builder::new()
             .name("ingest".into())
-            .spawn(move || ingest::run(of_thread, received, local_slices, &publisher))
+            .spawn(move || ingest::run(of_thread, received, &local_slices, &publisher))
             .map_err(RunError::Thread)?;
         let options = Options { want_local_slices };
         let following = sources::run(source.clone(), options, events, line.retired.clone());
@@ -298,7 +298,7 @@ impl Board for Publisher {
         }
         match (healthy, detail) {
             (false, _) => {
-                tracing::warn!(kind, detail, "no changes reach us; serving what is known")
+                tracing::warn!(kind, detail, "no changes reach us; serving what is known");
             }
             (true, "") => tracing::info!(kind, "changes reach us"),
             (true, _) => tracing::info!(kind, detail, "changes reach us"),

@@ -344,7 +344,8 @@ fn cluster_set(stats: &Stats, out: &mut Vec<MetricFamily>) {
             vec![number(MetricType::GAUGE, &[], value)],
         ));
     };
-    let view = stats.shared.status.load_full();
+    let shared = stats.shared.view.load_full();
+    let view = &shared.status;
     gauge(
         "subm_dns_clusters",
         "Clusters that are known.",
@@ -363,7 +364,7 @@ fn cluster_set(stats: &Stats, out: &mut Vec<MetricFamily>) {
             updated_at as f64,
         );
     }
-    let Some(snapshot) = stats.shared.snapshot.load_full() else {
+    let Some(snapshot) = &shared.snapshot else {
         return;
     };
     gauge(

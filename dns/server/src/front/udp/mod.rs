@@ -33,8 +33,7 @@ impl Worker {
     pub(super) fn run(self) {
         let mut batch = Batch::new();
         let mut listeners = Cache::new(Arc::clone(&self.listener));
-        let mut snapshots = Cache::new(&self.shared.snapshot);
-        let mut statuses = Cache::new(&self.shared.status);
+        let mut views = Cache::new(&self.shared.view);
         let mut listener = Arc::clone(listeners.load());
         let mut block = block_for(&self.stats, &listener, Transport::Udp);
         let mut ledger = self.ledger.fitting(None);
@@ -48,19 +47,20 @@ impl Worker {
                     continue;
                 }
             };
-            if count == 0 {
-                continue;
-            }
             let received_at = Instant::now();
+            // Without queries too, so that an idle worker does not keep an old world in memory.
+            let view = views.load();
             if !Arc::ptr_eq(listeners.load(), &listener) {
                 listener = Arc::clone(listeners.load());
                 block = block_for(&self.stats, &listener, Transport::Udp);
             }
-            let snapshot = snapshots.load().as_deref();
+            if count == 0 {
+                continue;
+            }
+            let snapshot = view.snapshot.as_deref();
             if snapshot.is_some_and(|snapshot| !ledger.fits(snapshot)) {
                 ledger = self.ledger.fitting(snapshot);
             }
-            let status = statuses.load();
             let now = unix_now();
             let mut zones = [None; BATCH];
             let mut answered = 0;
@@ -79,7 +79,7 @@ impl Worker {
                 let outcome = respond_guarded(
                     &listener.authority,
                     snapshot,
-                    status,
+                    &view.status,
                     query,
                     &ask,
                     &ledger,
