@@ -69,8 +69,6 @@ pub struct Authority {
     pub server_id: Option<String>,
     /// RFC 7873 server cookies are sent where set.
     pub cookies: Option<CookieSecret>,
-    /// Start of address lists turns with each answer.
-    pub rotate: bool,
     /// Idle limit told to clients that ask (RFC 7828), in units of 100 ms.
     pub keepalive: Option<u16>,
 }
@@ -94,7 +92,6 @@ impl Authority {
             version: None,
             server_id: None,
             cookies: None,
-            rotate: true,
             keepalive: None,
         }
     }

@@ -418,6 +418,10 @@ impl<'a> Draft<'a> {
         let below = self.scopes.values().any(
             |scope| matches!(scope.kind, ScopeKind::Host { position: of, .. } if of == position),
         );
+        // A cluster whose own name is too long stands above nothing.
+        if !below && !self.scopes.contains_key(&prefix) {
+            return;
+        }
         let mut rest = &*prefix;
         while !rest.is_empty() {
             let exists = self.scopes.get_mut(rest);

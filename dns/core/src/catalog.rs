@@ -5,17 +5,27 @@
 
 mod clusters;
 
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::build::{ServiceFacts, Surroundings, build};
-use crate::facts::{ClusterId, Fact, Gateway, ObjectKey, Problem, ServiceKey, ServiceType};
+use crate::facts::{ClusterId, Fact, Gateway, ObjectKey, Problem, ServiceKey, SliceForm};
 use crate::name::{Label, push_label};
+use crate::serial;
 use crate::snapshot::{Node, Service, Snapshot, shard_of};
 use crate::status::{ClusterIndex, ClusterStatus};
 
 use clusters::Clusters;
+
+/// Catalogs number services and clusters each on their own.
+static NEXT_EPOCH: AtomicU32 = AtomicU32::new(1);
+
+/// Most counts per ledger: places are never given to another service, so names that come and go without end must not
+/// take memory without end.
+const MAX_HITS: usize = 1 << 21;
 
 /// What the catalog needs from configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,22 +70,20 @@ pub struct Catalog {
     dirty_status: bool,
     triggered_at: Vec<u64>,
     problem_count: usize,
-    /// Slots of services that were there before, to go on counting where they were when they come back.
-    slots: HashMap<(ServiceKey, Box<[ClusterIndex]>), Slots>,
+    /// Where services count, also such that are gone, to go on where they were when they come back.
+    hits: HashMap<(ServiceKey, Box<[ClusterIndex]>), u32>,
+    /// Turns of services that are gone, to be given to others.
+    free_turns: Vec<u32>,
+    /// The last one given.
+    serial: Option<u32>,
     snapshot: Arc<Snapshot>,
     status: Arc<ClusterStatus>,
-}
-
-/// A service's places in a ledger.
-#[derive(Clone, Copy, Debug)]
-struct Slots {
-    turn: u32,
-    hits: u32,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     facts: ServiceFacts,
+    turn: Option<u32>,
     problems: Vec<Problem>,
 }
 
@@ -105,8 +113,10 @@ impl Catalog {
             dirty_status: true,
             triggered_at: Vec::new(),
             problem_count: 0,
-            slots: HashMap::new(),
-            snapshot: Arc::new(Snapshot::empty()),
+            hits: HashMap::new(),
+            free_turns: Vec::new(),
+            serial: None,
+            snapshot: Arc::new(Snapshot::empty_of(NEXT_EPOCH.fetch_add(1, Relaxed))),
             status: Arc::default(),
         }
     }
@@ -125,7 +135,7 @@ impl Catalog {
                 let triggered_at = slice.as_ref().and_then(|slice| slice.triggered_at);
                 let global = slice
                     .as_ref()
-                    .filter(|slice| slice.globalnet)
+                    .filter(|slice| slice.globalnet && slice.form != SliceForm::ServiceIp)
                     .map(|slice| slice.cluster.clone());
                 self.note_globalnet(&object, global);
                 if self.put(Kind::Slice, object, service, slice, |facts| {
@@ -223,15 +233,16 @@ impl Catalog {
         self.dirty_status || !self.dirty_services.is_empty() || !self.dirty_namespaces.is_empty()
     }
 
-    /// Builds what changed. `now`: seconds since the epoch, for the serial, which grows even where the
-    /// clock does not.
+    /// Builds what changed. `now` is the clock that serials follow, in any unit; they grow even where it does not
+    /// ([`serial::next`]).
     pub fn publish(&mut self, now: u32) -> Published {
         let local = self.local_cluster().cloned();
         if local != self.local {
             self.local = local;
             self.dirty_services.extend(self.services.keys().cloned());
         }
-        let serial = now.max(self.snapshot.serial.max(self.status.serial).wrapping_add(1));
+        let first = self.serial.is_none();
+        let serial = serial::next(self.serial, now);
         let mut next = Snapshot::clone(&self.snapshot);
         let mut new_problems = Vec::new();
         let mut changed = false;
@@ -241,11 +252,12 @@ impl Catalog {
         for name in std::mem::take(&mut self.dirty_namespaces) {
             changed |= self.renew_namespace(&name, &mut next);
         }
-        if changed {
+        if changed || first {
             next.serial = serial;
             self.snapshot = Arc::new(next);
+            self.serial = Some(serial);
         }
-        self.renew_status(serial);
+        self.renew_status(serial, first);
         Published {
             snapshot: Arc::clone(&self.snapshot),
             status: Arc::clone(&self.status),
@@ -323,8 +335,18 @@ impl Catalog {
         self.problem_count += problems.len();
         self.problem_count -= entry.problems.len();
         entry.problems = problems;
-        let gone = entry.facts.is_empty();
-        if gone {
+        let service = service.map(|mut service| {
+            let fresh = || {
+                next.turns += 1;
+                (next.turns - 1) as u32
+            };
+            service.turn = *entry
+                .turn
+                .get_or_insert_with(|| self.free_turns.pop().unwrap_or_else(fresh));
+            service
+        });
+        if entry.facts.is_empty() {
+            self.free_turns.extend(entry.turn);
             self.services.remove(key);
         }
         let wire = service_wire(key);
@@ -333,19 +355,7 @@ impl Catalog {
             _ => None,
         };
         let service = service.map(|mut service| {
-            let slots = self
-                .slots
-                .entry((key.clone(), service.clusters.clone()))
-                .or_insert_with(|| {
-                    let slots = Slots {
-                        turn: next.turns as u32,
-                        hits: next.hits as u32,
-                    };
-                    next.turns += 1;
-                    next.hits += 1 + service.clusters.len();
-                    slots
-                });
-            (service.turn, service.hits) = (slots.turn, slots.hits);
+            service.hits = self.place_of_hits(&service, next);
             service
         });
         if before.as_deref() == service.as_ref() {
@@ -383,6 +393,22 @@ impl Catalog {
         true
     }
 
+    /// Where a service counts; services beyond [`MAX_HITS`] are not counted.
+    fn place_of_hits(&mut self, service: &Service, next: &mut Snapshot) -> u32 {
+        let slots = 1 + service.clusters.len();
+        match self
+            .hits
+            .entry((service.key.clone(), service.clusters.clone()))
+        {
+            Occupied(place) => *place.get(),
+            Vacant(_) if next.hits + slots > MAX_HITS => u32::MAX,
+            Vacant(place) => {
+                next.hits += slots;
+                *place.insert((next.hits - slots) as u32)
+            }
+        }
+    }
+
     fn renew_namespace(&mut self, name: &Label, next: &mut Snapshot) -> bool {
         if self.used_namespaces.get(name) == Some(&0) {
             self.used_namespaces.remove(name);
@@ -397,7 +423,7 @@ impl Catalog {
         true
     }
 
-    fn renew_status(&mut self, serial: u32) {
+    fn renew_status(&mut self, serial: u32, first: bool) {
         self.dirty_status = false;
         let believed = self
             .gateways
@@ -405,7 +431,8 @@ impl Catalog {
             .max_by_key(|(_, gateway)| (gateway.active, gateway.updated_at))
             .map(|(_, gateway)| gateway);
         let status = self.clusters.status(self.local.as_ref(), believed);
-        if status.differs_visibly(&self.status) {
+        if first || status.differs_visibly(&self.status) {
+            self.serial = Some(serial);
             self.status = Arc::new(ClusterStatus { serial, ..status });
         } else if status.names.len() != self.status.names.len()
             || status.updated_at != self.status.updated_at
@@ -415,15 +442,6 @@ impl Catalog {
                 ..status
             });
         }
-    }
-}
-
-impl Snapshot {
-    /// The headless services and others, for reports.
-    pub fn count(&self, kind: ServiceType) -> usize {
-        self.services()
-            .filter(|service| service.kind == kind)
-            .count()
     }
 }
 

@@ -7,6 +7,8 @@ use crate::snapshot::Snapshot;
 
 #[derive(Debug, Default)]
 pub struct Ledger {
+    /// Which catalog's numbers these are.
+    epoch: u32,
     turns: Box<[Turns]>,
     hits: Box<[AtomicU64]>,
 }
@@ -31,12 +33,21 @@ impl Ledger {
     }
 
     pub fn fits(&self, snapshot: &Snapshot) -> bool {
-        self.turns.len() >= snapshot.turns() && self.hits.len() >= snapshot.hits()
+        self.epoch == snapshot.epoch
+            && self.turns.len() >= snapshot.turns()
+            && self.hits.len() >= snapshot.hits()
     }
 
-    /// The same counts with room for `snapshot`, and some more.
+    /// The same counts with room for `snapshot`, and some more; all anew where another catalog numbered its services.
     #[must_use]
     pub fn grown(&self, snapshot: &Snapshot, seed: u32) -> Self {
+        if self.epoch != snapshot.epoch {
+            let anew = Self {
+                epoch: snapshot.epoch,
+                ..Self::default()
+            };
+            return anew.grown(snapshot, seed);
+        }
         let room = |len: usize| len + len / 8 + 64;
         let turns = (0..room(snapshot.turns()).max(self.turns.len()))
             .map(|slot| {
@@ -49,7 +60,11 @@ impl Ledger {
         let hits = (0..room(snapshot.hits()).max(self.hits.len()))
             .map(|slot| AtomicU64::new(self.hit(slot)))
             .collect();
-        Self { turns, hits }
+        Self {
+            epoch: self.epoch,
+            turns,
+            hits,
+        }
     }
 
     /// Answers counted at `slot` (see [`Snapshot::services`]).

@@ -53,6 +53,7 @@ mod message;
 pub mod name;
 pub mod respond;
 mod select;
+pub mod serial;
 pub mod snapshot;
 pub mod status;
 mod targets;

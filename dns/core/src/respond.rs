@@ -10,6 +10,7 @@ use crate::edns::{self, ExtendedError};
 use crate::ledger::Ledger;
 use crate::message::{self, Edns, HEADER, Malformed, Query, class, rcode, rtype};
 use crate::name::WireName;
+use crate::serial;
 use crate::snapshot::Snapshot;
 use crate::status::ClusterStatus;
 use crate::writer::{Section, Writer};
@@ -154,7 +155,7 @@ pub fn respond(
                     zone,
                     zone_start,
                     Section::Answer,
-                    snapshot.serial.max(status.serial),
+                    serial::newest(snapshot.serial, status.serial),
                 );
                 reply.finish(rcode::NOERROR)
             }
@@ -163,7 +164,7 @@ pub fn respond(
     }
     reply.flags[0] |= 0x04;
     let found = find::name(snapshot, zone, &query.name, zone_start);
-    let serial = snapshot.serial.max(status.serial);
+    let serial = serial::newest(snapshot.serial, status.serial);
     if matches!(found, Found::Missing) {
         let within = |origin: &WireName| {
             query
@@ -189,7 +190,6 @@ pub fn respond(
         serial,
         status,
         ledger,
-        rotate: authority.rotate,
     };
     if !answering.answer(&mut reply, &found, query.qtype) {
         reply.put_soa(zone, zone_start, Section::Authority, serial);

@@ -19,6 +19,8 @@ pub(crate) const SHARDS: usize = 256;
 /// Every name of the cluster set and what it answers.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// Which catalog numbered the services.
+    pub(crate) epoch: u32,
     pub(crate) serial: u32,
     pub(crate) hasher: FixedState,
     pub(crate) shards: Box<[Arc<Shard>]>,
@@ -205,8 +207,13 @@ impl Scope {
 impl Snapshot {
     /// A zone without services.
     pub fn empty() -> Self {
+        Self::empty_of(0)
+    }
+
+    pub(crate) fn empty_of(epoch: u32) -> Self {
         Self {
-            serial: 1,
+            epoch,
+            serial: 0,
             hasher: FixedState::with_seed(0x7375_626d),
             shards: (0..SHARDS).map(|_| Arc::default()).collect(),
             turns: 0,

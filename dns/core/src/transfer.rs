@@ -6,10 +6,11 @@ mod records;
 
 use std::fmt;
 
-use crate::authority::Zone;
-use crate::message::{self, HEADER, rtype};
+use crate::authority::{DEFAULT_UDP_LIMIT, Zone};
+use crate::message::{self, Edns, HEADER, rtype};
 use crate::name::{self, WireName};
 use crate::respond::negative_ttl;
+use crate::serial;
 use crate::snapshot::Snapshot;
 use crate::status::ClusterStatus;
 use records::{Record, records};
@@ -28,7 +29,7 @@ pub fn messages(
     let Ok(question) = message::read(query) else {
         return Vec::new();
     };
-    let serial = snapshot.serial.max(status.serial);
+    let serial = serial::newest(snapshot.serial, status.serial);
     let soa = soa(zone, serial);
     let unchanged = question.qtype == rtype::IXFR
         && client_serial(query, question.question_end) == Some(serial);
@@ -52,6 +53,9 @@ pub fn messages(
         count += 1;
     }
     messages.push(finish(current, count));
+    if let (Some(edns), Some(first)) = (&question.edns, messages.first_mut()) {
+        put_opt(first, edns);
+    }
     messages
 }
 
@@ -70,7 +74,7 @@ pub fn dump(
         labels
     };
     all.sort_by_cached_key(|record| (reversed(&record.owner), record.rtype, record.rdata.clone()));
-    let soa = soa(zone, snapshot.serial.max(status.serial));
+    let soa = soa(zone, serial::newest(snapshot.serial, status.serial));
     for record in std::iter::once(&soa).chain(&all) {
         name::write_text(&[&record.owner, zone.origin.as_bytes()].concat(), out)?;
         writeln!(out, " {} IN {}", record.ttl, record.text(zone))?;
@@ -87,7 +91,7 @@ pub(crate) fn texts(
     qtype: u16,
 ) -> Vec<String> {
     let owner = &name.as_bytes()[..name.wire_len() - zone.origin.wire_len()];
-    let soa = soa(zone, snapshot.serial.max(status.serial));
+    let soa = soa(zone, serial::newest(snapshot.serial, status.serial));
     let mut all = records(zone, snapshot, status);
     all.sort();
     let wanted = |record: &&Record| {
@@ -134,6 +138,26 @@ fn finish(mut message: Vec<u8>, count: u16) -> Vec<u8> {
     message[6..8].copy_from_slice(&count.to_be_bytes());
     message[8..HEADER].fill(0);
     message
+}
+
+/// EDNS stands in the first message of a transfer (RFC 5936 section 2.2.5, RFC 6891 section 6.1.1).
+fn put_opt(message: &mut Vec<u8>, edns: &Edns) {
+    let size = DEFAULT_UDP_LIMIT.to_be_bytes();
+    let flags = if edns.dnssec_ok { 0x80 } else { 0 };
+    message.extend_from_slice(&[
+        0,
+        0,
+        rtype::OPT as u8,
+        size[0],
+        size[1],
+        0,
+        0,
+        flags,
+        0,
+        0,
+        0,
+    ]);
+    message[HEADER - 1] = 1;
 }
 
 /// Appends a record; its owner ends in a pointer to the zone, which QNAME is.

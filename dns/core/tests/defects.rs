@@ -28,9 +28,9 @@ fn web(count: usize) -> Server {
     Server::new(&facts)
 }
 
-fn headless(facts: Vec<Fact>) -> Server {
+fn headless(facts: &[Fact]) -> Server {
     let head = [import("shop", "db").headless().put()];
-    Server::new(&[&head[..], &facts].concat())
+    Server::new(&[&head[..], facts].concat())
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn x03_ports_without_a_name() {
     let slice = backends("shop", "db", "c0")
         .with(udp("", 53))
         .host("h", "10.0.0.1");
-    let server = headless(vec![slice.put()]);
+    let server = headless(&[slice.put()]);
     server.expect_srv("db.shop", &[(53, "h.c0.db.shop")]);
     for name in [
         "_53._udp.db.shop",
@@ -117,18 +117,16 @@ fn x05_one_cluster_without_the_port() {
     let without = backends("shop", "db", "c1")
         .port("other", 1)
         .host("h", "10.0.0.2");
-    let server = headless(vec![with.put(), without.put()]);
+    let server = headless(&[with.put(), without.put()]);
     server.expect_srv("_sql._tcp.db.shop", &[(5432, "h.c0.db.shop")]);
 }
 
 #[test]
 fn x06_endpoints_without_hostname() {
-    let server = headless(vec![
-        backends("shop", "db", "c0")
-            .port("sql", 1)
-            .at("10.0.0.1")
-            .put(),
-    ]);
+    let server = headless(&[backends("shop", "db", "c0")
+        .port("sql", 1)
+        .at("10.0.0.1")
+        .put()]);
     server.expect_srv("db.shop", &[(1, "10-0-0-1.c0.db.shop")]);
 }
 
@@ -137,7 +135,7 @@ fn x07_empty_names_exist() {
     let slice = backends("shop", "db", "a.b")
         .port("sql", 1)
         .host("h", "10.0.0.1");
-    let server = headless(vec![slice.put()]);
+    let server = headless(&[slice.put()]);
     for name in [
         "clusterset.local.",
         "svc.clusterset.local.",
@@ -240,7 +238,7 @@ fn x17_endpoints_of_one_host_are_merged() {
     let more = backends("shop", "db", "c0")
         .named("more")
         .host("h", "10.0.0.2");
-    let server = headless(vec![slice.put(), more.put()]);
+    let server = headless(&[slice.put(), more.put()]);
     server.expect("h.c0.db.shop", A, &["10.0.0.1", "10.0.0.2"]);
     server.expect("h.c0.db.shop", AAAA, &["fd00::1"]);
 }
@@ -282,7 +280,7 @@ fn a_host_without_addresses_is_no_target() {
         .port("sql", 1)
         .host("h", "10.0.0.1");
     slice.1.endpoints[0].addresses.clear();
-    let server = headless(vec![slice.put()]);
+    let server = headless(&[slice.put()]);
     assert_eq!(server.ask("db.shop", SRV).rcode, NOERROR);
     server.nodata("db.shop", SRV);
     server.nxdomain("h.c0.db.shop", A);

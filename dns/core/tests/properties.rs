@@ -95,7 +95,7 @@ fn check(server: &Server, zones: &[Names], query: &Query) {
     let udp = server.send(query);
     let client = query.edns.as_ref().map_or(512, |edns| edns.size.max(512));
     let limit = client.min(server.authority.udp_limit);
-    zone.check_datagram(&udp, &tcp, usize::from(limit));
+    Names::check_datagram(&udp, &tcp, usize::from(limit));
 }
 
 /// Asks for every name of every zone, types taking turns.

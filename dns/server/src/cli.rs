@@ -189,3 +189,43 @@ fn with_two_dashes(arg: OsString) -> OsString {
     });
     go_flag.unwrap_or(arg)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Cli {
+        let args = line.split(' ').map(OsString::from);
+        Cli::parse_args(args).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    #[test]
+    fn go_flags_may_have_one_dash() {
+        let cli =
+            parse("lighthouse-dns -conf=/etc/coredns/Corefile -dns.port 1053 -quiet=true -v=2");
+        assert_eq!(cli.conf, Some("/etc/coredns/Corefile".into()));
+        assert_eq!((cli.dns_port, cli.logging.quiet), (1053, true));
+        assert_eq!(cli.logging.filter(), "warn,kube_runtime=off");
+        assert!(parse("lighthouse-dns -subm-version").version);
+        assert!(parse("lighthouse-dns -version").version);
+    }
+
+    #[test]
+    fn subcommands_take_source_flags() {
+        let cli =
+            parse("lighthouse-dns explain web.shop.svc.clusterset.local --from east --manifests m");
+        assert_eq!(cli.manifests, Some("m".into()));
+        let Some(Command::Explain { qtype, from, .. }) = cli.command else {
+            panic!("{:?}", cli.command);
+        };
+        assert_eq!((&*qtype, from.as_deref()), ("A", Some("east")));
+        assert_eq!(
+            parse("lighthouse-dns dump --zone a.example").zone,
+            ["a.example"]
+        );
+        assert!(matches!(
+            parse("lighthouse-dns --conf f check").command,
+            Some(Command::Check)
+        ));
+    }
+}

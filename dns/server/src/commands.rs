@@ -17,7 +17,7 @@ use crate::sources::{self, SourceError};
 pub enum CommandError {
     #[error(transparent)]
     Source(#[from] SourceError),
-    #[error("{name:?} is no DNS name: {source}")]
+    #[error("{name:?} is no DNS name")]
     Name { name: String, source: NameError },
     #[error(
         "{0:?} is no record type; give a name such as A, AAAA or SRV, or a number such as TYPE64"
@@ -51,7 +51,9 @@ async fn read(
 ) -> Result<(Catalog, Published, Vec<Problem>), SourceError> {
     let (facts, mut problems) = sources::read_once(config.source.clone()).await?;
     let mut catalog = Catalog::new(settings);
-    facts.into_iter().for_each(|fact| catalog.apply(fact));
+    for fact in facts {
+        catalog.apply(fact);
+    }
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use subm_dns_core::catalog::{Catalog, Published, Settings};
 use subm_dns_core::facts::Problem;
+use subm_dns_core::serial;
 use tokio::sync::{mpsc, watch};
 
 use crate::sources::Event;
 
+/// One step of the serial: publications are at least so far apart.
+const SERIAL_UNIT: Duration = Duration::from_millis(5);
 /// Events taken into one publication at the most, so that a flood does not keep the first of them waiting.
 const BATCH: usize = 4096;
 
@@ -22,7 +25,7 @@ pub trait Board: Send + 'static {
     /// Whether changes of a kind of object reach us, and what is wrong if not.
     fn source(&self, kind: &'static str, healthy: bool, detail: &str);
     /// The serial that was served last; a new catalog goes on from there.
-    fn last_serial(&self) -> u32;
+    fn last_serial(&self) -> Option<u32>;
 }
 
 /// How long a publication took.
@@ -34,20 +37,32 @@ pub struct Timing {
     pub programming: Vec<Duration>,
 }
 
+/// How a source comes to give Kubernetes' own slices.
+pub struct LocalSlices {
+    /// Tells the source whether they are wanted.
+    pub want: watch::Sender<bool>,
+    /// They come after the rest, once they are wanted.
+    pub apart: bool,
+}
+
 /// Consumes events until the source is gone. Call it on a thread of its own.
 pub fn run(
     settings: Settings,
     mut events: mpsc::Receiver<Event>,
-    local_slices: &watch::Sender<bool>,
+    local_slices: &LocalSlices,
     board: &impl Board,
 ) {
     let mut ingest = Ingest {
         catalog: Catalog::new(settings),
         problems: BTreeMap::new(),
         synced: false,
+        local_slices_read: !local_slices.apart,
+        published_at: None,
     };
     while let Some(first) = events.blocking_recv() {
         let mut new = ingest.take(first, board);
+        // What comes in the meantime is published along.
+        ingest.await_turn();
         for _ in 1..BATCH {
             match events.try_recv() {
                 Ok(event) => new.extend(ingest.take(event, board)),
@@ -55,7 +70,8 @@ pub fn run(
             }
         }
         let wanted = ingest.catalog.wants_local_slices();
-        local_slices.send_if_modified(|was| std::mem::replace(was, wanted) != wanted);
+        let want = &local_slices.want;
+        want.send_if_modified(|was| std::mem::replace(was, wanted) != wanted);
         ingest.publish(new, board);
     }
 }
@@ -65,13 +81,19 @@ struct Ingest {
     /// What the source said of each object, beside what the catalog finds.
     problems: BTreeMap<String, Vec<Problem>>,
     synced: bool,
+    local_slices_read: bool,
+    published_at: Option<Instant>,
 }
 
 impl Ingest {
     /// Takes in one event; gives the problems that it is the first to name.
     fn take(&mut self, event: Event, board: &impl Board) -> Vec<Problem> {
         match event {
-            Event::Facts(facts) => facts.into_iter().for_each(|fact| self.catalog.apply(fact)),
+            Event::Facts(facts) => {
+                for fact in facts {
+                    self.catalog.apply(fact);
+                }
+            }
             Event::Problems { object, problems } => {
                 let before = self.problems.remove(&object).unwrap_or_default();
                 let new = problems
@@ -85,6 +107,7 @@ impl Ingest {
                 return new;
             }
             Event::Synced => self.synced = true,
+            Event::LocalSlicesRead => self.local_slices_read = true,
             Event::Health {
                 kind,
                 healthy,
@@ -94,13 +117,29 @@ impl Ingest {
         Vec::new()
     }
 
+    /// Waits until a serial has passed since the last publication, so that serials do not outrun the clock.
+    fn await_turn(&self) {
+        if let Some(published_at) = self.published_at {
+            std::thread::sleep(SERIAL_UNIT.saturating_sub(published_at.elapsed()));
+        }
+    }
+
+    /// Whether everything that answers depend on has been read.
+    fn is_complete(&self) -> bool {
+        // At home, global IPs lead nowhere: better none than those.
+        let local = self.local_slices_read || !self.catalog.wants_local_slices();
+        self.synced && (local || self.published_at.is_some())
+    }
+
     fn publish(&mut self, mut new: Vec<Problem>, board: &impl Board) {
-        if self.synced && self.catalog.is_dirty() {
+        if self.is_complete() && (self.catalog.is_dirty() || self.published_at.is_none()) {
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
-            let serial = (now.as_secs() as u32).max(board.last_serial().wrapping_add(1));
+            let clock = (now.as_millis() / SERIAL_UNIT.as_millis()) as u32;
+            let serial = serial::next(board.last_serial(), clock);
             let started = Instant::now();
+            self.published_at = Some(started);
             let mut published = self.catalog.publish(serial);
             let since = |trigger: u64| now.saturating_sub(Duration::from_nanos(trigger));
             let timing = Timing {

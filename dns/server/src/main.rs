@@ -17,12 +17,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if cli.plugins {
-        print(
-            &plugins::DIRECTIVES
-                .iter()
-                .map(|directive| format!("dns.{}\n", directive.name()))
-                .collect::<String>(),
-        );
+        for directive in plugins::DIRECTIVES {
+            print(&format!("dns.{}\n", directive.name()));
+        }
         return ExitCode::SUCCESS;
     }
     let done = start_logging(&cli.logging).and_then(|()| {

@@ -30,6 +30,7 @@ mod unknown;
 
 pub use block::{BlockSettings, Key, LogRule, Setting, TransferScope};
 pub use handler::{Handler, Messages, Request};
+pub(crate) use nsid::check as check_nsid;
 
 pub(crate) use args::{duration, ttl_in_range, zone};
 pub(crate) use block::is_within;

@@ -4,25 +4,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use subm_dns_core::catalog::Published;
 use subm_dns_core::snapshot::Snapshot;
 use subm_dns_core::status::ClusterStatus;
 
-/// The latest publication. `snapshot` is empty until everything has been read once.
+/// A snapshot and the status that goes with it: one catalog has numbered the clusters of both.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// `None` until everything has been read once.
+    pub snapshot: Option<Arc<Snapshot>>,
+    pub status: Arc<ClusterStatus>,
+}
+
+/// The latest publication.
 #[derive(Debug, Default)]
 pub struct Shared {
-    pub snapshot: ArcSwapOption<Snapshot>,
-    pub status: ArcSwap<ClusterStatus>,
+    pub view: ArcSwap<View>,
     /// Milliseconds since the epoch; 0: never.
     published_at: AtomicU64,
 }
 
 impl Shared {
-    /// Shows readers a publication. The status goes first: a snapshot may name clusters that only the new status knows.
+    /// Shows readers a publication.
     pub fn publish(&self, published: &Published) {
-        self.status.store(Arc::clone(&published.status));
-        self.snapshot.store(Some(Arc::clone(&published.snapshot)));
+        self.view.store(Arc::new(View {
+            snapshot: Some(Arc::clone(&published.snapshot)),
+            status: Arc::clone(&published.status),
+        }));
         self.published_at.store(now_millis(), Relaxed);
     }
 

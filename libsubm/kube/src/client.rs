@@ -15,18 +15,18 @@ const READ_TIMEOUT: Duration = Duration::from_secs(90);
 /// Why there is no client. None of these heals by waiting.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("cannot use kubeconfig {}: {source}", path.display())]
+    #[error("cannot use kubeconfig {}", path.display())]
     Kubeconfig {
         path: PathBuf,
         source: kube::config::KubeconfigError,
     },
     #[error(
-        "no kubeconfig found where kubectl looks (KUBECONFIG, ~/.kube/config): {0}; name one, or run in a cluster"
+        "no kubeconfig found where kubectl looks (KUBECONFIG, ~/.kube/config); name one, or run in a cluster"
     )]
     NoKubeconfig(#[source] kube::config::KubeconfigError),
-    #[error("cannot use the service account of this pod: {0}; is its token mounted?")]
+    #[error("cannot use the service account of this pod; is its token mounted?")]
     InCluster(#[source] kube::config::InClusterError),
-    #[error("cannot build a client from this configuration: {0}")]
+    #[error("cannot build a client from this configuration")]
     Client(#[source] kube::Error),
 }
 

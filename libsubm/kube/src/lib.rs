@@ -1,5 +1,5 @@
 //! What every daemon of the project needs of Kubernetes: a client with clear errors, a watch that
-//! outlives whatever happens to the API server, and the signal to stop.
+//! outlives whatever happens to the API server.
 //!
 //! ```text
 //! connect() -> Client -> Watch<K>::next() -> Started, Apply*, Listed, Apply | Delete | Invalid ...
@@ -11,11 +11,9 @@
 
 mod backoff;
 mod client;
-mod shutdown;
 mod trouble;
 mod watch;
 
 pub use client::{ConnectError, connect};
-pub use shutdown::stop_on_signals;
 pub use trouble::Trouble;
 pub use watch::{Event, Watch};

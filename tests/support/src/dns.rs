@@ -70,14 +70,14 @@ impl Reply {
         reply
     }
 
-    /// dig separates by commas what kdig separates by semicolons. Only the first of each counts: the EDNS section has
-    /// flags, too.
+    /// dig separates by commas what kdig separates by semicolons. Only the DNS header's status counts, as HTTP has one too,
+    /// and only the first flags, as the EDNS section has some.
     fn read_header(&mut self, note: &str) {
         let value = |key| {
             let (_, rest) = note.split_once(key)?;
             rest.split([',', ';']).next().map(str::trim)
         };
-        if self.status.is_empty()
+        if note.contains("opcode:")
             && let Some(status) = value("status:")
         {
             self.status = status.to_uppercase();

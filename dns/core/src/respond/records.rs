@@ -32,7 +32,6 @@ pub(super) struct Answering<'a> {
     pub(super) serial: u32,
     pub(super) status: &'a ClusterStatus,
     pub(super) ledger: &'a Ledger,
-    pub(super) rotate: bool,
 }
 
 impl<'a> Answering<'a> {
@@ -41,9 +40,11 @@ impl<'a> Answering<'a> {
         if qtype == rtype::ANY {
             // RFC 8482 section 4.1: one RRset will do.
             let types = [rtype::SOA, rtype::A, rtype::AAAA, rtype::SRV, rtype::TXT];
-            return types
-                .into_iter()
-                .any(|qtype| self.answer(reply, found, qtype));
+            return types.into_iter().any(|qtype| {
+                // What the type before lacked says nothing of this one.
+                reply.error = None;
+                self.answer(reply, found, qtype)
+            });
         }
         match (found, qtype) {
             (Found::Apex, rtype::SOA) => {
@@ -152,7 +153,7 @@ impl<'a> Answering<'a> {
             return false;
         }
         // A lone record takes no turn, so that names of clusters do not disturb the service's own.
-        let start = if self.rotate && total > 1 {
+        let start = if total > 1 {
             turn() as usize % total
         } else {
             0
@@ -210,14 +211,13 @@ impl<'a> Answering<'a> {
             }
         };
         self.note(reply, service, scope, &Chosen::All(&[]), targets.stale);
-        let start = if self.rotate { turn } else { 0 };
-        let (written, complete) = self.put_srv_records(reply, &targets, start);
+        let (written, complete) = self.put_srv_records(reply, &targets, turn);
         if written == 0 && complete {
             return false;
         }
         reply.facts.truncated |= !complete;
         if complete {
-            self.put_glue(reply, &targets, start, turn);
+            self.put_glue(reply, &targets, turn);
         }
         self.ledger
             .count(service.hits as usize + hit_of(scope, &Chosen::None));
@@ -263,11 +263,11 @@ impl<'a> Answering<'a> {
     }
 
     /// Writes each target's addresses once, whole RRsets, as long as there is room.
-    fn put_glue(&self, reply: &mut Reply<'_, '_>, targets: &Targets<'_>, start: u32, turn: u32) {
+    fn put_glue(&self, reply: &mut Reply<'_, '_>, targets: &Targets<'_>, turn: u32) {
         // Records stand one after the other behind the question; the first of each target holds the
         // name that the glue's owner points to.
         let mut record = reply.question_end;
-        targets.each(start, |target, ports| {
+        targets.each(turn, |target, ports| {
             let count = targets.wanted(ports).count();
             let owner = Writer::pointer(record + SRV_TARGET_AT);
             record += count * self.srv_len(targets.service, target);

@@ -32,13 +32,13 @@ const ADDRESSES: [&str; 9] = [
 ];
 
 #[derive(Clone, Debug)]
-pub struct Model {
+pub(crate) struct Model {
     pub facts: Vec<Fact>,
     pub setting: Option<ClusterId>,
     pub zones: Vec<Zone>,
 }
 
-pub fn model() -> impl Strategy<Value = Model> {
+pub(crate) fn model() -> impl Strategy<Value = Model> {
     let services = prop::collection::vec(service(), 1..4);
     (services, gateways(), namespaces(), setting(), zones()).prop_map(
         |(services, gateways, namespaces, (setting, property), zones)| {

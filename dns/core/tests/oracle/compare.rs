@@ -183,7 +183,7 @@ impl Names {
     }
 
     /// Asserts what a reply over UDP may leave out of `whole`, the same answer over a stream.
-    pub fn check_datagram(&self, udp: &Reply, whole: &Reply, limit: usize) {
+    pub fn check_datagram(udp: &Reply, whole: &Reply, limit: usize) {
         assert!(
             udp.octets.len() <= limit,
             "{} octets of {limit}",

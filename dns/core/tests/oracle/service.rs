@@ -111,12 +111,11 @@ pub(super) fn names(context: &Context<'_>, key: &ServiceKey) -> BTreeMap<String,
     let name = format!("{}.{}.svc.{}", key.name, key.namespace, context.origin);
     let scopes = match kind {
         ServiceType::ClusterSetIp => {
-            let ports = match aggregated {
-                Some(import) => import.ports.iter().cloned().collect(),
-                None => {
-                    let imports = per_cluster.values();
-                    imports.flat_map(|import| import.ports.clone()).collect()
-                }
+            let ports = if let Some(import) = aggregated {
+                import.ports.iter().cloned().collect()
+            } else {
+                let imports = per_cluster.values();
+                imports.flat_map(|import| import.ports.clone()).collect()
             };
             let ips = aggregated.map_or(&[][..], |import| &import.ips);
             cluster_set_ip(context, &name, &clusters, ips, ports)
@@ -235,10 +234,9 @@ fn available<'a>(
     let connected: Vec<_> = clusters.iter().copied().filter(|c| c.connected).collect();
     let empty = !connected.iter().any(|cluster| answers(cluster));
     match context.policy {
-        LostCluster::Drop => connected,
         LostCluster::Keep => clusters.to_vec(),
         LostCluster::KeepLastResort if empty => clusters.to_vec(),
-        LostCluster::KeepLastResort => connected,
+        LostCluster::Drop | LostCluster::KeepLastResort => connected,
     }
 }
 

@@ -5,18 +5,30 @@ mod readiness;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
 
 pub use self::readiness::Readiness;
 use crate::config::Config;
 use crate::stats::Stats;
+
+/// Connections of an address at once; further ones wait.
+const CONNECTIONS: usize = 64;
+/// For a request and its answer.
+const REQUEST: Duration = Duration::from_secs(10);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Which pages an address has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,11 +122,7 @@ impl Admin {
             stats: Arc::clone(&self.stats),
         };
         let router = Router::new().fallback(page).with_state(site);
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%addr, %error, "the HTTP server ended");
-            }
-        });
+        let task = tokio::spawn(accept(listener, router));
         Ok(Serving { pages, local, task })
     }
 
@@ -126,6 +134,41 @@ impl Admin {
     /// The address in use for a configured one, whose port may have been left to the system.
     pub fn local_addr(&self, addr: SocketAddr) -> Option<SocketAddr> {
         self.serving.get(&addr).map(|serving| serving.local)
+    }
+}
+
+/// One request per connection and little time for it: these ports are for probes and scrapers, and must not eat the
+/// descriptors that DNS needs.
+async fn accept(listener: TcpListener, router: Router) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        // Never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let service = TowerToHyperService::new(router.clone());
+                connections.spawn(async move {
+                    let mut http = http1::Builder::new();
+                    http.keep_alive(false);
+                    // Broken or slow requests are the client's affair.
+                    let _ = timeout(
+                        REQUEST,
+                        http.serve_connection(TokioIo::new(stream), service),
+                    )
+                    .await;
+                    drop(place);
+                });
+            }
+            // Out of descriptors, say: nothing that is waited for, only no reason to take a whole core.
+            Err(error) => {
+                tracing::warn!(%error, "cannot take an HTTP connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
     }
 }
 

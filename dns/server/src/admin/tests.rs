@@ -19,7 +19,7 @@ async fn pages_of_a_shared_address() {
         cluster_id: None,
         health: Some(crate::config::Health {
             addr: any,
-            lameduck: std::time::Duration::ZERO,
+            lameduck: Duration::ZERO,
         }),
         ready: Some(any),
         metrics: Some(any),

@@ -42,7 +42,10 @@ pub(super) fn config(cli: &Cli, host: &Host) -> Result<Config, ConfigError> {
             return Err(flag("listen")(missing));
         }
         let mut authority = Authority::new(zones.clone());
-        authority.nsid = cli.nsid.as_ref().map(|nsid| nsid.clone().into_bytes());
+        if let Some(nsid) = &cli.nsid {
+            plugins::check_nsid(nsid).map_err(flag("nsid"))?;
+            authority.nsid = Some(nsid.clone().into_bytes());
+        }
         authority.cookies = Some(resolve::cookie_secret());
         authority.keepalive = Some(resolve::KEEPALIVE);
         let bound = if addr.ip().is_unspecified() {

@@ -195,7 +195,7 @@ struct Server {
     place: Place,
     zones: Vec<Served>,
     tls: Setting<TlsFiles>,
-    nsid: Setting<Vec<u8>>,
+    nsid: Setting<String>,
     udp_limit: Setting<u16>,
     version: Setting<String>,
     host_name: String,
@@ -281,7 +281,7 @@ impl Server {
                 .map(|served| served.zone.clone())
                 .collect(),
         );
-        authority.nsid = self.nsid.into_value();
+        authority.nsid = self.nsid.into_value().map(String::into_bytes);
         authority.udp_limit = self.udp_limit.into_value().unwrap_or(DEFAULT_UDP_LIMIT);
         authority.version = self.version.into_value();
         authority.server_id = authority.version.is_some().then_some(self.host_name);
@@ -322,7 +322,7 @@ fn named(zone: &Zone, block: &BlockSettings<'_>) -> Zone {
 
 /// Of the scopes that hold the zone the one with the longest name, as CoreDNS chooses.
 fn transfer(zone: &Zone, block: &BlockSettings<'_>) -> TransferRule {
-    let matching = block.transfer.iter().flat_map(|scope| {
+    let matching = block.transfer.iter().filter_map(|scope| {
         let longest = scope
             .zones
             .iter()

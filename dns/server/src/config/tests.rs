@@ -65,7 +65,7 @@ fn corefile_of_the_submariner_operator() {
         "clusterset.local:53 {block}Example.ORG:53 {block}"
     ))
     .unwrap();
-    assert_eq!(zones(&config), ["dns://:53 clusterset.local. example.org."]);
+    assert_eq!(zones(&config), ["dns://:53 example.org. clusterset.local."]);
     assert_eq!(config.listeners[0].addr.to_string(), "[::]:53");
     assert_eq!(config.health.unwrap().addr.port(), 8080);
     assert_eq!(config.ready.unwrap().port(), 8181);
@@ -238,7 +238,10 @@ fn server_blocks() {
         (". ", &["dns://:53 ."][..]),
         (
             "dns://clusterset.local. :1053",
-            &["dns://:53 clusterset.local.", "dns://:1053 ."],
+            &[
+                "dns://:53 clusterset.local.",
+                "dns://:1053 clusterset.local. .",
+            ],
         ),
         (
             "a.example:1053 b.example:1053",
@@ -255,6 +258,10 @@ fn server_blocks() {
         (
             format!("a {serve}A.:53 {serve}"),
             "Corefile:4: cannot serve dns://a.:53 - it is already defined at Corefile:1",
+        ),
+        (
+            format!("a {{\n lighthouse\n nsid {}\n}}", "x".repeat(129)),
+            "Corefile:3: plugin/nsid: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' is not an identifier of 1 to 128 octets",
         ),
         (
             format!("a:0 {serve}"),
@@ -278,7 +285,7 @@ fn server_blocks() {
         ),
         (
             "a {\n lighthouse\n nsid x\n}\nb {\n lighthouse\n nsid y\n}".to_owned(),
-            "Corefile:7: '[121]' differs from what Corefile:3 says",
+            "Corefile:7: '\"y\"' differs from what Corefile:3 says",
         ),
     ] {
         let error = load(&text).err().unwrap_or_default();
@@ -347,7 +354,7 @@ fn other_directives() {
             error: false
         })]
     );
-    assert_eq!(config.reload, Some(Duration::from_secs(60)));
+    assert_eq!(config.reload, Some(Duration::from_mins(1)));
     assert_eq!(config.health.unwrap().lameduck, Duration::from_secs(5));
     let rule = &listener.transfer[0];
     let allowed = [
@@ -407,7 +414,10 @@ fn flags_alone() {
             &["--manifests", "m", "--context", "c"],
             "--manifests and --kubeconfig or --context are two sources",
         ),
-        (&["--conf", "no-such-file"], "cannot read no-such-file: "),
+        (
+            &["--conf", "no-such-file"],
+            "cannot read no-such-file; name a Corefile",
+        ),
         (
             &["--conf", "f", "--zone", "a"],
             "--zone cannot go with --conf; say it in f",

@@ -113,24 +113,18 @@ impl Desk {
     ) -> Answer {
         let asked_at = Instant::now();
         let site = self.site.load();
-        let snapshot = self.shared.snapshot.load();
-        let ledger = self.ledger.fitting(snapshot.as_deref());
+        let view = self.shared.view.load();
+        let snapshot = view.snapshot.as_deref();
+        let ledger = self.ledger.fitting(snapshot);
         let ask = Ask {
             transport: self.transport,
             client: client.ip().to_canonical(),
             now: unix_now(),
         };
         let authority = &site.listener.authority;
-        let status = self.shared.status.load();
-        let Ok(outcome) = respond_guarded(
-            authority,
-            snapshot.as_deref(),
-            &status,
-            query,
-            &ask,
-            &ledger,
-            out,
-        ) else {
+        let Ok(outcome) =
+            respond_guarded(authority, snapshot, &view.status, query, &ask, &ledger, out)
+        else {
             site.block().record_panic();
             return Answer::Reply(server_failure(query, out));
         };
@@ -218,8 +212,8 @@ impl Later {
     }
 
     async fn make(self) -> Vec<Vec<u8>> {
-        let snapshot = self.desk.shared.snapshot.load_full();
-        let status = self.desk.shared.status.load_full();
+        let view = self.desk.shared.view.load_full();
+        let (snapshot, status) = (&view.snapshot, &view.status);
         let listener = &self.site.listener;
         let request = Request {
             query: &self.query,
@@ -227,7 +221,7 @@ impl Later {
             transport: self.desk.transport,
             zone: &listener.authority.zones()[self.zone],
             snapshot: snapshot.as_deref(),
-            status: &status,
+            status,
         };
         let made = handoff::messages(listener, self.zone, request).await;
         let facts = Facts {

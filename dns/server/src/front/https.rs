@@ -108,9 +108,10 @@ async fn respond(
     let Answer::Reply(len) = desk.answer(&query, client, &mut out) else {
         return refuse(StatusCode::BAD_REQUEST, "not a DNS query\n");
     };
-    out.truncate(len);
-    let lifetime = wire::lifetime(&out);
-    let mut response = Response::new(Full::new(Bytes::from(out)));
+    let reply = &out[..len];
+    let lifetime = wire::lifetime(reply);
+    // A copy of its own size: the client may take its time, and the buffer is large.
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(reply)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MESSAGE));
     if let Some(seconds) = lifetime

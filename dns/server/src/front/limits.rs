@@ -17,8 +17,7 @@ pub struct Limits {
     pub handshake: Duration,
     /// For each 64 KiB of replies that a client does not take.
     pub write: Duration,
-    /// Connections per listener. A further one takes the place of the one that has been silent longest; QUIC
-    /// refuses it.
+    /// Connections per listener. A further one takes the place of the one that has been silent longest.
     pub connections: usize,
     /// How often certificate files are looked at.
     pub certificate_poll: Duration,
@@ -97,19 +96,9 @@ impl Places {
         }
     }
 
-    /// A place only where one is free.
-    pub(crate) fn take_free(self: &Arc<Self>) -> Option<Place> {
-        let full = self
-            .taken
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-            >= self.limit;
-        if full {
-            self.counts.refused.fetch_add(1, Relaxed);
-            return None;
-        }
-        Some(self.take())
+    pub(crate) fn is_half_full(&self) -> bool {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.len() >= self.limit.div_ceil(2)
     }
 
     fn millis(&self) -> u64 {

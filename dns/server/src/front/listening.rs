@@ -192,7 +192,7 @@ impl Listening {
                     match quic::server_config(tls, *idle) {
                         Ok(config) => endpoint.set_server_config(Some(config)),
                         Err(error) => {
-                            tracing::error!(%error, "the new certificate does not do for QUIC")
+                            tracing::error!(%error, "the new certificate does not do for QUIC");
                         }
                     }
                 }
@@ -263,7 +263,7 @@ fn open_store(listener: &Listener) -> Result<Arc<CertificateStore>, FrontError> 
     CertificateStore::open(listener.transport, listener.tls.as_ref()).map_err(|source| {
         FrontError::Tls {
             label: listener.label.clone(),
-            source,
+            source: Box::new(source),
         }
     })
 }

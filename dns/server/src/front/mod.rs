@@ -40,7 +40,7 @@ pub enum FrontError {
     Tls {
         label: String,
         #[source]
-        source: TlsError,
+        source: Box<TlsError>,
     },
     #[error("cannot serve on {addr}")]
     Start {
@@ -88,17 +88,14 @@ impl Front {
         let mut fresh = BTreeMap::new();
         for listener in listeners {
             let key = key(listener);
-            match self.listening.get(&key) {
-                Some(kept) => {
-                    stores.insert(key, kept.certificates_for(listener)?);
-                }
-                None => {
-                    let stack = stack_of(listener, listeners);
-                    fresh.insert(
-                        key,
-                        Listening::start(listener.clone(), stack, &self.context)?,
-                    );
-                }
+            if let Some(kept) = self.listening.get(&key) {
+                stores.insert(key, kept.certificates_for(listener)?);
+            } else {
+                let stack = stack_of(listener, listeners);
+                fresh.insert(
+                    key,
+                    Listening::start(listener.clone(), stack, &self.context)?,
+                );
             }
         }
         let wanted: Vec<Key> = listeners.iter().map(key).collect();

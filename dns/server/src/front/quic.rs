@@ -10,7 +10,7 @@ use quinn::{
     Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig, TokioRuntime,
     VarInt,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -74,16 +74,19 @@ pub(super) async fn accept(
             () = drain.cancelled() => None,
         };
         let Some(incoming) = incoming else { break };
-        let Some(place) = places.take_free() else {
-            incoming.refuse();
+        // Under load an address must show that it is there before it gets a place: first packets are easily forged.
+        if places.is_half_full() && !incoming.remote_address_validated() {
+            // Fails only where a retry was sent already.
+            let _ = incoming.retry();
             continue;
-        };
+        }
+        let place = places.take();
         let (desk, drain) = (Arc::clone(&desk), drain.clone());
         tasks.spawn(async move {
             let client = incoming.remote_address();
             match timeout(limits.handshake, async { incoming.accept()?.await }).await {
                 Ok(Ok(connection)) => {
-                    serve(connection, &desk, &Arc::new(place), &limits, &drain).await
+                    serve(connection, &desk, &Arc::new(place), &limits, &drain).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%client, %error, "QUIC handshake failed"),
                 Err(_) => tracing::debug!(%client, "QUIC handshake took too long"),
@@ -103,6 +106,7 @@ async fn serve(
 ) {
     let streams = TaskTracker::new();
     let limits = *limits;
+    let idle = stream::idle_limit(desk, &limits);
     loop {
         tokio::select! {
             accepted = connection.accept_bi() => {
@@ -114,6 +118,12 @@ async fn serve(
                         connection.close(PROTOCOL_ERROR, b"");
                     }
                 });
+            }
+            // Pings keep a connection alive for the transport, not for us.
+            () = sleep(idle.saturating_sub(place.silent()).max(idle / 8)) => {
+                if place.silent() >= idle && streams.is_empty() {
+                    break;
+                }
             }
             () = place.wanted() => {
                 connection.close(EXCESSIVE_LOAD, b"");
@@ -156,10 +166,17 @@ async fn answer(
     };
     let query = one_message(&framed).ok_or(Violation)?;
     let client = canonical(connection.remote_address());
-    let mut out = vec![0; MAX_MESSAGE];
     let mut output = Vec::new();
-    match desk.answer(query, client, &mut out) {
-        Answer::Reply(len) => stream::frame(&out[..len], &mut output),
+    let answer = {
+        let mut out = vec![0; MAX_MESSAGE];
+        let answer = desk.answer(query, client, &mut out);
+        if let Answer::Reply(len) = answer {
+            stream::frame(&out[..len], &mut output);
+        }
+        answer
+    };
+    match answer {
+        Answer::Reply(_) => {}
         Answer::Later(later) => stream::frame_all(later.messages().await, &mut output),
         Answer::Nothing => return Err(Violation),
     }

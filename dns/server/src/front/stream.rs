@@ -1,5 +1,6 @@
 //! TCP and DNS over TLS (RFC 7766, RFC 7858): messages with two octets of length in front.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,35 +36,51 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let mut scratch = vec![0; MAX_MESSAGE];
     let mut waiting: JoinSet<Vec<Vec<u8>>> = JoinSet::new();
     let mut idle_at = Instant::now() + idle_limit(desk, limits);
+    // Whether the client may send more, and whether `input` holds a message that is still to be answered.
+    let (mut open, mut more) = (true, false);
     loop {
+        let free = waiting.len() < WAITING;
         tokio::select! {
-            read = stream.read_buf(&mut input), if waiting.len() < WAITING => {
-                let open = read? > 0;
-                let before = input.len();
-                let fine = answer_all(&mut input, &mut output, &mut scratch, client, desk, &mut waiting);
-                if input.len() < before {
-                    place.touch();
-                    idle_at = Instant::now() + idle_limit(desk, limits);
-                }
-                if !open || !fine {
-                    // What was asked before is still owed.
-                    while let Some(made) = waiting.join_next().await {
-                        frame_all(made.unwrap_or_default(), &mut output);
-                    }
-                    write(&mut stream, &mut output, limits.write).await?;
-                    return stream.shutdown().await;
-                }
-            }
+            read = stream.read_buf(&mut input), if open && !more && free => open = read? > 0,
+            () = ready(()), if more && free => {}
             Some(made) = waiting.join_next(), if !waiting.is_empty() => {
                 frame_all(made.unwrap_or_default(), &mut output);
                 idle_at = Instant::now() + idle_limit(desk, limits);
             }
             // Octets of a message that never ends do not count as life.
-            () = sleep_until(idle_at), if waiting.is_empty() => return stream.shutdown().await,
-            () = drain.cancelled(), if waiting.is_empty() => return stream.shutdown().await,
+            () = sleep_until(idle_at), if waiting.is_empty() => return leave(&mut stream, limits).await,
+            () = drain.cancelled(), if waiting.is_empty() => return leave(&mut stream, limits).await,
+        }
+        let before = input.len();
+        let progress = answer_some(
+            &mut input,
+            &mut output,
+            &mut scratch,
+            client,
+            desk,
+            &mut waiting,
+        );
+        more = progress == Progress::More;
+        if input.len() < before {
+            place.touch();
+            idle_at = Instant::now() + idle_limit(desk, limits);
+        }
+        if progress == Progress::Broken || !open && !more {
+            // What was asked before is still owed.
+            while let Some(made) = waiting.join_next().await {
+                frame_all(made.unwrap_or_default(), &mut output);
+                write(&mut stream, &mut output, limits.write).await?;
+            }
+            write(&mut stream, &mut output, limits.write).await?;
+            return leave(&mut stream, limits).await;
         }
         write(&mut stream, &mut output, limits.write).await?;
     }
+}
+
+/// Closes our side; a client that takes nothing any more does not hold us up.
+async fn leave<S: AsyncWrite + Unpin>(stream: &mut S, limits: &Limits) -> io::Result<()> {
+    timeout(limits.write, stream.shutdown()).await?
 }
 
 /// What clients are told (RFC 7828), else the limit of all connections.
@@ -74,26 +91,41 @@ pub(super) fn idle_limit(desk: &Desk, limits: &Limits) -> Duration {
     })
 }
 
-/// Answers every whole message in `input` and takes it out. `false`: the client speaks something else.
-fn answer_all(
+/// What is left of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Nothing, or a part of a message.
+    Done,
+    /// Whole messages, which have to wait: enough is to be written or made first.
+    More,
+    /// The client speaks something else.
+    Broken,
+}
+
+/// Answers whole messages in `input` and takes them out, until there is enough to write.
+fn answer_some(
     input: &mut Vec<u8>,
     output: &mut Vec<u8>,
     scratch: &mut [u8],
     client: SocketAddr,
     desk: &Arc<Desk>,
     waiting: &mut JoinSet<Vec<Vec<u8>>>,
-) -> bool {
+) -> Progress {
     let mut done = 0;
-    let mut fine = true;
+    let mut progress = Progress::Done;
     while let Some((length, rest)) = input[done..].split_first_chunk::<2>() {
         let length = usize::from(u16::from_be_bytes(*length));
         if length < HEADER {
-            fine = false;
+            progress = Progress::Broken;
             break;
         }
         let Some(query) = rest.get(..length) else {
             break;
         };
+        if waiting.len() >= WAITING || output.len() >= CHUNK {
+            progress = Progress::More;
+            break;
+        }
         done += 2 + length;
         match desk.answer(query, client, scratch) {
             Answer::Reply(len) => frame(&scratch[..len], output),
@@ -104,7 +136,10 @@ fn answer_all(
         }
     }
     input.drain(..done);
-    fine
+    if input.is_empty() {
+        input.shrink_to(4096);
+    }
+    progress
 }
 
 pub(super) fn frame(message: &[u8], output: &mut Vec<u8>) {

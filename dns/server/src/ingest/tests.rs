@@ -1,6 +1,8 @@
 use std::sync::Mutex;
 
-use subm_dns_core::facts::{Fact, Import, ImportForm, ObjectKey, ServiceKey, ServiceType};
+use subm_dns_core::facts::{
+    ClusterId, Fact, Import, ImportForm, ObjectKey, ServiceKey, ServiceType, Slice, SliceForm,
+};
 
 use super::*;
 
@@ -25,8 +27,8 @@ impl Board for &'static Notes {
         self.0.lock().unwrap().push(format!("{kind} {healthy}"));
     }
 
-    fn last_serial(&self) -> u32 {
-        0
+    fn last_serial(&self) -> Option<u32> {
+        None
     }
 }
 
@@ -59,6 +61,10 @@ fn problem(message: &str) -> Event {
 
 /// What a board is told of these events, which all are there at once.
 fn told(events: Vec<Event>) -> Vec<String> {
+    told_of(events, false)
+}
+
+fn told_of(events: Vec<Event>, apart: bool) -> Vec<String> {
     let board: &'static Notes = Box::leak(Box::default());
     let (send, receive) = mpsc::channel(events.len());
     for event in events {
@@ -71,7 +77,10 @@ fn told(events: Vec<Event>) -> Vec<String> {
             longest_zone: 18,
         },
         receive,
-        &watch::channel(false).0,
+        &LocalSlices {
+            want: watch::Sender::new(false),
+            apart,
+        },
         &board,
     );
     board.0.lock().unwrap().clone()
@@ -114,4 +123,48 @@ fn health_is_passed_on() {
         detail: "403".into(),
     };
     assert_eq!(told(vec![lost]), ["gateways false"]);
+}
+
+/// A headless service of the local cluster, with the global IPs that it has elsewhere.
+fn at_home() -> Event {
+    let service = ServiceKey::new("shop", "db").unwrap();
+    let east = ClusterId::new("east").unwrap();
+    let import = Import {
+        service: service.clone(),
+        form: ImportForm::Aggregated,
+        kind: ServiceType::Headless,
+        ips: Vec::new(),
+        ports: Vec::new(),
+        weights: Vec::new(),
+    };
+    let slice = Slice {
+        service,
+        cluster: east.clone(),
+        form: SliceForm::Backends,
+        publish_not_ready: false,
+        globalnet: true,
+        ports: Vec::new(),
+        endpoints: Vec::new(),
+        triggered_at: None,
+    };
+    Event::Facts(vec![
+        Fact::ClusterProperty(Some(east)),
+        Fact::Import(ObjectKey::new("shop", "db"), Some(import)),
+        Fact::Slice(ObjectKey::new("shop", "db-1"), Some(slice)),
+    ])
+}
+
+#[test]
+fn global_addresses_are_not_given_at_home_while_local_ones_are_read() {
+    assert_eq!(
+        told_of(vec![at_home(), Event::Synced], true),
+        Vec::<String>::new()
+    );
+    let all = vec![at_home(), Event::Synced, Event::LocalSlicesRead];
+    assert_eq!(told_of(all, true), ["1 services"]);
+    // Manifests hold them with everything else.
+    assert_eq!(
+        told_of(vec![at_home(), Event::Synced], false),
+        ["1 services"]
+    );
 }

@@ -106,7 +106,7 @@ pub struct BlockSettings<'a> {
 
     /// Of the listening address.
     pub tls: Setting<TlsFiles>,
-    pub nsid: Setting<Vec<u8>>,
+    pub nsid: Setting<String>,
     pub udp_limit: Setting<u16>,
     /// Text of `version.bind. CH TXT`.
     pub version: Setting<String>,

@@ -25,7 +25,8 @@ pub struct Request<'a> {
 /// the reply that the core has ready.
 pub type Messages<'a> = Pin<Box<dyn Future<Output = Option<Vec<Vec<u8>>>> + Send + 'a>>;
 
-/// Answers queries for which the core returned `FallThrough` or `Transfer`.
+/// Answers queries for which the core returned `Transfer`. Plugins that answer what falls through (`forward`, one day) have
+/// their place here too; until there is one, `FallThrough` gets the reply that the core has ready.
 pub trait Handler: fmt::Debug + Send + Sync {
     fn handle<'a>(&'a self, request: Request<'a>) -> Messages<'a>;
 }

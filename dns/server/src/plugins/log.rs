@@ -24,7 +24,7 @@ impl Directive for Log {
             .filter(|(last, _)| last.text.contains('{'))
         {
             names = others;
-            tracing::warn!(place = %format.place, "log: formats have no effect; the query log has named fields");
+            tracing::warn!(place = %format.place, "log: formats have no effect; lines have the form of CoreDNS's common");
         }
         let names = if names.is_empty() {
             vec![WireName::root()]

@@ -1,7 +1,7 @@
 //! `nsid [DATA]`: the identifier of RFC 5001.
 
 use super::{BlockSettings, Directive, args};
-use crate::corefile::{Error, Stanza};
+use crate::corefile::{Error, Problem, Stanza};
 
 pub(super) struct NsId;
 
@@ -18,11 +18,20 @@ impl Directive for NsId {
         } else {
             words.join(" ")
         };
-        block.nsid.set(
-            data.into_bytes(),
-            &stanza.name.place,
-            "nsid",
-            "a server block",
-        )
+        check(&data).map_err(|problem| problem.at(&stanza.name.place))?;
+        block
+            .nsid
+            .set(data, &stanza.name.place, "nsid", "a server block")
     }
+}
+
+/// The identifier goes into replies of 512 octets too, beside the question and other options.
+pub(crate) fn check(data: &str) -> Result<(), Problem> {
+    if (1..=128).contains(&data.len()) {
+        return Ok(());
+    }
+    Err(Problem::Value {
+        value: data.chars().take(40).collect(),
+        want: "an identifier of 1 to 128 octets",
+    })
 }

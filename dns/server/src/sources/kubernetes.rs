@@ -47,7 +47,8 @@ pub(super) async fn follow(client: Client, options: Options, events: Sender<Even
 
 /// Follows Kubernetes' own slices while they are wanted.
 async fn follow_local_slices(mut slices: Kind<LocalSlices>, mut want: watch::Receiver<bool>) {
-    slices.listed = !*want.borrow();
+    // Wanted later, they are no part of the first read of everything.
+    slices.apart = !*want.borrow();
     while want.wait_for(|wanted| *wanted).await.is_ok() {
         let unwanted = async {
             // When nobody can change their mind any more, they stay wanted.
@@ -83,6 +84,7 @@ impl Run {
             reader,
             essential,
             listed: false,
+            apart: false,
             listing: false,
             round: 0,
             known: HashMap::new(),
@@ -105,6 +107,8 @@ struct Kind<R> {
     essential: bool,
     /// Whether this kind was taken off `unlisted`.
     listed: bool,
+    /// Its first list is told by itself, and does not count in `unlisted`.
+    apart: bool,
     /// Between begin and end of a list.
     listing: bool,
     /// Counts lists: what a finished list has not touched is gone.
@@ -259,6 +263,9 @@ impl<R: Reader> Kind<R> {
     async fn first_listed(&mut self) -> Result<(), Closed> {
         if std::mem::replace(&mut self.listed, true) {
             return Ok(());
+        }
+        if self.apart {
+            return self.send(Event::LocalSlicesRead).await;
         }
         // Each kind has sent its facts before it counts down: the last one speaks for all.
         if self.unlisted.fetch_sub(1, Ordering::AcqRel) == 1 {

@@ -41,7 +41,7 @@ pub(super) async fn read_once(path: PathBuf) -> Result<(Vec<Fact>, Vec<Problem>)
         match event {
             Event::Facts(more) => facts.extend(more),
             Event::Problems { problems: more, .. } => problems.extend(more),
-            Event::Synced | Event::Health { .. } => {}
+            Event::Synced | Event::LocalSlicesRead | Event::Health { .. } => {}
         }
     }
     Ok((facts, problems))

@@ -32,8 +32,10 @@ pub enum Event {
         object: String,
         problems: Vec<Problem>,
     },
-    /// Everything has been read once; never said again.
+    /// Everything has been read once, but for local slices; never said again.
     Synced,
+    /// Local slices have been read once since they are wanted, or cannot be had.
+    LocalSlicesRead,
     /// Whether changes of this kind of object reach us. Said when it changes.
     Health {
         kind: &'static str,
@@ -60,6 +62,8 @@ pub enum SourceError {
     },
     #[error(transparent)]
     Connect(#[from] subm_kube::ConnectError),
+    #[error("the source of objects ended by itself; this is a defect, please report it")]
+    Ended,
     #[error("the API server could not be read within {} s: {detail}", .after.as_secs())]
     Timeout { after: Duration, detail: String },
 }
@@ -130,6 +134,7 @@ pub async fn read_once(source: Source) -> Result<(Vec<Fact>, Vec<Problem>), Sour
                 Event::Health { kind, .. } => {
                     trouble.remove(kind);
                 }
+                Event::LocalSlicesRead => {}
                 Event::Synced => return true,
             }
         }

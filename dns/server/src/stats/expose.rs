@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
+use subm_dns_core::facts::ClusterId;
 
 use super::block::{Block, FIRST_TIME_MICROS, RCODES, Row, SIZES, TIMES, TYPES};
 use super::{Stats, hits, lock, process};
@@ -343,29 +344,27 @@ fn cluster_set(stats: &Stats, out: &mut Vec<MetricFamily>) {
             vec![number(MetricType::GAUGE, &[], value)],
         ));
     };
-    let status = stats.shared.status.load_full();
+    let shared = stats.shared.view.load_full();
+    let view = &shared.status;
     gauge(
         "subm_dns_clusters",
         "Clusters that are known.",
-        status.clusters().count() as f64,
+        view.clusters().count() as f64,
     );
-    let connected = status
-        .clusters()
-        .filter(|(_, connected)| *connected)
-        .count();
+    let connected = view.clusters().filter(|(_, connected)| *connected).count();
     gauge(
         "subm_dns_clusters_connected",
         "Clusters whose endpoints are given.",
         connected as f64,
     );
-    if let Some(updated_at) = status.updated_at() {
+    if let Some(updated_at) = view.updated_at() {
         gauge(
             "subm_dns_gateway_updated_timestamp_seconds",
             "When the Gateway that tells which clusters are connected was last written, by its own clock.",
             updated_at as f64,
         );
     }
-    let Some(snapshot) = stats.shared.snapshot.load_full() else {
+    let Some(snapshot) = &shared.snapshot else {
         return;
     };
     gauge(
@@ -390,11 +389,11 @@ fn cluster_set(stats: &Stats, out: &mut Vec<MetricFamily>) {
             age,
         );
     }
-    let source = status.local().map_or("", |id| id.as_str());
+    let source = view.local().map_or("", |id| id.as_str());
     let ledgers = stats.all_ledgers();
     let mut queries = Vec::new();
     for service in snapshot.services() {
-        let clusters = std::iter::once("").chain(service.clusters.iter().map(|id| id.as_str()));
+        let clusters = std::iter::once("").chain(service.clusters.iter().map(ClusterId::as_str));
         for (i, cluster) in clusters.enumerate() {
             let count = hits(&ledgers, service.hits + i);
             if count > 0 {

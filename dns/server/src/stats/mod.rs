@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, exponential_buckets,
 };
 use subm_dns_core::ledger::Ledger;
@@ -98,8 +98,8 @@ pub struct Meters {
     pub problems: IntGauge,
     /// By source: 1 while it is connected.
     pub source_healthy: IntGaugeVec,
-    /// By source: seconds since it was last heard from.
-    pub source_lag_seconds: GaugeVec,
+    /// By source: Unix time since when changes do not reach us; 0 while they do.
+    pub source_lost_at: IntGaugeVec,
     pub reloads: IntCounter,
     pub reload_failures: IntCounter,
 }
@@ -124,8 +124,11 @@ impl Meters {
                 Opts::new("subm_dns_source_healthy", "1 while the source of objects is connected and up to date."),
                 &["source"],
             )?,
-            source_lag_seconds: GaugeVec::new(
-                Opts::new("subm_dns_source_lag_seconds", "Time since the source of objects was last heard from."),
+            source_lost_at: IntGaugeVec::new(
+                Opts::new(
+                    "subm_dns_source_lost_timestamp_seconds",
+                    "Unix time since when changes of this kind of object do not reach us; 0 while they do.",
+                ),
                 &["source"],
             )?,
             reloads: IntCounter::new("coredns_reload_total", "Counter of configuration reloads that took effect.")?,
@@ -138,7 +141,7 @@ impl Meters {
         registry.register(Box::new(meters.programming_seconds.clone()))?;
         registry.register(Box::new(meters.problems.clone()))?;
         registry.register(Box::new(meters.source_healthy.clone()))?;
-        registry.register(Box::new(meters.source_lag_seconds.clone()))?;
+        registry.register(Box::new(meters.source_lost_at.clone()))?;
         registry.register(Box::new(meters.reloads.clone()))?;
         registry.register(Box::new(meters.reload_failures.clone()))?;
         Ok(meters)

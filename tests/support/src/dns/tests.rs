@@ -39,6 +39,7 @@ fn kdig_output_is_read() {
     let reply = Reply::parse(
         "
 ;; TLS session (TLS1.3)-(ECDHE-X25519)
+;; HTTP session (HTTP/2-POST)-(127.0.0.1/dns-query)-(status: 200)
 ;; ->>HEADER<<- opcode: QUERY; status: NXDOMAIN; id: 1
 ;; Flags: qr aa; QUERY: 1; ANSWER: 0; AUTHORITY: 1; ADDITIONAL: 1
 

@@ -103,15 +103,15 @@ impl Batch {
                 ptr::null_mut(),
             )
         };
-        if count < 0 {
+        let Ok(count) = usize::try_from(count) else {
             self.used = 0;
             let error = io::Error::last_os_error();
             return match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
                 _ => Err(error),
             };
-        }
-        self.used = count as usize;
+        };
+        self.used = count;
         Ok(self.used)
     }
 
@@ -170,9 +170,9 @@ impl Batch {
                     libc::MSG_DONTWAIT as _,
                 )
             };
-            if count > 0 {
-                sent.sent += count as usize;
-                next += count as usize;
+            if let Ok(count @ 1..) = usize::try_from(count) {
+                sent.sent += count;
+                next += count;
                 continue;
             }
             match io::Error::last_os_error().raw_os_error() {
@@ -205,8 +205,9 @@ impl Drop for Batch {
 ///
 /// # Safety
 /// `header` and the control buffer that it points to are valid up to `msg_controllen`.
+#[expect(clippy::cast_ptr_alignment, reason = "read and written unaligned")]
 unsafe fn route_back(header: *mut libc::msghdr) {
-    // SAFETY: the caller vouches for the header; CMSG_FIRSTHDR checks the length, and the kernel writes whole
+    // SAFETY: the caller vouches for the header, and reads and writes below need no alignment; CMSG_FIRSTHDR checks the length, and the kernel writes whole
     // messages of the types below.
     unsafe {
         let control = libc::CMSG_FIRSTHDR(header);

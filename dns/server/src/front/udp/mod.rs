@@ -33,8 +33,7 @@ impl Worker {
     pub(super) fn run(self) {
         let mut batch = Batch::new();
         let mut listeners = Cache::new(Arc::clone(&self.listener));
-        let mut snapshots = Cache::new(&self.shared.snapshot);
-        let mut statuses = Cache::new(&self.shared.status);
+        let mut views = Cache::new(&self.shared.view);
         let mut listener = Arc::clone(listeners.load());
         let mut block = block_for(&self.stats, &listener, Transport::Udp);
         let mut ledger = self.ledger.fitting(None);
@@ -48,22 +47,24 @@ impl Worker {
                     continue;
                 }
             };
-            if count == 0 {
-                continue;
-            }
             let received_at = Instant::now();
+            // Without queries too, so that an idle worker does not keep an old world in memory.
+            let view = views.load();
             if !Arc::ptr_eq(listeners.load(), &listener) {
                 listener = Arc::clone(listeners.load());
                 block = block_for(&self.stats, &listener, Transport::Udp);
             }
-            let snapshot = snapshots.load().as_deref();
+            if count == 0 {
+                continue;
+            }
+            let snapshot = view.snapshot.as_deref();
             if snapshot.is_some_and(|snapshot| !ledger.fits(snapshot)) {
                 ledger = self.ledger.fitting(snapshot);
             }
-            let status = statuses.load();
             let now = unix_now();
-            let mut asked: [Option<Option<u16>>; BATCH] = [None; BATCH];
-            for (i, zone) in asked.iter_mut().enumerate().take(count) {
+            let mut zones = [None; BATCH];
+            let mut answered = 0;
+            for i in 0..count {
                 // Port 0 is nobody's: answering it would only serve a forger.
                 let Some(client) = batch.client(i).filter(|client| client.port() != 0) else {
                     block.record_ignored();
@@ -78,7 +79,7 @@ impl Worker {
                 let outcome = respond_guarded(
                     &listener.authority,
                     snapshot,
-                    status,
+                    &view.status,
                     query,
                     &ask,
                     &ledger,
@@ -122,21 +123,22 @@ impl Worker {
                         took,
                     ));
                 }
-                *zone = Some(facts.zone);
+                zones[answered] = facts.zone;
+                answered += 1;
                 batch.queue(i, len);
             }
             let sent = batch.send(&self.socket);
-            finish(&block, &asked, sent.dropped, received_at);
+            finish(&block, &zones[..answered], sent.dropped, received_at);
         }
     }
 }
 
-fn finish(block: &Block, asked: &[Option<Option<u16>>], dropped: usize, received_at: Instant) {
+fn finish(block: &Block, zones: &[Option<u16>], dropped: usize, received_at: Instant) {
     if dropped > 0 {
         block.record_send_dropped(dropped);
     }
     let took = received_at.elapsed();
-    for zone in asked.iter().flatten() {
+    for zone in zones {
         block.record_time(*zone, took);
     }
 }
