@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 # Where tools that tests build or fetch are kept, outside the sources.
-export SUBM_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/subm
+export SUBM_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)
 
 LISTEN ?= 127.0.0.1:5300
 # How long each fuzz target runs, in seconds.

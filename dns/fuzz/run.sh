@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:-60}
-cache=${SUBM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/subm}
+cache=${SUBM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/subm
 rustup run nightly rustc --version >/dev/null 2>&1 || {
     echo "fuzzing needs a nightly compiler: rustup toolchain install nightly" >&2
     exit 1

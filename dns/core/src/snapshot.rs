@@ -2,7 +2,7 @@
 //!
 //! A snapshot is relative to the zone: it holds what stands in front of `.svc.<zone>`, so one serves any
 //! number of zones. Its key is the wire form of `<service>.<namespace>`, lower case; behind it stands a
-//! [`Service`] with every name below it. 256 shards are shared between snapshots until a service in them
+//! service with every name below it. 256 shards are shared between snapshots until a service in them
 //! changes.
 
 use std::hash::BuildHasher;
