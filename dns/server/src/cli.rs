@@ -62,7 +62,7 @@ pub struct Cli {
     /// Zone to serve, may be repeated [default: clusterset.local].
     #[arg(long, value_name = "ZONE", global = true)]
     pub zone: Vec<String>,
-    /// Without <cluster>.<service> names, which KEP-1645 reserves.
+    /// Without CLUSTER.SERVICE names, which KEP-1645 reserves.
     #[arg(long, global = true)]
     pub strict: bool,
     /// TTL of records in seconds, 0 to 3600 [default: 5].
@@ -91,7 +91,7 @@ pub struct Cli {
     /// Who may take zones by AXFR, may be repeated: *, address, network, or ADDR:PORT to be told of changes too.
     #[arg(long, value_name = "CIDR", global = true)]
     pub transfer_to: Vec<String>,
-    /// Address of ns.dns.<zone>, may be repeated [default: addresses of this server].
+    /// Address of ns.dns.ZONE, may be repeated [default: addresses of this server].
     #[arg(long, value_name = "ADDR", global = true)]
     pub name_server: Vec<IpAddr>,
     /// Name of this server for NSID (RFC 5001).

@@ -1,6 +1,6 @@
 //! Everything between sockets and [`respond()`](subm_dns_core::respond::respond).
 //!
-//! UDP has threads of its own ([`udp`]); TCP and DNS over TLS share one stream code ([`stream`]); HTTPS and QUIC are
+//! UDP has threads of its own (`udp`); TCP and DNS over TLS share one stream code (`stream`); HTTPS and QUIC are
 //! framed over hyper and quinn. A [`Front`] holds all listeners, and on a reload keeps the sockets whose address stays.
 
 mod bind;

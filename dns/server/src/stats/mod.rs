@@ -1,6 +1,6 @@
 //! Counters and what a scrape makes of them.
 //!
-//! Queries only touch plain counters of their own writer ([`Block`]) and the [`Ledger`] of answers per service;
+//! Queries only touch plain counters of their own writer (`Block`) and the [`Ledger`] of answers per service;
 //! labels and sums are made at scrape time. Rare values (builds, sources) are ordinary `prometheus` metrics in [`Meters`].
 
 mod block;
