@@ -115,6 +115,17 @@ fn explain_clusters(explanation: &mut Explanation, catalog: &Catalog) {
             "no Gateway object: every cluster counts as connected",
         ),
     }
+    let gateway = catalog
+        .believed_gateway()
+        .and_then(|(_, gateway)| gateway.local_cluster.as_ref());
+    if let (Some(gateway), Some(local)) = (gateway, catalog.local_cluster())
+        && gateway != local
+    {
+        let note = format!(
+            "that is cluster {gateway}'s view; the connections of {local} are not known here"
+        );
+        explanation.say("", note);
+    }
     match catalog.local_cluster() {
         Some(id) => explanation.say("local", id),
         None => explanation.say(

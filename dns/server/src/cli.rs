@@ -140,9 +140,9 @@ impl Logging {
     pub fn filter(&self) -> &str {
         match (&self.log_level, self.verbosity) {
             (Some(filter), _) => filter,
-            // kube_runtime warns at each attempt of each watch; we say once what is wrong, and how to heal it.
-            (None, _) if self.quiet => "warn,kube_runtime=off",
-            (None, None | Some(0)) => "info,kube_runtime=off",
+            // kube warns at each attempt of each watch; we say once what is wrong, and how to heal it.
+            (None, _) if self.quiet => "warn,kube_client=off,kube_runtime=off",
+            (None, None | Some(0)) => "info,kube_client=off,kube_runtime=off,notify=error",
             (None, Some(1 | 2)) => "debug",
             (None, Some(_)) => "trace",
         }
@@ -205,7 +205,10 @@ mod tests {
             parse("lighthouse-dns -conf=/etc/coredns/Corefile -dns.port 1053 -quiet=true -v=2");
         assert_eq!(cli.conf, Some("/etc/coredns/Corefile".into()));
         assert_eq!((cli.dns_port, cli.logging.quiet), (1053, true));
-        assert_eq!(cli.logging.filter(), "warn,kube_runtime=off");
+        assert_eq!(
+            cli.logging.filter(),
+            "warn,kube_client=off,kube_runtime=off"
+        );
         assert!(parse("lighthouse-dns -subm-version").version);
         assert!(parse("lighthouse-dns -version").version);
     }

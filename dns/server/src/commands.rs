@@ -11,6 +11,7 @@ use subm_dns_core::name::{NameError, WireName};
 use subm_dns_core::transfer;
 
 use crate::config::Config;
+use crate::front::{self, FrontError};
 use crate::sources::{self, SourceError};
 
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,10 @@ pub enum CommandError {
     Type(String),
     #[error("--from {0:?} is no cluster id (DNS labels joined by dots)")]
     Cluster(String),
+    #[error("--from {from}: no object speaks of that cluster; these are known: {known}")]
+    UnknownCluster { from: ClusterId, known: String },
+    #[error(transparent)]
+    Front(#[from] FrontError),
     #[error("zone {zone} is not served; these are: {served}")]
     Zone { zone: WireName, served: String },
     #[error("{0} problems")]
@@ -91,11 +96,33 @@ pub async fn explain_name(
     })?;
     let qtype = type_number(qtype).ok_or_else(|| CommandError::Type(qtype.to_owned()))?;
     let mut settings = settings(config);
-    if let Some(from) = from {
-        let id = ClusterId::new(from).ok_or_else(|| CommandError::Cluster(from.to_owned()))?;
-        settings.cluster_id = Some(id);
-    }
-    let (catalog, _, problems) = read(config, settings).await?;
+    let from = match from {
+        Some(from) => {
+            Some(ClusterId::new(from).ok_or_else(|| CommandError::Cluster(from.to_owned()))?)
+        }
+        None => None,
+    };
+    // A catalog without --from first, for the clusters that objects speak of.
+    let (catalog, _, problems) = match &from {
+        None => read(config, settings).await?,
+        Some(from) => {
+            let (_, published, _) = read(config, settings.clone()).await?;
+            let known: Vec<String> = published
+                .status
+                .clusters()
+                .map(|(id, _)| id.to_string())
+                .collect();
+            if !known.iter().any(|id| id == from.as_str()) {
+                let known = known.join(", ");
+                return Err(CommandError::UnknownCluster {
+                    from: from.clone(),
+                    known,
+                });
+            }
+            settings.cluster_id = Some(from.clone());
+            read(config, settings).await?
+        }
+    };
     let explanation = explain(&catalog, &Authority::new(zones(config)), &wire, qtype);
     let mut text = explanation.to_string();
     if !problems.is_empty() {
@@ -110,6 +137,7 @@ pub async fn explain_name(
 
 /// `lighthouse-dns check`: what is wrong with the objects. The configuration was read to get here.
 pub async fn check(config: &Config) -> Result<String, (String, CommandError)> {
+    front::check_certificates(&config.listeners).map_err(|error| (String::new(), error.into()))?;
     let (_, published, problems) = read(config, settings(config))
         .await
         .map_err(|error| (String::new(), error.into()))?;

@@ -48,11 +48,16 @@ pub async fn serve(cli: Cli) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(RunError::Signal)?;
+    // CoreDNS's habits: USR1 reloads, QUIT ends.
+    let mut user = signal(SignalKind::user_defined1()).map_err(RunError::Signal)?;
+    let mut quit = signal(SignalKind::quit()).map_err(RunError::Signal)?;
     let mut server = Server::start(cli, config)?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = quit.recv() => break,
+            _ = user.recv() => server.reload(),
             _ = hangup.recv() => server.reload(),
             wake = server.wait() => match wake {
                 Wake::FilesChanged => server.reload(),
@@ -65,6 +70,7 @@ pub async fn serve(cli: Cli) -> Result<(), RunError> {
         // Whoever asks twice does not want to wait.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        _ = quit.recv() => {}
     }
     Ok(())
 }
@@ -175,12 +181,9 @@ impl Server {
 
     fn try_reload(&mut self) -> Result<(), RunError> {
         let config = Config::load(&self.cli)?;
-        self.admin.replace(&config)?;
-        if let Err(error) = self.front.replace(&config.listeners) {
-            // The front is as it was; so shall the pages be.
-            self.admin.replace(&self.config)?;
-            return Err(error.into());
-        }
+        let pages = self.admin.prepare(&config)?;
+        self.front.replace(&config.listeners)?;
+        self.admin.commit(pages);
         self.stats.set_plugins(plugins(&config.listeners));
         self.recipients
             .send_replace(Arc::new(notify::recipients(&config.listeners)));

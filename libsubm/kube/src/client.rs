@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
 /// A server that does not even accept is given up sooner than kube's 30 s: the next attempt may
@@ -18,16 +18,36 @@ pub enum ConnectError {
     #[error("cannot use kubeconfig {}", path.display())]
     Kubeconfig {
         path: PathBuf,
-        source: kube::config::KubeconfigError,
+        source: KubeconfigFault,
     },
     #[error(
         "no kubeconfig found where kubectl looks (KUBECONFIG, ~/.kube/config); name one, or run in a cluster"
     )]
-    NoKubeconfig(#[source] kube::config::KubeconfigError),
+    NoKubeconfig(#[source] KubeconfigFault),
     #[error("cannot use the service account of this pod; is its token mounted?")]
     InCluster(#[source] kube::config::InClusterError),
     #[error("cannot build a client from this configuration")]
     Client(#[source] kube::Error),
+}
+
+/// What is wrong with a kubeconfig, without what stands in it: parsers quote the lines around a fault, and those may be
+/// tokens.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct KubeconfigFault(String);
+
+impl From<&KubeconfigError> for KubeconfigFault {
+    fn from(error: &KubeconfigError) -> Self {
+        Self(match error {
+            KubeconfigError::ReadConfig(error, _) => error.to_string(),
+            KubeconfigError::Parse(error) => {
+                let line = error.location().map(|at| at.line());
+                let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
+                format!("it is no kubeconfig in YAML{line}")
+            }
+            error => error.to_string(),
+        })
+    }
 }
 
 /// A client of the API server that `kubeconfig` (and `context` in it) names. Without either: the pod's service account
@@ -42,9 +62,9 @@ pub async fn connect(
     };
     let mut config = match kubeconfig {
         Some(path) => {
-            let failed = |source| ConnectError::Kubeconfig {
+            let failed = |error: KubeconfigError| ConnectError::Kubeconfig {
                 path: path.to_owned(),
-                source,
+                source: (&error).into(),
             };
             let file = Kubeconfig::read_from(path).map_err(failed)?;
             Config::from_custom_kubeconfig(file, &options)
@@ -56,7 +76,7 @@ pub async fn connect(
         }
         None => Config::from_kubeconfig(&options)
             .await
-            .map_err(ConnectError::NoKubeconfig)?,
+            .map_err(|error| ConnectError::NoKubeconfig((&error).into()))?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
@@ -74,6 +94,29 @@ fn in_cluster() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn secrets_of_a_broken_kubeconfig_stay_there() {
+        let path = std::env::temp_dir().join(format!("subm-kubeconfig-{}", std::process::id()));
+        let text = "apiVersion: v1\nkind: Config\nusers:\n- name: u\n  user:\n    token: HUSHHUSH\n   broken: [\n";
+        std::fs::write(&path, text).unwrap();
+        let error = connect(Some(&path), None)
+            .await
+            .err()
+            .expect("it is broken");
+        std::fs::remove_file(&path).unwrap();
+        let source = std::error::Error::source(&error)
+            .expect("it has a cause")
+            .to_string();
+        assert!(
+            source.starts_with("it is no kubeconfig in YAML (line "),
+            "{source}"
+        );
+        assert!(
+            !format!("{error} {error:?} {source}").contains("HUSH"),
+            "{error:?}"
+        );
+    }
 
     #[tokio::test]
     async fn a_missing_kubeconfig_is_named() {

@@ -14,6 +14,6 @@ mod client;
 mod trouble;
 mod watch;
 
-pub use client::{ConnectError, connect};
+pub use client::{ConnectError, KubeconfigFault, connect};
 pub use trouble::Trouble;
 pub use watch::{Event, Watch};

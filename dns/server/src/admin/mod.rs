@@ -16,15 +16,15 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 pub use self::readiness::Readiness;
 use crate::config::Config;
+use crate::front::Places;
 use crate::stats::Stats;
 
-/// Connections of an address at once; further ones wait.
+/// Connections of an address at once; a further one takes the place of the one that has been silent longest.
 const CONNECTIONS: usize = 64;
 /// For a request and its answer.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -62,6 +62,12 @@ struct Serving {
     task: JoinHandle<()>,
 }
 
+/// Addresses that are bound and not served yet.
+pub struct Prepared {
+    wanted: BTreeMap<SocketAddr, Pages>,
+    fresh: BTreeMap<SocketAddr, (TcpListener, SocketAddr)>,
+}
+
 #[derive(Clone)]
 struct Site {
     pages: Arc<ArcSwap<Pages>>,
@@ -81,41 +87,51 @@ impl Admin {
             stats: Arc::clone(stats),
             serving: BTreeMap::new(),
         };
-        admin.replace(config)?;
+        let prepared = admin.prepare(config)?;
+        admin.commit(prepared);
         Ok(admin)
     }
 
-    /// Goes over to the addresses of `config`. On an error everything stays as it was.
-    pub fn replace(&mut self, config: &Config) -> Result<(), AdminError> {
+    /// Binds the addresses of `config` that are new. Nothing changes before [`Admin::commit`].
+    pub fn prepare(&self, config: &Config) -> Result<Prepared, AdminError> {
         let wanted = pages_of(config);
         let mut fresh = BTreeMap::new();
         for (&addr, &pages) in wanted
             .iter()
             .filter(|(addr, _)| !self.serving.contains_key(addr))
         {
-            fresh.insert(addr, self.serve(addr, pages)?);
+            let failed = |source| AdminError {
+                addr,
+                pages: pages.to_string(),
+                source,
+            };
+            let listener = std::net::TcpListener::bind(addr).map_err(failed)?;
+            listener.set_nonblocking(true).map_err(failed)?;
+            let local = listener.local_addr().map_err(failed)?;
+            fresh.insert(
+                addr,
+                (TcpListener::from_std(listener).map_err(failed)?, local),
+            );
         }
+        Ok(Prepared { wanted, fresh })
+    }
+
+    /// Goes over to what was prepared.
+    pub fn commit(&mut self, prepared: Prepared) {
+        let Prepared { wanted, fresh } = prepared;
         self.serving.retain(|addr, _| wanted.contains_key(addr));
-        self.serving.extend(fresh);
+        for (addr, (listener, local)) in fresh {
+            self.serving.insert(addr, self.serve(listener, local));
+        }
         for (addr, pages) in wanted {
             if let Some(serving) = self.serving.get(&addr) {
                 serving.pages.store(Arc::new(pages));
             }
         }
-        Ok(())
     }
 
-    fn serve(&self, addr: SocketAddr, pages: Pages) -> Result<Serving, AdminError> {
-        let failed = |source| AdminError {
-            addr,
-            pages: pages.to_string(),
-            source,
-        };
-        let listener = std::net::TcpListener::bind(addr).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let local = listener.local_addr().map_err(failed)?;
-        let listener = TcpListener::from_std(listener).map_err(failed)?;
-        let pages = Arc::new(ArcSwap::from_pointee(pages));
+    fn serve(&self, listener: TcpListener, local: SocketAddr) -> Serving {
+        let pages = Arc::new(ArcSwap::from_pointee(Pages::default()));
         let site = Site {
             pages: Arc::clone(&pages),
             readiness: Arc::clone(&self.readiness),
@@ -123,7 +139,7 @@ impl Admin {
         };
         let router = Router::new().fallback(page).with_state(site);
         let task = tokio::spawn(accept(listener, router));
-        Ok(Serving { pages, local, task })
+        Serving { pages, local, task }
     }
 
     /// Closes all pages.
@@ -140,26 +156,22 @@ impl Admin {
 /// One request per connection and little time for it: these ports are for probes and scrapers, and must not eat the
 /// descriptors that DNS needs.
 async fn accept(listener: TcpListener, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS, Arc::default());
     let mut connections = JoinSet::new();
     loop {
-        // Never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let service = TowerToHyperService::new(router.clone());
+                // If need be, that of the connection that has been silent longest: probes must get through.
+                let place = places.take();
                 connections.spawn(async move {
                     let mut http = http1::Builder::new();
                     http.keep_alive(false);
                     // Broken or slow requests are the client's affair.
-                    let _ = timeout(
-                        REQUEST,
-                        http.serve_connection(TokioIo::new(stream), service),
-                    )
-                    .await;
-                    drop(place);
+                    tokio::select! {
+                        _ = timeout(REQUEST, http.serve_connection(TokioIo::new(stream), service)) => {}
+                        () = place.wanted() => {}
+                    }
                 });
             }
             // Out of descriptors, say: nothing that is waited for, only no reason to take a whole core.

@@ -10,22 +10,57 @@ async fn get(addr: SocketAddr, path: &str) -> String {
     text
 }
 
-#[tokio::test]
-async fn pages_of_a_shared_address() {
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let config = Config {
+/// All pages on one address, of any port.
+fn on(addr: SocketAddr) -> Config {
+    Config {
         listeners: Vec::new(),
         source: crate::config::Source::Manifests("m".into()),
         cluster_id: None,
         health: Some(crate::config::Health {
-            addr: any,
+            addr,
             lameduck: Duration::ZERO,
         }),
-        ready: Some(any),
-        metrics: Some(any),
+        ready: Some(addr),
+        metrics: Some(addr),
         reload: None,
         files: Vec::new(),
-    };
+    }
+}
+
+#[tokio::test]
+async fn silent_clients_do_not_keep_probes_out() {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let stats = Stats::new(Arc::default()).unwrap();
+    let admin = Admin::start(&on(any), &stats, &Arc::new(Readiness::new())).unwrap();
+    let addr = admin.local_addr(any).unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..2 * CONNECTIONS {
+        silent.push(tokio::net::TcpStream::connect(addr).await.unwrap());
+    }
+    let health = timeout(REQUEST / 4, get(addr, "/health")).await;
+    assert!(
+        health
+            .expect("an answer at once")
+            .starts_with("HTTP/1.1 200")
+    );
+}
+
+#[tokio::test]
+async fn what_is_prepared_changes_nothing_yet() {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let stats = Stats::new(Arc::default()).unwrap();
+    let admin = Admin::start(&on(any), &stats, &Arc::new(Readiness::new())).unwrap();
+    let addr = admin.local_addr(any).unwrap();
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], addr.port()));
+    drop(admin.prepare(&on(elsewhere)).unwrap());
+    assert!(get(addr, "/health").await.starts_with("HTTP/1.1 200"));
+    assert!(tokio::net::TcpStream::connect(elsewhere).await.is_err());
+}
+
+#[tokio::test]
+async fn pages_of_a_shared_address() {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let config = on(any);
     let readiness = Arc::new(Readiness::new());
     let stats = Stats::new(Arc::default()).unwrap();
     let admin = Admin::start(&config, &stats, &readiness).unwrap();

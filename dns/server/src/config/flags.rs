@@ -28,6 +28,11 @@ pub(super) fn config(cli: &Cli, host: &Host) -> Result<Config, ConfigError> {
             .map(|text| listen_addr(text, host, cli.dns_port))
             .collect::<Result<_, _>>()?
     };
+    for (at, (transport, addr)) in listen.iter().enumerate() {
+        if listen[..at].contains(&(*transport, *addr)) {
+            return Err(flag("listen")(Problem::ListenTwice { addr: *addr }));
+        }
+    }
     let tls = tls_files(cli)?;
     let rule = transfer_rule(cli)?;
     let query_log = cli.query_log.then_some(QueryLog::ALL);

@@ -96,7 +96,7 @@ pub enum Problem {
     )]
     OutsideBlock { zone: String },
     #[error(
-        "zone {zone} is not a multicluster zone and this server does not serve cluster.local yet; leave it to the cluster's CoreDNS, or add: multicluster {zone}"
+        "zone {zone} is not a multicluster zone and this server does not serve cluster.local yet; leave it to the cluster's CoreDNS; zones of the cluster set need: multicluster ZONE"
     )]
     NotMulticluster { zone: String },
     #[error(
@@ -136,8 +136,12 @@ pub enum Problem {
     Value { value: String, want: &'static str },
     #[error("{} does not exist; {remedy}", path.display())]
     Missing { path: PathBuf, remedy: &'static str },
-    #[error("{transport}:// needs a certificate; add: tls CERT KEY")]
+    #[error(
+        "{transport}:// needs a certificate; add: tls CERT KEY (flags: --tls-cert and --tls-key)"
+    )]
     NoCertificate { transport: &'static str },
+    #[error("{addr} is given twice; leave one out")]
+    ListenTwice { addr: std::net::SocketAddr },
     #[error("'to' is required; add: to ADDR")]
     TransferTo,
     #[error("log for {name} only is not supported; name the zone {zone} or leave the name out")]

@@ -122,13 +122,26 @@ async fn respond(
     response
 }
 
+/// The query of a request. The body is read whatever the verdict: over HTTP/2 a reply that leaves before it is lost
+/// behind the reset of the stream.
 async fn read_query(request: Request<Incoming>) -> Result<Vec<u8>, Response<Full<Bytes>>> {
-    if request.uri().path() != PATH {
+    let (head, body) = request.into_parts();
+    let body = match Limited::new(body, MAX_MESSAGE).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Err(refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "a message has at most 65535 octets\n",
+            ));
+        }
+        Err(_) => return Err(refuse(StatusCode::BAD_REQUEST, "the body broke off\n")),
+    };
+    if head.uri.path() != PATH {
         return Err(refuse(StatusCode::NOT_FOUND, "queries go to /dns-query\n"));
     }
-    match *request.method() {
+    match head.method {
         Method::GET => {
-            let mut pairs = request.uri().query().unwrap_or("").split('&');
+            let mut pairs = head.uri.query().unwrap_or("").split('&');
             let encoded = pairs.find_map(|pair| pair.strip_prefix("dns="));
             let query = encoded
                 .and_then(|encoded| BASE64.decode(encoded).ok())
@@ -148,8 +161,8 @@ async fn read_query(request: Request<Incoming>) -> Result<Vec<u8>, Response<Full
             Ok(query)
         }
         Method::POST => {
-            let media = request
-                .headers()
+            let media = head
+                .headers
                 .get(header::CONTENT_TYPE)
                 .and_then(|value| value.to_str().ok());
             let media = media
@@ -162,17 +175,7 @@ async fn read_query(request: Request<Incoming>) -> Result<Vec<u8>, Response<Full
                     "the body must be application/dns-message\n",
                 ));
             }
-            match Limited::new(request.into_body(), MAX_MESSAGE)
-                .collect()
-                .await
-            {
-                Ok(body) => Ok(body.to_bytes().to_vec()),
-                Err(error) if error.is::<LengthLimitError>() => Err(refuse(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "a message has at most 65535 octets\n",
-                )),
-                Err(_) => Err(refuse(StatusCode::BAD_REQUEST, "the body broke off\n")),
-            }
+            Ok(body.to_vec())
         }
         _ => {
             let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "GET or POST\n");

@@ -259,7 +259,7 @@ impl Drop for Listening {
     }
 }
 
-fn open_store(listener: &Listener) -> Result<Arc<CertificateStore>, FrontError> {
+pub(super) fn open_store(listener: &Listener) -> Result<Arc<CertificateStore>, FrontError> {
     CertificateStore::open(listener.transport, listener.tls.as_ref()).map_err(|source| {
         FrontError::Tls {
             label: listener.label.clone(),

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 pub use self::bind::BindError;
 pub use self::limits::Limits;
+pub(crate) use self::limits::Places;
 use self::listening::Listening;
 pub use self::tls::TlsError;
 pub(crate) use self::udp::batch::kernel_drops;
@@ -127,6 +128,17 @@ impl Front {
             .map(|listening| listening.drain(deadline));
         futures::future::join_all(all).await;
     }
+}
+
+/// Whether the certificates of listeners could be used, as a start would find out.
+pub fn check_certificates(listeners: &[Listener]) -> Result<(), FrontError> {
+    listeners
+        .iter()
+        .filter(|listener| listener.tls.is_some())
+        .try_for_each(|listener| {
+            listening::open_store(listener)?;
+            Ok(())
+        })
 }
 
 fn key(listener: &Listener) -> Key {

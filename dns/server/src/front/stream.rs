@@ -48,8 +48,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 idle_at = Instant::now() + idle_limit(desk, limits);
             }
             // Octets of a message that never ends do not count as life.
-            () = sleep_until(idle_at), if waiting.is_empty() => return leave(&mut stream, limits).await,
-            () = drain.cancelled(), if waiting.is_empty() => return leave(&mut stream, limits).await,
+            () = sleep_until(idle_at), if waiting.is_empty() && !more => return leave(&mut stream, limits).await,
+            () = drain.cancelled(), if waiting.is_empty() && !more => return leave(&mut stream, limits).await,
         }
         let before = input.len();
         let progress = answer_some(

@@ -104,7 +104,7 @@ pub fn read_manifest(name: &str, text: &str) -> (Vec<Fact>, Vec<Problem>) {
 }
 
 /// How long [`read_once`] waits for an API server.
-const READ_ONCE: Duration = Duration::from_mins(1);
+const READ_ONCE: Duration = Duration::from_secs(15);
 
 /// Everything that `source` holds now, local slices included, for commands that look and leave.
 pub async fn read_once(source: Source) -> Result<(Vec<Fact>, Vec<Problem>), SourceError> {

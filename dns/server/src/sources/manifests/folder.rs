@@ -175,6 +175,10 @@ fn difference(old: &BTreeMap<Slot, Fact>, new: &BTreeMap<Slot, Fact>) -> Vec<Fac
 
 impl File {
     fn read(&mut self, path: &Path, shown: &str, metadata: &fs::Metadata) {
+        // To open a pipe or a device would wait for whoever writes to it.
+        if !metadata.is_file() {
+            return self.keep(shown, "is not a file; left out".to_owned());
+        }
         let text = match fs::read(path).map(String::from_utf8) {
             Ok(Ok(text)) => text,
             Ok(Err(error)) => return self.keep(shown, format!("is not UTF-8: {error}")),

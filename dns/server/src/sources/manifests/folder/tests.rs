@@ -298,3 +298,20 @@ fn bytes_that_are_not_text_are_said() {
         "{problems:?}"
     );
 }
+
+#[test]
+fn a_pipe_is_left_out_and_holds_up_nothing() {
+    let mut fixture = Fixture::new();
+    let pipe = fixture.dir.path().join("pipe.yaml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo runs").success());
+    fixture.write("web.yaml", &import("web", "243.0.0.1"));
+    let (facts, problems) = fixture.look_short();
+    assert!(!facts.is_empty());
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.contains("is not a file")),
+        "{problems:?}"
+    );
+}
