@@ -296,12 +296,19 @@ impl Board for Publisher {
         if self.is_on_stage() {
             self.show(kind, healthy, detail);
         }
+        let serving = if self.stage.serial.borrow().is_some() {
+            "serving what is known"
+        } else {
+            "nothing is known yet"
+        };
         match (healthy, detail) {
-            (false, _) => {
-                tracing::warn!(kind, detail, "no changes reach us; serving what is known");
-            }
+            (false, _) => tracing::warn!(kind, detail, "no changes reach us; {serving}"),
             (true, "") => tracing::info!(kind, "changes reach us"),
-            (true, _) => tracing::info!(kind, detail, "changes reach us"),
+            // The API server does not serve the kind, which is fine for some and leaves nothing to serve for one.
+            (true, _) if kind == "ServiceImport" => {
+                tracing::warn!(kind, detail, "there is nothing to serve");
+            }
+            (true, _) => tracing::info!(kind, detail, "there are no such objects"),
         }
     }
 
