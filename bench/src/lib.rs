@@ -1,4 +1,7 @@
-//! Measures lighthouse-dns. `bench/README.md` says how to run it and how to read it.
+//! Measures lighthouse-dns beside other servers. `bench/README.md` says how to run it and how to read it.
 
 pub mod cpu;
 pub mod data;
+pub mod report;
+pub mod server;
+pub mod tables;

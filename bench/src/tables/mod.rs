@@ -1,0 +1,24 @@
+//! Every table of the report, one file each.
+
+use std::path::PathBuf;
+
+use crate::report::Table;
+
+/// What a table is measured with.
+pub struct Lab {
+    /// Folder with the release binaries of this workspace.
+    pub binaries: PathBuf,
+    /// For data and configuration; gone after the run.
+    pub folder: PathBuf,
+    pub services: usize,
+    /// Each subject is measured so often, in turns.
+    pub rounds: usize,
+    /// Length of one measurement.
+    pub seconds: u64,
+}
+
+/// Measures one or more tables.
+pub type Measure = fn(&Lab) -> anyhow::Result<Vec<Table>>;
+
+/// By the name that selects them on the command line.
+pub const ALL: &[(&str, Measure)] = &[];
