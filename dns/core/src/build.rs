@@ -12,7 +12,7 @@ use crate::facts::{
     Slice, SliceForm,
 };
 use crate::name::{MAX_NAME, push_label};
-use crate::snapshot::{Addresses, Candidate, PortList, Scope, ScopeKind, Service, Srv};
+use crate::snapshot::{Addresses, Candidate, PortList, Scope, ScopeKind, Service, Srv, owner_of};
 use crate::status::ClusterIndex;
 
 use ports::PortLists;
@@ -207,6 +207,7 @@ pub(crate) fn build(
         .flat_map(|exporter| &exporter.slices)
         .flat_map(|(_, slice)| &slice.endpoints);
     let service = Service {
+        owner: owner_of(key),
         key: key.clone(),
         kind,
         turn: 0,

@@ -7,7 +7,6 @@ mod clusters;
 
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -15,7 +14,7 @@ use crate::build::{ServiceFacts, Surroundings, build};
 use crate::facts::{ClusterId, Fact, Gateway, ObjectKey, Problem, ServiceKey, SliceForm};
 use crate::name::{Label, push_label};
 use crate::serial;
-use crate::snapshot::{Node, Service, Snapshot, shard_of};
+use crate::snapshot::{Node, Service, Snapshot, owner_of};
 use crate::status::{ClusterIndex, ClusterStatus};
 
 use clusters::Clusters;
@@ -349,8 +348,9 @@ impl Catalog {
             self.free_turns.extend(entry.turn);
             self.services.remove(key);
         }
-        let wire = service_wire(key);
-        let before = match next.get(&wire) {
+        let owner = owner_of(key);
+        let wire = &owner[..owner.len() - b"\x03svc".len()];
+        let before = match next.get(wire) {
             Some(Node::Service(service)) => Some(Arc::clone(service)),
             _ => None,
         };
@@ -385,8 +385,7 @@ impl Catalog {
             }
             _ => {}
         }
-        set(
-            next,
+        next.set(
             wire,
             service.map(|service| Node::Service(Arc::new(service))),
         );
@@ -419,7 +418,8 @@ impl Catalog {
         if next.get(&wire).is_some() == exists {
             return false;
         }
-        set(next, wire.into(), exists.then_some(Node::Namespace));
+        let node = exists.then(|| Node::Namespace(wire.as_slice().into()));
+        next.set(&wire, node);
         true
     }
 
@@ -442,38 +442,5 @@ impl Catalog {
                 ..status
             });
         }
-    }
-}
-
-/// `<service>.<namespace>` in wire form without a root label.
-pub(crate) fn service_wire(key: &ServiceKey) -> Box<[u8]> {
-    let mut wire =
-        Vec::with_capacity(2 + key.name.as_bytes().len() + key.namespace.as_bytes().len());
-    push_label(&mut wire, key.name.as_bytes());
-    push_label(&mut wire, key.namespace.as_bytes());
-    wire.into()
-}
-
-fn set(snapshot: &mut Snapshot, key: Box<[u8]>, node: Option<Node>) {
-    let hasher = snapshot.hasher.clone();
-    let hash = hasher.hash_one(&*key);
-    let shard = Arc::make_mut(&mut snapshot.shards[shard_of(hash)]);
-    let found = shard.nodes.find_entry(hash, |(have, _)| *have == key);
-    match (found, node) {
-        (Ok(mut entry), Some(node)) => entry.get_mut().1 = node,
-        (Ok(entry), None) => drop(entry.remove()),
-        (Err(_), Some(node)) => {
-            shard
-                .nodes
-                .insert_unique(hash, (key, node), |(key, _)| hasher.hash_one(&**key));
-        }
-        (Err(_), None) => {}
-    }
-}
-
-impl Service {
-    /// Octets of `<service>.<namespace>.svc` in wire form.
-    pub(crate) fn wire_len(&self) -> usize {
-        2 + self.key.name.as_bytes().len() + self.key.namespace.as_bytes().len() + b"\x03svc".len()
     }
 }

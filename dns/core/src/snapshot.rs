@@ -12,9 +12,10 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::facts::{ClusterId, ServiceKey, ServiceType};
+use crate::name::push_label;
 use crate::status::ClusterIndex;
 
-pub(crate) const SHARDS: usize = 256;
+const SHARDS: usize = 256;
 
 /// Every name of the cluster set and what it answers.
 #[derive(Clone, Debug)]
@@ -22,8 +23,8 @@ pub struct Snapshot {
     /// Which catalog numbered the services.
     pub(crate) epoch: u32,
     pub(crate) serial: u32,
-    pub(crate) hasher: FixedState,
-    pub(crate) shards: Box<[Arc<Shard>]>,
+    hasher: FixedState,
+    shards: Box<[Arc<Shard>]>,
     pub(crate) turns: usize,
     pub(crate) hits: usize,
     pub(crate) services: usize,
@@ -32,20 +33,22 @@ pub struct Snapshot {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shard {
-    pub(crate) nodes: HashTable<(Box<[u8]>, Node)>,
+    nodes: HashTable<Node>,
 }
 
 /// What stands at a key.
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
-    /// `<namespace>`: exists, without records.
-    Namespace,
+    /// `<namespace>`, here in wire form: exists, without records.
+    Namespace(Arc<[u8]>),
     /// `<service>.<namespace>`.
     Service(Arc<Service>),
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Service {
+    /// `<service>.<namespace>.svc` in wire form without a root label.
+    pub(crate) owner: Box<[u8]>,
     pub(crate) key: ServiceKey,
     pub(crate) kind: ServiceType,
     /// Slot in a ledger's turns.
@@ -164,9 +167,37 @@ pub struct ServiceView<'a> {
     pub endpoints: u32,
 }
 
+/// What follows the key of a service in its name.
+const SVC: &[u8] = b"\x03svc";
+
+impl Node {
+    /// `<service>.<namespace>` or `<namespace>` in wire form without a root label.
+    pub(crate) fn key(&self) -> &[u8] {
+        match self {
+            Self::Namespace(key) => key,
+            Self::Service(service) => &service.owner[..service.owner.len() - SVC.len()],
+        }
+    }
+}
+
+/// [`Service::owner`] of a service.
+pub(crate) fn owner_of(key: &ServiceKey) -> Box<[u8]> {
+    let (name, namespace) = (key.name.as_bytes(), key.namespace.as_bytes());
+    let mut wire = Vec::with_capacity(2 + name.len() + namespace.len() + SVC.len());
+    push_label(&mut wire, name);
+    push_label(&mut wire, namespace);
+    wire.extend_from_slice(SVC);
+    wire.into()
+}
+
 impl Service {
     /// The scope with just this prefix.
     pub(crate) fn scope(&self, prefix: &[u8]) -> Option<&Scope> {
+        if let (true, Some(scope)) = (prefix.is_empty(), self.scopes.first())
+            && scope.prefix.is_empty()
+        {
+            return Some(scope);
+        }
         let at = self
             .scopes
             .binary_search_by(|scope| (*scope.prefix).cmp(prefix))
@@ -248,7 +279,7 @@ impl Snapshot {
 
     /// Every service, in no order.
     pub fn services(&self) -> impl Iterator<Item = ServiceView<'_>> {
-        self.nodes().filter_map(|(_, node)| match node {
+        self.nodes().filter_map(|node| match node {
             Node::Service(service) => Some(ServiceView {
                 key: &service.key,
                 kind: service.kind,
@@ -256,27 +287,38 @@ impl Snapshot {
                 clusters: &service.cluster_ids,
                 endpoints: service.endpoints,
             }),
-            Node::Namespace => None,
+            Node::Namespace(_) => None,
         })
     }
 
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&[u8], &Node)> {
-        self.shards
-            .iter()
-            .flat_map(|shard| shard.nodes.iter().map(|(key, node)| (&**key, node)))
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.shards.iter().flat_map(|shard| &shard.nodes)
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Node> {
         let hash = self.hasher.hash_one(key);
         let shard = &self.shards[shard_of(hash)];
-        shard
-            .nodes
-            .find(hash, |(have, _)| **have == *key)
-            .map(|(_, node)| node)
+        shard.nodes.find(hash, |node| node.key() == key)
+    }
+
+    /// Puts `node` at `key`, or takes away what stands there.
+    pub(crate) fn set(&mut self, key: &[u8], node: Option<Node>) {
+        debug_assert!(node.as_ref().is_none_or(|node| node.key() == key));
+        let hasher = &self.hasher;
+        let hash = hasher.hash_one(key);
+        let nodes = &mut Arc::make_mut(&mut self.shards[shard_of(hash)]).nodes;
+        match (nodes.find_entry(hash, |node| node.key() == key), node) {
+            (Ok(mut entry), Some(node)) => *entry.get_mut() = node,
+            (Ok(entry), None) => drop(entry.remove()),
+            (Err(_), Some(node)) => {
+                nodes.insert_unique(hash, node, |node| hasher.hash_one(node.key()));
+            }
+            (Err(_), None) => {}
+        }
     }
 }
 
 /// Top bits choose the shard; hashbrown uses the low ones and the top seven.
-pub(crate) fn shard_of(hash: u64) -> usize {
+fn shard_of(hash: u64) -> usize {
     (hash >> 40) as usize % SHARDS
 }

@@ -27,28 +27,22 @@ pub(super) enum Found<'a> {
     },
 }
 
-/// The zone with the longest origin that QNAME is in, and where the origin starts in QNAME.
+/// The zone with the longest origin that QNAME is in, and with which label of QNAME the origin starts.
 pub(super) fn zone(authority: &Authority, name: &QueryName) -> Option<(usize, usize)> {
-    let zones = authority
-        .zones()
-        .iter()
-        .zip(authority.zone_labels())
-        .enumerate();
-    zones
-        .into_iter()
-        .find_map(|(index, (zone, labels))| Some((index, name.find_origin(&zone.origin, *labels)?)))
+    let zones = authority.zones().iter().zip(authority.zone_labels());
+    zones.enumerate().find_map(|(index, (zone, labels))| {
+        name.find_origin(&zone.origin, *labels)?;
+        Some((index, name.labels() - labels))
+    })
 }
 
-/// What stands at QNAME, whose part from `zone_start` on is the zone.
+/// What stands at QNAME, whose part from label number `labels` on is the zone.
 pub(super) fn name<'a>(
     snapshot: &'a Snapshot,
     zone: &Zone,
     name: &'a QueryName,
-    zone_start: usize,
+    labels: usize,
 ) -> Found<'a> {
-    let labels = (0..name.labels())
-        .take_while(|i| name.start(*i) < zone_start)
-        .count();
     let Some(last) = labels.checked_sub(1) else {
         return Found::Apex;
     };

@@ -33,7 +33,7 @@ pub(super) fn records(zone: &Zone, snapshot: &Snapshot, status: &ClusterStatus) 
         records: BTreeSet::new(),
     };
     zone_records.fixed();
-    for (_, node) in snapshot.nodes() {
+    for node in snapshot.nodes() {
         if let Node::Service(service) = node {
             zone_records.service(service);
         }
@@ -154,15 +154,7 @@ impl<'a> ZoneRecords<'a> {
 
 /// `<prefix>.<service>.<namespace>.svc`.
 fn owner(prefix: &[u8], service: &Service) -> Vec<u8> {
-    let mut owner = prefix.to_vec();
-    for label in [
-        service.key.name.as_bytes(),
-        service.key.namespace.as_bytes(),
-        b"svc",
-    ] {
-        push_label(&mut owner, label);
-    }
-    owner
+    [prefix, &service.owner].concat()
 }
 
 /// The four spellings of a port's labels in front of `scope`: each underscore may be missing.

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use subm_dns_core::authority::Authority;
-use subm_dns_core::ledger::Ledger;
+use subm_dns_core::ledger::{Ledger, Writers};
 use subm_dns_core::respond::{self, Ask, Facts, Outcome, Transport};
 use subm_dns_core::snapshot::Snapshot;
 use subm_dns_core::status::ClusterStatus;
@@ -82,7 +82,7 @@ impl Desk {
         log: QueryLogWriter,
     ) -> Arc<Self> {
         let block = Mutex::new(block_for(&stats, &listener, transport));
-        let ledger = stats.ledger();
+        let ledger = stats.ledger(Writers::Many);
         let site = ArcSwap::from_pointee(Site { listener, block });
         Arc::new(Self {
             transport,

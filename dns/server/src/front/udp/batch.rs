@@ -9,9 +9,12 @@ use std::ptr::{self, NonNull, addr_of_mut};
 /// Datagrams per system call. More gains little, and delays the first reply of a batch.
 pub(crate) const BATCH: usize = 32;
 /// Room for a query. A longer one is cut, which `respond()` sees as malformed.
-const QUERY: usize = 4096;
+const QUERY: usize = 4096 + SPREAD;
 /// Room for a reply: the largest `udp_limit`.
-const REPLY: usize = 4096;
+const REPLY: usize = 4096 + SPREAD;
+/// A cache line more than a page: buffers at one distance of a page would all compete for the same few lines of the
+/// first cache, whose place is chosen by an address's last twelve bits.
+const SPREAD: usize = 64;
 /// Room for one packet-info message of either family.
 const CONTROL: usize = 64;
 
