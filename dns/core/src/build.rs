@@ -7,12 +7,16 @@ mod ports;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+
 use crate::facts::{
     ClusterId, Import, ImportForm, LocalSlice, ObjectKey, Port, Problem, ServiceKey, ServiceType,
     Slice, SliceForm,
 };
-use crate::name::{MAX_NAME, push_label};
-use crate::snapshot::{Addresses, Candidate, PortList, Scope, ScopeKind, Service, Srv, owner_of};
+use crate::name::MAX_NAME;
+use crate::snapshot::{
+    Addresses, Candidate, Octets, PortList, Scope, ScopeKind, Service, Srv, owner_of,
+};
 use crate::status::ClusterIndex;
 
 use ports::PortLists;
@@ -140,9 +144,9 @@ pub(crate) fn service_ip(exporter: &Exporter<'_>, v6: bool) -> Option<(IpAddr, b
 }
 
 /// Addresses of one family as RDATA, each once, in order.
-pub(crate) fn pack<'a>(addresses: impl IntoIterator<Item = &'a IpAddr>, v6: bool) -> Box<[u8]> {
+pub(crate) fn pack<'a>(addresses: impl IntoIterator<Item = &'a IpAddr>, v6: bool) -> Octets {
     let mut seen = BTreeSet::new();
-    let mut rdata = Vec::new();
+    let mut rdata = Octets::new();
     for ip in addresses {
         if ip.is_ipv6() == v6 && seen.insert(*ip) {
             match ip {
@@ -151,10 +155,11 @@ pub(crate) fn pack<'a>(addresses: impl IntoIterator<Item = &'a IpAddr>, v6: bool
             }
         }
     }
-    rdata.into()
+    rdata.shrink_to_fit();
+    rdata
 }
 
-pub(crate) fn all(rdata: Box<[u8]>) -> Addresses {
+pub(crate) fn all(rdata: Octets) -> Addresses {
     if rdata.is_empty() {
         Addresses::None
     } else {
@@ -201,13 +206,14 @@ pub(crate) fn build(
     for (position, exporter) in exporters.iter().enumerate() {
         draft.mark_dotted(exporter.id, position as u16);
     }
-    let (scopes, ports, problems) = draft.finish();
+    let (root, below, ports, problems) = draft.finish();
     let endpoints = exporters
         .iter()
         .flat_map(|exporter| &exporter.slices)
         .flat_map(|(_, slice)| &slice.endpoints);
     let service = Service {
         owner: owner_of(key),
+        root,
         key: key.clone(),
         kind,
         turn: 0,
@@ -217,7 +223,7 @@ pub(crate) fn build(
             .iter()
             .map(|exporter| exporter.id.clone())
             .collect(),
-        scopes,
+        below,
         ports,
         endpoints: endpoints
             .map(|endpoint| endpoint.addresses.len() as u32)
@@ -256,7 +262,7 @@ fn cluster_set_ip(
         draft.ports.intern(imported)
     };
     draft.put(Scope {
-        prefix: [].into(),
+        prefix: Octets::new(),
         kind: ScopeKind::Service,
         a,
         aaaa,
@@ -351,12 +357,13 @@ fn candidates(
 }
 
 /// `<cluster>` in wire form without a root label.
-pub(crate) fn cluster_prefix(id: &ClusterId) -> Box<[u8]> {
-    let mut prefix = Vec::with_capacity(id.as_str().len() + 1);
+pub(crate) fn cluster_prefix(id: &ClusterId) -> Octets {
+    let mut prefix = Octets::with_capacity(id.as_str().len() + 1);
     for label in id.labels() {
-        push_label(&mut prefix, label.as_bytes());
+        prefix.push(label.len() as u8);
+        prefix.extend_from_slice(label.as_bytes());
     }
-    prefix.into()
+    prefix
 }
 
 /// Scopes under construction, with the checks that all kinds of services share.
@@ -364,7 +371,7 @@ pub(crate) struct Draft<'a> {
     key: &'a ServiceKey,
     /// Longest prefix that leaves the whole name within 255 octets in every zone.
     room: usize,
-    scopes: BTreeMap<Box<[u8]>, Scope>,
+    scopes: BTreeMap<Octets, Scope>,
     pub(crate) ports: PortLists,
     problems: Vec<Problem>,
 }
@@ -434,7 +441,7 @@ impl<'a> Draft<'a> {
                 None => {
                     let kind = ScopeKind::Empty { hosts: below };
                     self.put(Scope {
-                        prefix: rest.into(),
+                        prefix: Octets::from_slice(rest),
                         kind,
                         a: Addresses::None,
                         aaaa: Addresses::None,
@@ -446,9 +453,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn finish(self) -> (Box<[Scope]>, Box<[PortList]>, Vec<Problem>) {
-        let mut scopes: Box<[Scope]> = self.scopes.into_values().collect();
-        headless::index_hosts(&mut scopes);
-        (scopes, self.ports.finish(), self.problems)
+    fn finish(self) -> (Scope, Box<[Scope]>, SmallVec<[PortList; 1]>, Vec<Problem>) {
+        let mut scopes = self.scopes.into_values();
+        let mut root = scopes
+            .next()
+            .expect("every kind of service has a name of its own, which comes first");
+        let mut below: Box<[Scope]> = scopes.collect();
+        headless::index_hosts(&mut root, &mut below);
+        (root, below, self.ports.finish(), self.problems)
     }
 }

@@ -14,7 +14,7 @@ use crate::build::{ServiceFacts, Surroundings, build};
 use crate::facts::{ClusterId, Fact, Gateway, ObjectKey, Problem, ServiceKey, SliceForm};
 use crate::name::{Label, push_label};
 use crate::serial;
-use crate::snapshot::{Node, Service, Snapshot, owner_of};
+use crate::snapshot::{Service, Snapshot, owner_of};
 use crate::status::{ClusterIndex, ClusterStatus};
 
 use clusters::Clusters;
@@ -350,10 +350,7 @@ impl Catalog {
         }
         let owner = owner_of(key);
         let wire = &owner[..owner.len() - b"\x03svc".len()];
-        let before = match next.get(wire) {
-            Some(Node::Service(service)) => Some(Arc::clone(service)),
-            _ => None,
-        };
+        let before = next.service(wire).cloned();
         let service = service.map(|mut service| {
             service.hits = self.place_of_hits(&service, next);
             service
@@ -385,10 +382,7 @@ impl Catalog {
             }
             _ => {}
         }
-        next.set(
-            wire,
-            service.map(|service| Node::Service(Arc::new(service))),
-        );
+        next.set_service(wire, service);
         true
     }
 
@@ -397,7 +391,7 @@ impl Catalog {
         let slots = 1 + service.clusters.len();
         match self
             .hits
-            .entry((service.key.clone(), service.clusters.clone()))
+            .entry((service.key.clone(), service.clusters.as_slice().into()))
         {
             Occupied(place) => *place.get(),
             Vacant(_) if next.hits + slots > MAX_HITS => u32::MAX,
@@ -415,11 +409,10 @@ impl Catalog {
         let exists = self.namespaces.contains(name) || self.used_namespaces.contains_key(name);
         let mut wire = Vec::new();
         push_label(&mut wire, name.as_bytes());
-        if next.get(&wire).is_some() == exists {
+        if next.has_namespace(&wire) == exists {
             return false;
         }
-        let node = exists.then(|| Node::Namespace(wire.as_slice().into()));
-        next.set(&wire, node);
+        next.set_namespace(&wire, exists);
         true
     }
 

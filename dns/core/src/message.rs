@@ -50,15 +50,6 @@ pub(crate) struct QueryName {
 const FOLD: usize = 16;
 
 impl QueryName {
-    pub(crate) fn new() -> Self {
-        Self {
-            wire: [0; MAX_NAME.next_multiple_of(FOLD)],
-            len: 0,
-            starts: [0; MAX_NAME / 2 + 1],
-            labels: 0,
-        }
-    }
-
     /// Reads an uncompressed name. Compression makes no sense in the first name of a message.
     fn read(&mut self, bytes: &[u8]) -> Option<()> {
         let bytes = &bytes[..bytes.len().min(MAX_NAME)];
@@ -106,6 +97,17 @@ impl QueryName {
     pub(crate) fn label(&self, i: usize) -> &[u8] {
         let start = self.start(i);
         &self.wire[start + 1..start + 1 + usize::from(self.wire[start])]
+    }
+}
+
+impl Default for QueryName {
+    fn default() -> Self {
+        Self {
+            wire: [0; MAX_NAME.next_multiple_of(FOLD)],
+            len: 0,
+            starts: [0; MAX_NAME / 2 + 1],
+            labels: 0,
+        }
     }
 }
 

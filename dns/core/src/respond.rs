@@ -1,6 +1,7 @@
 //! Query bytes to reply bytes. No allocation, no lock, no clock, no socket.
 
 mod find;
+mod prepare;
 pub(crate) mod records;
 
 use std::net::IpAddr;
@@ -8,7 +9,7 @@ use std::net::IpAddr;
 use crate::authority::{Authority, Zone};
 use crate::edns::{self, ExtendedError};
 use crate::ledger::Ledger;
-use crate::message::{self, Edns, HEADER, Malformed, QueryName, class, rcode, rtype};
+use crate::message::{Edns, HEADER, Malformed, class, rcode, rtype};
 use crate::name::WireName;
 use crate::serial;
 use crate::snapshot::Snapshot;
@@ -16,6 +17,7 @@ use crate::status::ClusterStatus;
 use crate::writer::{Section, Writer, fixed};
 
 use find::Found;
+pub use prepare::Prepared;
 use records::Answering;
 
 /// What the transport knows about a query.
@@ -91,11 +93,27 @@ pub fn respond(
     ledger: &Ledger,
     out: &mut [u8],
 ) -> Outcome {
-    let mut name = QueryName::new();
-    let query = match message::read(bytes, &mut name) {
+    let mut prepared = Prepared::default();
+    prepared.read(authority, bytes);
+    prepared.answer(authority, snapshot, status, bytes, ask, ledger, out)
+}
+
+/// Answers a query that has been read.
+fn answer(
+    authority: &Authority,
+    snapshot: Option<&Snapshot>,
+    status: &ClusterStatus,
+    bytes: &[u8],
+    prepared: &Prepared,
+    ask: &Ask,
+    ledger: &Ledger,
+    out: &mut [u8],
+) -> Outcome {
+    let name = &prepared.name;
+    let query = match &prepared.query {
         Ok(query) => query,
         Err(Malformed::Silence) => return Outcome::Ignore,
-        Err(Malformed::Header { opcode }) => return header_only(bytes, opcode, out),
+        Err(Malformed::Header { opcode }) => return header_only(bytes, *opcode, out),
     };
     let limit = match (ask.transport, &query.edns) {
         (Transport::Udp, Some(edns)) => edns.udp_size.clamp(512, authority.udp_limit.max(512)),
@@ -135,7 +153,7 @@ pub fn respond(
     if query.qclass != class::IN {
         return reply.chaos(name.as_bytes(), query.qclass, query.qtype);
     }
-    let Some((index, zone_label)) = find::zone(authority, &name) else {
+    let Some((index, zone_label)) = prepared.zone else {
         reply.error = Some(edns::NOT_AUTHORITATIVE);
         return reply.finish(rcode::REFUSED);
     };
@@ -165,7 +183,7 @@ pub fn respond(
         };
     }
     reply.flags[0] |= 0x04;
-    let found = find::name(snapshot, zone, &name, zone_label);
+    let found = find::name(snapshot, zone, name, zone_label);
     let serial = serial::newest(snapshot.serial, status.serial);
     if matches!(found, Found::Missing) {
         let within =

@@ -26,7 +26,7 @@ pub fn messages(
     status: &ClusterStatus,
     query: &[u8],
 ) -> Vec<Vec<u8>> {
-    let mut name = QueryName::new();
+    let mut name = QueryName::default();
     let Ok(question) = message::read(query, &mut name) else {
         return Vec::new();
     };

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::{Draft, Exporter, all, cluster_prefix, pack};
 use crate::facts::{Endpoint, Port};
-use crate::name::{Label, push_label};
-use crate::snapshot::{Addresses, Group, HostGroup, Scope, ScopeKind, Srv};
+use crate::name::Label;
+use crate::snapshot::{Addresses, Group, HostGroup, Octets, Scope, ScopeKind, Srv};
 use crate::status::ClusterIndex;
 
 pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
@@ -59,7 +59,7 @@ pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
         }
     }
     draft.put(Scope {
-        prefix: [].into(),
+        prefix: Octets::new(),
         kind: ScopeKind::Service,
         a: owners.union(false),
         aaaa: owners.union(true),
@@ -72,9 +72,9 @@ pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
 }
 
 /// Replaces the position of a cluster, which [`headless`] left in a group, by the places of its hosts.
-pub(super) fn index_hosts(scopes: &mut [Scope]) {
+pub(super) fn index_hosts(root: &mut Scope, below: &mut [Scope]) {
     let mut places: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for (at, scope) in scopes.iter().enumerate() {
+    for (at, scope) in below.iter().enumerate() {
         if let ScopeKind::Host {
             position,
             alias: false,
@@ -86,7 +86,7 @@ pub(super) fn index_hosts(scopes: &mut [Scope]) {
                 .push(at as u32);
         }
     }
-    for scope in scopes {
+    for scope in below.iter_mut().chain([root]) {
         if let Srv::Hosts(groups) = &mut scope.srv {
             for group in groups {
                 let position = group.hosts[0];
@@ -205,11 +205,12 @@ impl Hosts {
     fn put(self, draft: &mut Draft<'_>, cluster: &[u8], position: u16) -> Box<[u16]> {
         let mut lists = BTreeSet::new();
         for (name, host) in self.0 {
-            let mut prefix = Vec::with_capacity(name.as_bytes().len() + 1 + cluster.len());
-            push_label(&mut prefix, name.as_bytes());
+            let mut prefix = Octets::with_capacity(name.as_bytes().len() + 1 + cluster.len());
+            prefix.push(name.as_bytes().len() as u8);
+            prefix.extend_from_slice(name.as_bytes());
             prefix.extend_from_slice(cluster);
             let fits = draft.put(Scope {
-                prefix: prefix.into(),
+                prefix,
                 kind: ScopeKind::Host {
                     position,
                     alias: host.alias,

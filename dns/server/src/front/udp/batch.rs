@@ -125,6 +125,17 @@ impl Batch {
         sockaddr(unsafe { &(*self.slots.as_ptr()).peer[i] })
     }
 
+    /// Datagram `i`.
+    pub(crate) fn query(&self, i: usize) -> &[u8] {
+        assert!(i < self.used);
+        let s = self.slots.as_ptr();
+        // SAFETY: `i` is within both arrays, and the kernel wrote as much as the header says.
+        unsafe {
+            let len = ((*s).received[i].msg_len as usize).min(QUERY);
+            &(&(*s).query)[i][..len]
+        }
+    }
+
     /// Datagram `i` and the room for its reply.
     pub(crate) fn exchange(&mut self, i: usize) -> (&[u8], &mut [u8]) {
         assert!(i < self.used);
