@@ -4,16 +4,18 @@
 mod headless;
 mod ports;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use foldhash::{HashSet, HashSetExt};
 use smallvec::SmallVec;
 
+use crate::clusters::Clusters;
 use crate::facts::{
-    ClusterId, Import, ImportForm, LocalSlice, ObjectKey, Port, Problem, ServiceKey, ServiceType,
-    Slice, SliceForm,
+    ClusterId, Import, ImportForm, Port, Problem, ServiceKey, ServiceType, SliceForm,
 };
 use crate::name::MAX_NAME;
+use crate::packed::{Kind, Object, ObjectName, SliceView};
 use crate::snapshot::{
     Addresses, Candidate, Octets, PortList, Scope, ScopeKind, Service, Srv, owner_of,
 };
@@ -23,10 +25,10 @@ use ports::PortLists;
 
 /// Everything that is known of one service, each kind in order of object key.
 #[derive(Debug, Default)]
-pub(crate) struct ServiceFacts {
-    pub(crate) imports: BTreeMap<ObjectKey, Import>,
-    pub(crate) slices: BTreeMap<ObjectKey, Slice>,
-    pub(crate) local_slices: BTreeMap<ObjectKey, LocalSlice>,
+pub(crate) struct ServiceFacts<'a> {
+    pub(crate) imports: Vec<(ObjectName<'a>, Import)>,
+    pub(crate) slices: Vec<SliceView<'a>>,
+    pub(crate) local_slices: Vec<SliceView<'a>>,
 }
 
 /// What a service's answers depend on besides its own facts.
@@ -34,6 +36,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) local: Option<&'a ClusterId>,
     /// Octets of the longest zone name.
     pub(crate) longest_zone: usize,
+    pub(crate) clusters: &'a Clusters,
 }
 
 /// What one exporting cluster has to offer.
@@ -41,42 +44,45 @@ pub(crate) struct Exporter<'a> {
     pub(crate) id: &'a ClusterId,
     pub(crate) index: ClusterIndex,
     /// Its slices that count: legacy ones only where there is nothing newer.
-    pub(crate) slices: Vec<(&'a ObjectKey, &'a Slice)>,
+    pub(crate) slices: Vec<&'a SliceView<'a>>,
     /// Lighthouse 0.14: its own import.
     pub(crate) import: Option<&'a Import>,
     /// The local cluster's pods as they are reached at home, in place of its global IPs.
-    pub(crate) at_home: Vec<&'a LocalSlice>,
+    pub(crate) at_home: &'a [SliceView<'a>],
 }
 
-impl ServiceFacts {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.imports.is_empty() && self.slices.is_empty() && self.local_slices.is_empty()
+impl<'a> ServiceFacts<'a> {
+    /// Reads objects that are in order.
+    pub(crate) fn read(key: &'a ServiceKey, objects: &'a [Object]) -> Self {
+        let mut facts = Self::default();
+        for object in objects {
+            match object.kind() {
+                Kind::Import => facts
+                    .imports
+                    .push((object.name(key), object.read_import(key))),
+                Kind::Slice => facts.slices.push(object.read_slice(key)),
+                Kind::LocalSlice => facts.local_slices.push(object.read_slice(key)),
+            }
+        }
+        facts
     }
 
     pub(crate) fn aggregated(&self) -> Option<&Import> {
         self.imports
-            .values()
+            .iter()
+            .map(|(_, import)| import)
             .find(|import| import.form == ImportForm::Aggregated)
     }
 
     /// Imports of single clusters, by cluster; the first object of a cluster counts.
     pub(crate) fn per_cluster(&self) -> BTreeMap<&ClusterId, &Import> {
         let mut imports = BTreeMap::new();
-        for import in self.imports.values() {
+        for (_, import) in &self.imports {
             if let ImportForm::PerCluster(cluster) = &import.form {
                 imports.entry(cluster).or_insert(import);
             }
         }
         imports
-    }
-
-    /// Exporting clusters in order of id.
-    pub(crate) fn clusters(&self) -> BTreeSet<&ClusterId> {
-        self.slices
-            .values()
-            .map(|slice| &slice.cluster)
-            .chain(self.per_cluster().into_keys())
-            .collect()
     }
 
     /// `None` without an import: the service does not exist here.
@@ -86,77 +92,111 @@ impl ServiceFacts {
             .map(|import| import.kind)
     }
 
+    /// Exporting clusters in order of id.
     pub(crate) fn exporters(
-        &self,
+        &'a self,
         local: Option<&ClusterId>,
-        index: impl Fn(&ClusterId) -> Option<ClusterIndex>,
-    ) -> Vec<Exporter<'_>> {
+        clusters: &'a Clusters,
+    ) -> Vec<Exporter<'a>> {
         let per_cluster = self.per_cluster();
-        let mut exporters = Vec::new();
-        for id in self.clusters() {
-            let Some(index) = index(id) else { continue };
-            let of_cluster = || self.slices.iter().filter(|(_, slice)| slice.cluster == *id);
-            let newer = of_cluster().any(|(_, slice)| slice.form != SliceForm::Legacy);
-            let slices: Vec<_> = of_cluster()
-                .filter(|(_, slice)| !newer || slice.form != SliceForm::Legacy)
+        let mut indices: Vec<_> = self
+            .slices
+            .iter()
+            .filter_map(|slice| slice.cluster)
+            .chain(per_cluster.keys().filter_map(|id| clusters.index(id)))
+            .collect();
+        indices.sort_unstable();
+        indices.dedup();
+        let mut ids: Vec<_> = indices
+            .into_iter()
+            .filter_map(|index| Some((clusters.id(index)?, index)))
+            .collect();
+        ids.sort_unstable();
+        let exporter = |(id, index)| {
+            let mut slices: Vec<_> = self
+                .slices
+                .iter()
+                .filter(|slice| slice.cluster == Some(index))
                 .collect();
-            let global = local == Some(id) && slices.iter().any(|(_, slice)| slice.globalnet);
-            let at_home = if global {
-                self.local_slices.values().collect()
-            } else {
-                Vec::new()
-            };
-            exporters.push(Exporter {
+            if slices.iter().any(|slice| slice.form != SliceForm::Legacy) {
+                slices.retain(|slice| slice.form != SliceForm::Legacy);
+            }
+            let global = local == Some(id) && slices.iter().any(|slice| slice.globalnet);
+            Exporter {
                 id,
                 index,
                 slices,
                 import: per_cluster.get(id).copied(),
-                at_home,
-            });
-        }
-        exporters
+                at_home: if global { &self.local_slices } else { &[] },
+            }
+        };
+        ids.into_iter().map(exporter).collect()
     }
 }
 
 /// Service IP of a cluster in one family, and whether a backend stands behind it.
 pub(crate) fn service_ip(exporter: &Exporter<'_>, v6: bool) -> Option<(IpAddr, bool)> {
-    let of_slices = exporter
-        .slices
-        .iter()
-        .filter(|(_, slice)| slice.form == SliceForm::ServiceIp);
-    let of_slices = of_slices
-        .flat_map(|(_, slice)| &slice.endpoints)
-        .flat_map(|endpoint| endpoint.addresses.iter().map(|ip| (*ip, endpoint.ready)))
-        .find(|(ip, _)| ip.is_ipv6() == v6);
-    of_slices.or_else(|| {
-        let ip = *exporter.import?.ips.iter().find(|ip| ip.is_ipv6() == v6)?;
-        let mut legacy = exporter
+    let of_form = |form| {
+        exporter
             .slices
             .iter()
-            .filter(|(_, slice)| slice.form == SliceForm::Legacy)
-            .peekable();
+            .filter(move |slice| slice.form == form)
+    };
+    let of_slices = of_form(SliceForm::ServiceIp)
+        .flat_map(|slice| slice.endpoints.clone())
+        .find_map(|endpoint| {
+            let ip = if v6 {
+                (*endpoint.aaaa.first()?).into()
+            } else {
+                (*endpoint.a.first()?).into()
+            };
+            Some((ip, endpoint.ready))
+        });
+    of_slices.or_else(|| {
+        let ip = *exporter.import?.ips.iter().find(|ip| ip.is_ipv6() == v6)?;
+        let mut legacy = of_form(SliceForm::Legacy).peekable();
         let healthy = legacy.peek().is_none()
             || legacy
-                .flat_map(|(_, slice)| &slice.endpoints)
+                .flat_map(|slice| slice.endpoints.clone())
                 .any(|endpoint| endpoint.ready);
         Some((ip, healthy))
     })
 }
 
-/// Addresses of one family as RDATA, each once, in order.
-pub(crate) fn pack<'a>(addresses: impl IntoIterator<Item = &'a IpAddr>, v6: bool) -> Octets {
-    let mut seen = BTreeSet::new();
+/// Addresses as RDATA, each once, in order.
+pub(crate) fn pack<const N: usize>(addresses: impl IntoIterator<Item = [u8; N]>) -> Octets {
+    /// So many are looked through faster than hashed.
+    const FEW: usize = 16;
     let mut rdata = Octets::new();
-    for ip in addresses {
-        if ip.is_ipv6() == v6 && seen.insert(*ip) {
-            match ip {
-                IpAddr::V4(ip) => rdata.extend_from_slice(&ip.octets()),
-                IpAddr::V6(ip) => rdata.extend_from_slice(&ip.octets()),
+    let mut seen = HashSet::new();
+    for address in addresses {
+        let new = if rdata.len() < FEW * N {
+            !rdata.as_chunks().0.contains(&address)
+        } else {
+            if seen.is_empty() {
+                seen.extend(rdata.as_chunks::<N>().0.iter().copied());
             }
+            seen.insert(address)
+        };
+        if new {
+            rdata.extend_from_slice(&address);
         }
     }
     rdata.shrink_to_fit();
     rdata
+}
+
+/// Addresses of both families as RDATA.
+fn pack_both(ips: &[IpAddr]) -> (Addresses, Addresses) {
+    let a = ips.iter().filter_map(|ip| match ip {
+        IpAddr::V4(ip) => Some(ip.octets()),
+        IpAddr::V6(_) => None,
+    });
+    let aaaa = ips.iter().filter_map(|ip| match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(ip.octets()),
+    });
+    (all(pack(a)), all(pack(aaaa)))
 }
 
 pub(crate) fn all(rdata: Octets) -> Addresses {
@@ -190,12 +230,11 @@ pub(crate) fn weight(
 /// Answers of a service with its ledger slots still 0; `None` where no import makes it exist.
 pub(crate) fn build(
     key: &ServiceKey,
-    facts: &ServiceFacts,
+    facts: &ServiceFacts<'_>,
     surroundings: &Surroundings<'_>,
-    index: impl Fn(&ClusterId) -> Option<ClusterIndex>,
 ) -> Option<(Service, Vec<Problem>)> {
     let kind = facts.kind()?;
-    let exporters = facts.exporters(surroundings.local, index);
+    let exporters = facts.exporters(surroundings.local, surroundings.clusters);
     let mut draft = Draft::new(key, surroundings.longest_zone);
     match kind {
         ServiceType::ClusterSetIp => {
@@ -203,14 +242,11 @@ pub(crate) fn build(
         }
         ServiceType::Headless => headless::headless(&mut draft, &exporters),
     }
-    for (position, exporter) in exporters.iter().enumerate() {
-        draft.mark_dotted(exporter.id, position as u16);
-    }
-    let (root, below, ports, problems) = draft.finish();
+    let (root, below, ports, problems) = draft.finish(&exporters);
     let endpoints = exporters
         .iter()
         .flat_map(|exporter| &exporter.slices)
-        .flat_map(|(_, slice)| &slice.endpoints);
+        .flat_map(|slice| slice.endpoints.clone());
     let service = Service {
         owner: owner_of(key),
         root,
@@ -225,16 +261,14 @@ pub(crate) fn build(
             .collect(),
         below,
         ports,
-        endpoints: endpoints
-            .map(|endpoint| endpoint.addresses.len() as u32)
-            .sum(),
+        endpoints: endpoints.map(|endpoint| endpoint.len() as u32).sum(),
     };
     Some((service, problems))
 }
 
 fn cluster_set_ip(
     draft: &mut Draft<'_>,
-    facts: &ServiceFacts,
+    facts: &ServiceFacts<'_>,
     exporters: &[Exporter<'_>],
     local: Option<&ClusterId>,
 ) {
@@ -247,7 +281,7 @@ fn cluster_set_ip(
             candidates(aggregated, exporters, local, true),
         )
     } else {
-        (all(pack(vips, false)), all(pack(vips, true)))
+        pack_both(vips)
     };
     let imports = aggregated.into_iter().chain(
         facts
@@ -269,32 +303,33 @@ fn cluster_set_ip(
         srv: Srv::Own(ports),
     });
     for (position, (exporter, ports)) in exporters.iter().zip(own_ports).enumerate() {
-        let addresses = |v6| match (service_ip(exporter, v6), service_ip(exporter, !v6)) {
-            (Some((ip, _)), _) => all(pack([&ip], v6)),
-            (None, Some(_)) => Addresses::None,
+        let (a, aaaa) = match (service_ip(exporter, false), service_ip(exporter, true)) {
             (None, None) => {
                 let backends = exporter
                     .slices
                     .iter()
-                    .filter(|(_, slice)| slice.form == SliceForm::Backends);
-                let ready = backends.flat_map(|(_, slice)| {
-                    slice
-                        .endpoints
-                        .iter()
-                        .filter(|endpoint| endpoint.ready || slice.publish_not_ready)
+                    .filter(|slice| slice.form == SliceForm::Backends);
+                let ready = backends.flat_map(|slice| {
+                    let publish = slice.publish_not_ready;
+                    let endpoints = slice.endpoints.clone();
+                    endpoints.filter(move |endpoint| endpoint.ready || publish)
                 });
-                all(pack(ready.flat_map(|endpoint| &endpoint.addresses), v6))
+                let a = ready.clone().flat_map(|endpoint| endpoint.a).copied();
+                let aaaa = ready.flat_map(|endpoint| endpoint.aaaa).copied();
+                (all(pack(a)), all(pack(aaaa)))
+            }
+            (v4, v6) => {
+                let ips: Vec<_> = v4.into_iter().chain(v6).map(|(ip, _)| ip).collect();
+                pack_both(&ips)
             }
         };
-        let kind = ScopeKind::Cluster {
-            position: position as u16,
-            hosts: false,
-        };
-        let (a, aaaa) = (addresses(false), addresses(true));
         let srv = Srv::Own(draft.ports.intern(ports));
         draft.put(Scope {
             prefix: cluster_prefix(exporter.id),
-            kind,
+            kind: ScopeKind::Cluster {
+                position: position as u16,
+                hosts: false,
+            },
             a,
             aaaa,
             srv,
@@ -308,15 +343,13 @@ fn exporter_ports<'a>(exporter: &Exporter<'a>) -> Vec<&'a Port> {
         let slices = exporter
             .slices
             .iter()
-            .filter(move |(_, slice)| slice.form == form);
-        slices
-            .flat_map(|(_, slice)| &slice.ports)
-            .collect::<Vec<_>>()
+            .filter(move |slice| slice.form == form);
+        slices.flat_map(|slice| &slice.ports).collect::<Vec<_>>()
     };
     if exporter
         .slices
         .iter()
-        .any(|(_, slice)| slice.form == SliceForm::ServiceIp)
+        .any(|slice| slice.form == SliceForm::ServiceIp)
     {
         of_form(SliceForm::ServiceIp)
     } else if let Some(import) = exporter.import {
@@ -371,7 +404,8 @@ pub(crate) struct Draft<'a> {
     key: &'a ServiceKey,
     /// Longest prefix that leaves the whole name within 255 octets in every zone.
     room: usize,
-    scopes: BTreeMap<Octets, Scope>,
+    /// In no order, and with names that are there twice.
+    scopes: Vec<Scope>,
     pub(crate) ports: PortLists,
     problems: Vec<Problem>,
 }
@@ -386,14 +420,13 @@ impl<'a> Draft<'a> {
         Self {
             key,
             room: MAX_NAME.saturating_sub(fixed),
-            scopes: BTreeMap::new(),
+            scopes: Vec::new(),
             ports: PortLists::default(),
             problems: Vec::new(),
         }
     }
 
-    /// Adds a scope unless its name is too long. Of two with one name a host stays: the MCS API demands
-    /// hosts, while names of clusters are ours. Says whether the name fits.
+    /// Adds a scope unless its name is too long; says whether it fits.
     pub(crate) fn put(&mut self, scope: Scope) -> bool {
         if scope.prefix.len() > self.room {
             let mut name = String::new();
@@ -405,10 +438,7 @@ impl<'a> Draft<'a> {
             );
             return false;
         }
-        let host = matches!(scope.kind, ScopeKind::Host { .. });
-        if host || !self.scopes.contains_key(&scope.prefix) {
-            self.scopes.insert(scope.prefix.clone(), scope);
-        }
+        self.scopes.push(scope);
         true
     }
 
@@ -420,46 +450,75 @@ impl<'a> Draft<'a> {
         });
     }
 
+    /// Brings scopes in order. Of two with one name a host stays: the MCS API demands hosts, while names of clusters
+    /// are ours.
+    fn arrange(&mut self) {
+        let is_host = |scope: &Scope| matches!(scope.kind, ScopeKind::Host { .. });
+        self.scopes.sort_by(|a, b| a.prefix.cmp(&b.prefix));
+        self.scopes.dedup_by(|later, first| {
+            let same = later.prefix == first.prefix;
+            if same && is_host(later) {
+                std::mem::swap(later, first);
+            }
+            same
+        });
+    }
+
     /// Names between a cluster id with dots and the service, and whether hosts stand below.
-    fn mark_dotted(&mut self, id: &ClusterId, position: u16) {
+    fn mark_dotted(&mut self, id: &ClusterId, below: bool) {
         let prefix = cluster_prefix(id);
-        let below = self.scopes.values().any(
-            |scope| matches!(scope.kind, ScopeKind::Host { position: of, .. } if of == position),
-        );
+        let place = |scopes: &[Scope], prefix: &[u8]| {
+            scopes.binary_search_by(|scope| (*scope.prefix).cmp(prefix))
+        };
         // A cluster whose own name is too long stands above nothing.
-        if !below && !self.scopes.contains_key(&prefix) {
+        if !below && place(&self.scopes, &prefix).is_err() {
             return;
         }
         let mut rest = &*prefix;
         while !rest.is_empty() {
-            let exists = self.scopes.get_mut(rest);
-            match exists.map(|scope| &mut scope.kind) {
-                Some(ScopeKind::Cluster { hosts, .. } | ScopeKind::Empty { hosts }) => {
-                    *hosts |= below;
-                }
-                Some(_) => {}
-                None => {
-                    let kind = ScopeKind::Empty { hosts: below };
-                    self.put(Scope {
+            match place(&self.scopes, rest) {
+                Ok(at) => match &mut self.scopes[at].kind {
+                    ScopeKind::Cluster { hosts, .. } | ScopeKind::Empty { hosts } => {
+                        *hosts |= below;
+                    }
+                    ScopeKind::Service | ScopeKind::Host { .. } => {}
+                },
+                // Shorter than a name that fits.
+                Err(at) => self.scopes.insert(
+                    at,
+                    Scope {
                         prefix: Octets::from_slice(rest),
-                        kind,
+                        kind: ScopeKind::Empty { hosts: below },
                         a: Addresses::None,
                         aaaa: Addresses::None,
                         srv: Srv::None,
-                    });
-                }
+                    },
+                ),
             }
             rest = &rest[1 + usize::from(rest[0])..];
         }
     }
 
-    fn finish(self) -> (Scope, Box<[Scope]>, SmallVec<[PortList; 1]>, Vec<Problem>) {
-        let mut scopes = self.scopes.into_values();
+    fn finish(
+        mut self,
+        exporters: &[Exporter<'_>],
+    ) -> (Scope, Box<[Scope]>, SmallVec<[PortList; 1]>, Vec<Problem>) {
+        self.arrange();
+        let mut below = vec![false; exporters.len()];
+        for scope in &self.scopes {
+            if let ScopeKind::Host { position, .. } = scope.kind {
+                below[usize::from(position)] = true;
+            }
+        }
+        for (exporter, below) in exporters.iter().zip(below) {
+            self.mark_dotted(exporter.id, below);
+        }
+        let mut scopes = self.scopes.into_iter();
         let mut root = scopes
             .next()
             .expect("every kind of service has a name of its own, which comes first");
         let mut below: Box<[Scope]> = scopes.collect();
-        headless::index_hosts(&mut root, &mut below);
+        headless::index_hosts(&mut root, &mut below, exporters.len());
         (root, below, self.ports.finish(), self.problems)
     }
 }

@@ -3,21 +3,24 @@
 //! Order of events does not matter: what [`Catalog::publish`] gives is a function of the facts that are
 //! known, whatever way they came.
 
-mod clusters;
+mod services;
 
-use std::collections::hash_map::Entry::{Occupied, Vacant};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::build::{ServiceFacts, Surroundings, build};
-use crate::facts::{ClusterId, Fact, Gateway, ObjectKey, Problem, ServiceKey, SliceForm};
+use crate::clusters::Clusters;
+use crate::facts::{
+    ClusterId, Fact, Gateway, ImportForm, ObjectKey, ObjectKind, Problem, ServiceKey,
+};
 use crate::name::{Label, push_label};
+use crate::packed::{Kind, Object};
 use crate::serial;
-use crate::snapshot::{Service, Snapshot, owner_of};
+use crate::snapshot::{Service, Snapshot, key_of};
 use crate::status::{ClusterIndex, ClusterStatus};
 
-use clusters::Clusters;
+use services::{Number, Services};
 
 /// Catalogs number services and clusters each on their own.
 static NEXT_EPOCH: AtomicU32 = AtomicU32::new(1);
@@ -51,28 +54,23 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Catalog {
     settings: Settings,
-    services: HashMap<ServiceKey, Entry>,
-    /// Which service an object speaks of, to find it again when the object goes or changes its mind.
-    owners: HashMap<(Kind, ObjectKey), ServiceKey>,
-    /// Slices whose addresses are global IPs, and how many each cluster has.
-    globalnet_slices: HashMap<ObjectKey, ClusterId>,
-    globalnet_clusters: HashMap<ClusterId, usize>,
+    services: Services,
+    /// How many slices of each cluster have global IPs for addresses.
+    globalnet_clusters: HashMap<ClusterIndex, usize>,
     namespaces: BTreeSet<Label>,
-    /// How many services each namespace has in the snapshot.
-    used_namespaces: BTreeMap<Label, usize>,
+    /// Namespaces that objects or answers speak of.
+    used_namespaces: BTreeMap<Label, Used>,
     gateways: BTreeMap<ObjectKey, Gateway>,
     cluster_property: Option<ClusterId>,
     clusters: Clusters,
     local: Option<ClusterId>,
-    dirty_services: BTreeSet<ServiceKey>,
+    dirty_services: Vec<Number>,
     dirty_namespaces: BTreeSet<Label>,
     dirty_status: bool,
     triggered_at: Vec<u64>,
     problem_count: usize,
-    /// Where services count, also such that are gone, to go on where they were when they come back.
-    hits: HashMap<(ServiceKey, Box<[ClusterIndex]>), u32>,
-    /// Turns of services that are gone, to be given to others.
-    free_turns: Vec<u32>,
+    /// Where services counted that are gone, or have other clusters now, to go on there when they come back.
+    former_hits: HashMap<(ServiceKey, Box<[ClusterIndex]>), u32>,
     /// The last one given.
     serial: Option<u32>,
     snapshot: Arc<Snapshot>,
@@ -80,17 +78,11 @@ pub struct Catalog {
 }
 
 #[derive(Debug, Default)]
-struct Entry {
-    facts: ServiceFacts,
-    turn: Option<u32>,
-    problems: Vec<Problem>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
-    Import,
-    Slice,
-    LocalSlice,
+struct Used {
+    /// Services that objects speak of.
+    known: usize,
+    /// Those in the snapshot.
+    served: usize,
 }
 
 impl Catalog {
@@ -98,22 +90,19 @@ impl Catalog {
         Self {
             local: settings.cluster_id.clone(),
             settings,
-            services: HashMap::new(),
-            owners: HashMap::new(),
-            globalnet_slices: HashMap::new(),
+            services: Services::default(),
             globalnet_clusters: HashMap::new(),
             namespaces: BTreeSet::new(),
             used_namespaces: BTreeMap::new(),
             gateways: BTreeMap::new(),
             cluster_property: None,
             clusters: Clusters::default(),
-            dirty_services: BTreeSet::new(),
+            dirty_services: Vec::new(),
             dirty_namespaces: BTreeSet::new(),
             dirty_status: true,
             triggered_at: Vec::new(),
             problem_count: 0,
-            hits: HashMap::new(),
-            free_turns: Vec::new(),
+            former_hits: HashMap::new(),
             serial: None,
             snapshot: Arc::new(Snapshot::empty_of(NEXT_EPOCH.fetch_add(1, Relaxed))),
             status: Arc::default(),
@@ -124,97 +113,154 @@ impl Catalog {
     pub fn apply(&mut self, fact: Fact) {
         match fact {
             Fact::Import(object, import) => {
-                let service = import.as_ref().map(|import| import.service.clone());
-                self.put(Kind::Import, object, service, import, |facts| {
-                    &mut facts.imports
+                let packed = import.map(|import| {
+                    if let ImportForm::PerCluster(cluster) = &import.form {
+                        self.clusters.add(cluster);
+                    }
+                    let packed = Object::import(&import.service, &object, &import);
+                    (import.service, packed)
                 });
+                self.put(Kind::Import, &object, packed);
             }
             Fact::Slice(object, slice) => {
-                let service = slice.as_ref().map(|slice| slice.service.clone());
                 let triggered_at = slice.as_ref().and_then(|slice| slice.triggered_at);
-                let global = slice
-                    .as_ref()
-                    .filter(|slice| slice.globalnet && slice.form != SliceForm::ServiceIp)
-                    .map(|slice| slice.cluster.clone());
-                self.note_globalnet(&object, global);
-                if self.put(Kind::Slice, object, service, slice, |facts| {
-                    &mut facts.slices
-                }) {
+                let packed = slice.map(|slice| {
+                    let cluster = self.clusters.add(&slice.cluster);
+                    let packed = Object::slice(&slice.service, &object, &slice, cluster);
+                    (slice.service, packed)
+                });
+                if self.put(Kind::Slice, &object, packed) {
                     self.triggered_at.extend(triggered_at);
                 }
             }
             Fact::LocalSlice(object, slice) => {
-                let service = slice.as_ref().map(|slice| slice.service.clone());
-                self.put(Kind::LocalSlice, object, service, slice, |facts| {
-                    &mut facts.local_slices
+                let packed = slice.map(|slice| {
+                    let packed = Object::local_slice(&slice.service, &object, &slice);
+                    (slice.service, packed)
                 });
+                self.put(Kind::LocalSlice, &object, packed);
             }
             Fact::Namespace(name, exists) => {
-                let changed = if exists {
-                    self.namespaces.insert(name.clone())
-                } else {
-                    self.namespaces.remove(&name)
-                };
-                if changed {
-                    self.dirty_namespaces.insert(name);
-                }
+                self.put_namespace(name, exists);
             }
             Fact::Gateway(object, gateway) => {
-                let before = match gateway.clone() {
-                    Some(gateway) => self.gateways.insert(object, gateway),
-                    None => self.gateways.remove(&object),
-                };
-                self.dirty_status |= before != gateway;
+                self.put_gateway(object, gateway);
             }
             Fact::ClusterProperty(id) => {
                 self.dirty_status |= self.cluster_property != id;
                 self.cluster_property = id;
             }
+            Fact::Only(kind, keys) => self.keep_only(kind, &keys),
         }
     }
 
-    /// Stores, replaces or removes (`value` is `None`) what an object says; tells whether that is news.
-    fn put<T: PartialEq>(
-        &mut self,
-        kind: Kind,
-        object: ObjectKey,
-        service: Option<ServiceKey>,
-        value: Option<T>,
-        of: impl Fn(&mut ServiceFacts) -> &mut BTreeMap<ObjectKey, T>,
-    ) -> bool {
-        let before = match &service {
-            Some(service) => self.owners.insert((kind, object.clone()), service.clone()),
-            None => self.owners.remove(&(kind, object.clone())),
-        };
+    /// Stores, replaces or removes (`new` is `None`) what an object says; tells whether that is news.
+    fn put(&mut self, kind: Kind, key: &ObjectKey, new: Option<(ServiceKey, Object)>) -> bool {
+        let owner = self.services.owner(kind, key);
+        let new = new.map(|(service, object)| {
+            let number = self.services.number(&service);
+            (number.unwrap_or_else(|| self.add(service)), object)
+        });
         let mut news = false;
-        if let Some(before) = before.filter(|before| Some(before) != service.as_ref()) {
-            if let Some(entry) = self.services.get_mut(&before) {
-                of(&mut entry.facts).remove(&object);
-            }
-            self.dirty_services.insert(before);
+        if let Some(before) =
+            owner.filter(|before| new.as_ref().map(|(number, _)| number) != Some(before))
+        {
+            let object = self.services.take(before, kind, key);
+            self.count_globalnet(before, object.as_ref(), false);
+            self.mark(before);
             news = true;
         }
-        if let (Some(service), Some(value)) = (service, value) {
-            let objects = of(&mut self.services.entry(service.clone()).or_default().facts);
-            if objects.get(&object) != Some(&value) {
-                objects.insert(object, value);
-                self.dirty_services.insert(service);
+        if let Some((number, object)) = new {
+            let before = self.services.entry(number).object(kind, key);
+            if before != Some(&object) {
+                self.count_globalnet(number, before.cloned().as_ref(), false);
+                self.count_globalnet(number, Some(&object), true);
+                self.services.put(number, kind, key, object);
+                self.mark(number);
                 news = true;
             }
         }
         news
     }
 
-    fn note_globalnet(&mut self, object: &ObjectKey, cluster: Option<ClusterId>) {
-        let before = match cluster.clone() {
-            Some(cluster) => self.globalnet_slices.insert(object.clone(), cluster),
-            None => self.globalnet_slices.remove(object),
-        };
-        if let Some(count) = before.and_then(|cluster| self.globalnet_clusters.get_mut(&cluster)) {
-            *count -= 1;
+    fn add(&mut self, mut service: ServiceKey) -> Number {
+        // One copy of a namespace's name for all its services.
+        match self.used_namespaces.entry(service.namespace.clone()) {
+            btree_map::Entry::Occupied(mut used) => {
+                service.namespace = used.key().clone();
+                used.get_mut().known += 1;
+            }
+            btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(Used {
+                    known: 1,
+                    served: 0,
+                });
+            }
         }
-        if let Some(cluster) = cluster {
-            *self.globalnet_clusters.entry(cluster).or_default() += 1;
+        self.services.add(service)
+    }
+
+    /// The service is to be built anew.
+    fn mark(&mut self, number: Number) {
+        if !std::mem::replace(&mut self.services.entry_mut(number).dirty, true) {
+            self.dirty_services.push(number);
+        }
+    }
+
+    fn count_globalnet(&mut self, number: Number, object: Option<&Object>, add: bool) {
+        let key = &self.services.entry(number).key;
+        if let Some(cluster) = object.and_then(|object| object.globalnet(key)) {
+            let count = self.globalnet_clusters.entry(cluster).or_default();
+            *count = if add { *count + 1 } else { *count - 1 };
+        }
+    }
+
+    fn put_namespace(&mut self, name: Label, exists: bool) {
+        let changed = if exists {
+            self.namespaces.insert(name.clone())
+        } else {
+            self.namespaces.remove(&name)
+        };
+        if changed {
+            self.dirty_namespaces.insert(name);
+        }
+    }
+
+    fn put_gateway(&mut self, key: ObjectKey, gateway: Option<Gateway>) {
+        let before = match gateway.clone() {
+            Some(gateway) => self.gateways.insert(key, gateway),
+            None => self.gateways.remove(&key),
+        };
+        self.dirty_status |= before != gateway;
+    }
+
+    /// Takes back what all objects of a kind said but those that are named.
+    fn keep_only(&mut self, kind: ObjectKind, keys: &HashSet<ObjectKey>) {
+        let kind = match kind {
+            ObjectKind::Import => Kind::Import,
+            ObjectKind::Slice => Kind::Slice,
+            ObjectKind::LocalSlice => Kind::LocalSlice,
+            ObjectKind::Namespace => {
+                let names: HashSet<_> = keys.iter().map(|key| &*key.name).collect();
+                let gone = |name: &&Label| !names.contains(name.as_str());
+                let gone: Vec<_> = self.namespaces.iter().filter(gone).cloned().collect();
+                return gone
+                    .into_iter()
+                    .for_each(|name| self.put_namespace(name, false));
+            }
+            ObjectKind::Gateway => {
+                let gone = |key: &&ObjectKey| !keys.contains(key);
+                let gone: Vec<_> = self.gateways.keys().filter(gone).cloned().collect();
+                return gone.into_iter().for_each(|key| self.put_gateway(key, None));
+            }
+        };
+        let of_kind = self.services.iter().flat_map(|(_, entry)| {
+            let objects = entry.objects.iter().filter(|object| object.kind() == kind);
+            objects.map(|object| ObjectKey::from(object.name(&entry.key)))
+        });
+        let gone: Vec<_> = of_kind.filter(|key| !keys.contains(key)).collect();
+        for key in gone {
+            self.put(kind, &key, None);
         }
     }
 
@@ -223,7 +269,8 @@ impl Catalog {
     pub fn wants_local_slices(&self) -> bool {
         let count = self
             .local_cluster()
-            .and_then(|local| self.globalnet_clusters.get(local));
+            .and_then(|local| self.clusters.index(local))
+            .and_then(|local| self.globalnet_clusters.get(&local));
         count.is_some_and(|count| *count > 0)
     }
 
@@ -238,15 +285,16 @@ impl Catalog {
         let local = self.local_cluster().cloned();
         if local != self.local {
             self.local = local;
-            self.dirty_services.extend(self.services.keys().cloned());
+            let all: Vec<_> = self.services.iter().map(|(number, _)| number).collect();
+            all.into_iter().for_each(|number| self.mark(number));
         }
         let first = self.serial.is_none();
         let serial = serial::next(self.serial, now);
         let mut next = Snapshot::clone(&self.snapshot);
         let mut new_problems = Vec::new();
         let mut changed = false;
-        for key in std::mem::take(&mut self.dirty_services) {
-            changed |= self.rebuild(&key, &mut next, &mut new_problems);
+        for number in std::mem::take(&mut self.dirty_services) {
+            changed |= self.rebuild(number, &mut next, &mut new_problems);
         }
         for name in std::mem::take(&mut self.dirty_namespaces) {
             changed |= self.renew_namespace(&name, &mut next);
@@ -267,7 +315,7 @@ impl Catalog {
 
     /// Every problem of the facts that were published last.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.services.values().flat_map(|entry| &entry.problems)
+        self.services.iter().flat_map(|(_, entry)| &entry.problems)
     }
 
     pub fn problem_count(&self) -> usize {
@@ -294,36 +342,45 @@ impl Catalog {
             .max_by_key(|(_, gateway)| (gateway.active, gateway.updated_at))
     }
 
-    pub(crate) fn facts(&self, key: &ServiceKey) -> Option<&ServiceFacts> {
-        self.services.get(key).map(|entry| &entry.facts)
+    pub(crate) fn facts(&self, key: &ServiceKey) -> ServiceFacts<'_> {
+        let entry = self
+            .services
+            .number(key)
+            .map(|number| self.services.entry(number));
+        entry.map_or_else(ServiceFacts::default, |entry| {
+            ServiceFacts::read(&entry.key, &entry.objects)
+        })
+    }
+
+    pub(crate) fn clusters(&self) -> &Clusters {
+        &self.clusters
     }
 
     pub(crate) fn latest(&self) -> (&Arc<Snapshot>, &Arc<ClusterStatus>) {
         (&self.snapshot, &self.status)
     }
 
+    /// Brings the answers of a service up to its facts; tells whether they are others than before.
     fn rebuild(
         &mut self,
-        key: &ServiceKey,
+        number: Number,
         next: &mut Snapshot,
         new_problems: &mut Vec<Problem>,
     ) -> bool {
-        let Some(entry) = self.services.get_mut(key) else {
-            return false;
-        };
         let surroundings = Surroundings {
             local: self.local.as_ref(),
             longest_zone: self.settings.longest_zone,
+            clusters: &self.clusters,
         };
-        let clusters = &mut self.clusters;
-        for id in entry.facts.clusters() {
-            clusters.add(id);
-        }
-        let built = build(key, &entry.facts, &surroundings, |id| clusters.index(id));
-        let (service, problems) = match built {
+        let entry = self.services.entry(number);
+        let key = entry.key.clone();
+        let facts = ServiceFacts::read(&key, &entry.objects);
+        let (service, problems) = match build(&key, &facts, &surroundings) {
             Some((service, problems)) => (Some(service), problems),
             None => (None, Vec::new()),
         };
+        self.problem_count += problems.len();
+        self.problem_count -= entry.problems.len();
         let said: HashSet<&Problem> = entry.problems.iter().collect();
         new_problems.extend(
             problems
@@ -331,82 +388,101 @@ impl Catalog {
                 .filter(|problem| !said.contains(problem))
                 .cloned(),
         );
-        self.problem_count += problems.len();
-        self.problem_count -= entry.problems.len();
-        entry.problems = problems;
+        let entry = self.services.entry_mut(number);
+        entry.problems = problems.into();
+        entry.dirty = false;
+        let forgotten = entry.objects.is_empty();
+
+        let wire = key_of(&key);
+        let before = next.service(&wire).cloned();
         let service = service.map(|mut service| {
-            let fresh = || {
-                next.turns += 1;
-                (next.turns - 1) as u32
-            };
-            service.turn = *entry
-                .turn
-                .get_or_insert_with(|| self.free_turns.pop().unwrap_or_else(fresh));
+            service.turn = number;
+            next.turns = next.turns.max(number as usize + 1);
+            service.hits = self.place_of_hits(before.as_deref(), &service, next);
             service
         });
-        if entry.facts.is_empty() {
-            self.free_turns.extend(entry.turn);
-            self.services.remove(key);
+        let changed = before.as_deref() != service.as_ref();
+        if changed {
+            self.replace(&key, before.as_deref(), service, &wire, next);
         }
-        let owner = owner_of(key);
-        let wire = &owner[..owner.len() - b"\x03svc".len()];
-        let before = next.service(wire).cloned();
-        let service = service.map(|mut service| {
-            service.hits = self.place_of_hits(&service, next);
-            service
-        });
-        if before.as_deref() == service.as_ref() {
-            return false;
+        if forgotten {
+            self.services.remove(number);
+            if let Some(used) = self.used_namespaces.get_mut(&key.namespace) {
+                used.known -= 1;
+                self.dirty_namespaces.insert(key.namespace);
+            }
         }
-        next.endpoints += service
-            .as_ref()
-            .map_or(0, |service| service.endpoints as usize);
-        next.endpoints -= before
-            .as_ref()
-            .map_or(0, |service| service.endpoints as usize);
-        match (&before, &service) {
-            (None, Some(_)) => {
+        changed
+    }
+
+    fn replace(
+        &mut self,
+        key: &ServiceKey,
+        before: Option<&Service>,
+        service: Option<Service>,
+        wire: &[u8],
+        next: &mut Snapshot,
+    ) {
+        let endpoints = |service: &Service| service.endpoints as usize;
+        next.endpoints += service.as_ref().map_or(0, endpoints);
+        next.endpoints -= before.map_or(0, endpoints);
+        if before.is_some() != service.is_some() {
+            let used = self
+                .used_namespaces
+                .entry(key.namespace.clone())
+                .or_default();
+            if service.is_some() {
                 next.services += 1;
-                *self
-                    .used_namespaces
-                    .entry(key.namespace.clone())
-                    .or_default() += 1;
-                self.dirty_namespaces.insert(key.namespace.clone());
-            }
-            (Some(_), None) => {
+                used.served += 1;
+            } else {
                 next.services -= 1;
-                if let Some(count) = self.used_namespaces.get_mut(&key.namespace) {
-                    *count -= 1;
-                }
-                self.dirty_namespaces.insert(key.namespace.clone());
+                used.served -= 1;
             }
-            _ => {}
+            self.dirty_namespaces.insert(key.namespace.clone());
+        }
+        if let Some(before) = before
+            && before.hits != u32::MAX
+            && service
+                .as_ref()
+                .is_none_or(|service| service.hits != before.hits)
+        {
+            self.former_hits.insert(
+                (before.key.clone(), before.clusters.as_slice().into()),
+                before.hits,
+            );
         }
         next.set_service(wire, service);
-        true
     }
 
     /// Where a service counts; services beyond [`MAX_HITS`] are not counted.
-    fn place_of_hits(&mut self, service: &Service, next: &mut Snapshot) -> u32 {
-        let slots = 1 + service.clusters.len();
-        match self
-            .hits
-            .entry((service.key.clone(), service.clusters.as_slice().into()))
-        {
-            Occupied(place) => *place.get(),
-            Vacant(_) if next.hits + slots > MAX_HITS => u32::MAX,
-            Vacant(place) => {
-                next.hits += slots;
-                *place.insert((next.hits - slots) as u32)
-            }
+    fn place_of_hits(
+        &mut self,
+        before: Option<&Service>,
+        service: &Service,
+        next: &mut Snapshot,
+    ) -> u32 {
+        if let Some(before) = before.filter(|before| before.clusters == service.clusters) {
+            return before.hits;
         }
+        let of = (service.key.clone(), service.clusters.as_slice().into());
+        if let Some(place) = self.former_hits.remove(&of) {
+            return place;
+        }
+        let slots = 1 + service.clusters.len();
+        if next.hits + slots > MAX_HITS {
+            return u32::MAX;
+        }
+        next.hits += slots;
+        (next.hits - slots) as u32
     }
 
     fn renew_namespace(&mut self, name: &Label, next: &mut Snapshot) -> bool {
-        if self.used_namespaces.get(name) == Some(&0) {
+        let used = self.used_namespaces.get(name);
+        let served = used.is_some_and(|used| used.served > 0);
+        if used.is_some_and(|used| used.known == 0 && used.served == 0) {
             self.used_namespaces.remove(name);
         }
-        let exists = self.namespaces.contains(name) || self.used_namespaces.contains_key(name);
+        let exists = self.namespaces.contains(name) || served;
         let mut wire = Vec::new();
         push_label(&mut wire, name.as_bytes());
         if next.has_namespace(&wire) == exists {

@@ -2,17 +2,16 @@
 //! and healthy, and the rule that chose.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use crate::authority::{Authority, LostCluster, Zone};
-use crate::build::{ServiceFacts, service_ip, weight};
+use crate::build::{service_ip, weight};
 use crate::catalog::Catalog;
-use crate::facts::{
-    ClusterId, Endpoint, Import, ImportForm, ServiceKey, ServiceType, Slice, SliceForm,
-};
+use crate::facts::{ClusterId, Import, ImportForm, ServiceKey, ServiceType, SliceForm};
 use crate::ledger::Ledger;
 use crate::message::{class, rcode, rtype};
 use crate::name::{Label, WireName};
+use crate::packed::{EndpointView, SliceView};
 use crate::respond::{Ask, Outcome, Transport, respond};
 use crate::transfer;
 
@@ -142,8 +141,7 @@ fn explain_service(
     name: &WireName,
     zone: &Zone,
 ) {
-    let none = ServiceFacts::default();
-    let facts = catalog.facts(key).unwrap_or(&none);
+    let facts = catalog.facts(key);
     let Some(kind) = facts.kind() else {
         let slices = facts.slices.len();
         explanation.say("service", format_args!("{key} does not exist: no ServiceImport in namespace {} ({slices} EndpointSlices without one)", key.namespace));
@@ -163,7 +161,7 @@ fn explain_service(
             .find(|(known, _)| *known == id)
             .is_none_or(|(_, is)| is)
     };
-    let exporters = facts.exporters(local, |_| Some(0));
+    let exporters = facts.exporters(local, catalog.clusters());
     for exporter in &exporters {
         let home = if local == Some(exporter.id) {
             " (local)"
@@ -183,11 +181,9 @@ fn explain_service(
             "cluster",
             format_args!("{}{home}: {reached}{weight}", exporter.id),
         );
-        for (object, slice) in &exporter.slices {
-            explanation.say(
-                "",
-                format_args!("EndpointSlice {object}: {}", slice_text(slice)),
-            );
+        for slice in &exporter.slices {
+            let text = slice_text(slice);
+            explanation.say("", format_args!("EndpointSlice {}: {text}", slice.object));
         }
         if !exporter.at_home.is_empty() {
             explanation.say(
@@ -246,18 +242,17 @@ fn import_text(import: &Import) -> String {
     text
 }
 
-fn slice_text(slice: &Slice) -> String {
+fn slice_text(slice: &SliceView<'_>) -> String {
     let form = match slice.form {
         SliceForm::ServiceIp => "service IP",
         SliceForm::Backends => "backends",
         SliceForm::Legacy => "backends of an old Lighthouse",
     };
-    let endpoint = |endpoint: &Endpoint| {
-        let addresses: Vec<_> = endpoint.addresses.iter().map(IpAddr::to_string).collect();
+    let endpoint = |endpoint: EndpointView<'_>| {
+        let addresses: Vec<_> = endpoint.addresses().map(|ip| ip.to_string()).collect();
         let host = endpoint
             .hostname
-            .as_ref()
-            .or(endpoint.pod.as_ref())
+            .or(endpoint.pod)
             .map_or(String::new(), |host| format!("{host} "));
         format!(
             "{host}{}{}",
@@ -265,7 +260,7 @@ fn slice_text(slice: &Slice) -> String {
             if endpoint.ready { "" } else { " (not ready)" }
         )
     };
-    let endpoints: Vec<_> = slice.endpoints.iter().map(endpoint).collect();
+    let endpoints: Vec<_> = slice.endpoints.clone().map(endpoint).collect();
     let endpoints = if endpoints.is_empty() {
         "no endpoints".to_owned()
     } else {

@@ -3,6 +3,7 @@
 //! Sources (an API server, a folder of manifests) turn each object into one of these values and hand
 //! it to the [`Catalog`](crate::catalog::Catalog). Nothing here knows where an object came from.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -63,6 +64,11 @@ impl ClusterId {
     pub fn new(id: &str) -> Option<Self> {
         let valid = id.len() <= 253 && id.split('.').all(|label| Label::new(label).is_some());
         valid.then(|| Self(id.to_ascii_lowercase().into()))
+    }
+
+    /// One that was checked before.
+    pub(crate) fn known(id: &str) -> Self {
+        Self(id.into())
     }
 
     pub fn as_str(&self) -> &str {
@@ -200,6 +206,16 @@ pub struct Gateway {
     pub connections: Vec<(ClusterId, bool)>,
 }
 
+/// Kinds of objects of which a source tells everything at once, from time to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    Import,
+    Slice,
+    LocalSlice,
+    Namespace,
+    Gateway,
+}
+
 /// One change of the view. Applying a fact that is already known changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
@@ -211,6 +227,8 @@ pub enum Fact {
     Gateway(ObjectKey, Option<Gateway>),
     /// ClusterProperty `cluster.clusterset.k8s.io` (`id.k8s.io` of old is read too).
     ClusterProperty(Option<ClusterId>),
+    /// Of this kind there are no objects but these. Namespaces are named by the key's name alone.
+    Only(ObjectKind, HashSet<ObjectKey>),
 }
 
 /// Something in an object that cannot be served, said once per object and message.

@@ -45,12 +45,14 @@
 pub mod authority;
 mod build;
 pub mod catalog;
+mod clusters;
 pub mod edns;
 pub mod explain;
 pub mod facts;
 pub mod ledger;
 mod message;
 pub mod name;
+mod packed;
 pub mod respond;
 mod select;
 pub mod serial;

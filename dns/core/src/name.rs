@@ -24,6 +24,11 @@ impl Label {
         valid.then(|| Self(text.to_ascii_lowercase().into()))
     }
 
+    /// One that was checked before.
+    pub(crate) fn known(text: &str) -> Self {
+        Self(text.into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -176,14 +176,20 @@ pub struct ServiceView<'a> {
 /// What follows the key of a service in its name.
 const SVC: &[u8] = b"\x03svc";
 
-/// [`Service::owner`] of a service.
-pub(crate) fn owner_of(key: &ServiceKey) -> SmallVec<[u8; 40]> {
+/// `<service>.<namespace>` in wire form without a root label.
+pub(crate) fn key_of(key: &ServiceKey) -> SmallVec<[u8; 40]> {
     let (name, namespace) = (key.name.as_bytes(), key.namespace.as_bytes());
     let mut wire = SmallVec::with_capacity(2 + name.len() + namespace.len() + SVC.len());
     for label in [name, namespace] {
         wire.push(label.len() as u8);
         wire.extend_from_slice(label);
     }
+    wire
+}
+
+/// [`Service::owner`] of a service.
+pub(crate) fn owner_of(key: &ServiceKey) -> SmallVec<[u8; 40]> {
+    let mut wire = key_of(key);
     wire.extend_from_slice(SVC);
     wire
 }

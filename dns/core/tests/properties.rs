@@ -14,7 +14,7 @@ use proptest::sample::{Index, select};
 
 use subm_dns_core::authority::Authority;
 use subm_dns_core::catalog::Settings;
-use subm_dns_core::facts::Fact;
+use subm_dns_core::facts::{Fact, ObjectKey, ObjectKind};
 use subm_dns_core::respond::{Outcome, Transport};
 use subm_dns_core::transfer;
 
@@ -231,6 +231,26 @@ proptest! {
         check_all(&server, &model.names(&model.facts));
     }
 
+    /// A complete list says what is gone by what it does not name.
+    #[test]
+    fn a_list_takes_back_what_it_does_not_name((model, other) in (model(), model())) {
+        let mut server = model.empty_server();
+        server.apply(&other.facts);
+        server.apply(&[Fact::ClusterProperty(None)]);
+        let mut history = last_of_each(&model.facts);
+        for kind in [
+            ObjectKind::Import,
+            ObjectKind::Slice,
+            ObjectKind::LocalSlice,
+            ObjectKind::Namespace,
+            ObjectKind::Gateway,
+        ] {
+            history.push(Fact::Only(kind, named(kind, &history)));
+        }
+        server.apply(&history);
+        check_all(&server, &model.names(&model.facts));
+    }
+
     #[test]
     fn removal_of_everything_gives_the_empty_zone(model in model()) {
         let mut server = model.server();
@@ -357,7 +377,23 @@ fn object(fact: &Fact) -> String {
         Fact::Gateway(key, _) => format!("gateway {key}"),
         Fact::Namespace(name, _) => format!("namespace {name}"),
         Fact::ClusterProperty(_) => "property".to_owned(),
+        Fact::Only(kind, _) => format!("only {kind:?}"),
     }
+}
+
+/// The objects of a kind that exist by these facts, one of each.
+fn named(kind: ObjectKind, facts: &[Fact]) -> HashSet<ObjectKey> {
+    let key = |fact: &Fact| match (kind, fact) {
+        (ObjectKind::Import, Fact::Import(key, Some(_)))
+        | (ObjectKind::Slice, Fact::Slice(key, Some(_)))
+        | (ObjectKind::LocalSlice, Fact::LocalSlice(key, Some(_)))
+        | (ObjectKind::Gateway, Fact::Gateway(key, Some(_))) => Some(key.clone()),
+        (ObjectKind::Namespace, Fact::Namespace(name, true)) => {
+            Some(ObjectKey::new("", name.as_str()))
+        }
+        _ => None,
+    };
+    facts.iter().filter_map(key).collect()
 }
 
 fn removals(facts: &[Fact]) -> Vec<Fact> {
@@ -368,6 +404,7 @@ fn removals(facts: &[Fact]) -> Vec<Fact> {
         Fact::Gateway(key, _) => Fact::Gateway(key, None),
         Fact::Namespace(name, _) => Fact::Namespace(name, false),
         Fact::ClusterProperty(_) => Fact::ClusterProperty(None),
+        Fact::Only(kind, _) => Fact::Only(kind, HashSet::new()),
     };
     last_of_each(facts).into_iter().map(removal).collect()
 }

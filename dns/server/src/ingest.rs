@@ -1,5 +1,5 @@
-//! Events of a source to publications. One thread owns the catalog; it publishes at once when idle and
-//! takes together what has piled up while it was building.
+//! Events of a source to publications. One thread owns the catalog; it publishes at once while serials are not far ahead
+//! of the clock, and takes together what has piled up while it was building or waiting.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::sources::Event;
 
-/// One step of the serial: publications are at least so far apart.
+/// One step of the serial. Under load, publications are so far apart.
 const SERIAL_UNIT: Duration = Duration::from_millis(5);
 /// Events taken into one publication at the most, so that a flood does not keep the first of them waiting.
 const BATCH: usize = 4096;
@@ -62,7 +62,7 @@ pub fn run(
     while let Some(first) = events.blocking_recv() {
         let mut new = ingest.take(first, board);
         // What comes in the meantime is published along.
-        ingest.await_turn();
+        std::thread::sleep(ingest.pause(board, clock()));
         for _ in 1..BATCH {
             match events.try_recv() {
                 Ok(event) => new.extend(ingest.take(event, board)),
@@ -117,10 +117,14 @@ impl Ingest {
         Vec::new()
     }
 
-    /// Waits until a serial has passed since the last publication, so that serials do not outrun the clock.
-    fn await_turn(&self) {
-        if let Some(published_at) = self.published_at {
-            std::thread::sleep(SERIAL_UNIT.saturating_sub(published_at.elapsed()));
+    /// How long to wait so that serials do not outrun the clock: one step at the most, for a clock may be set back.
+    fn pause(&self, board: &impl Board, clock: u32) -> Duration {
+        match board.last_serial() {
+            Some(last) if serial::must_wait(last, clock) => {
+                let since = self.published_at.map_or(Duration::ZERO, |at| at.elapsed());
+                SERIAL_UNIT.saturating_sub(since)
+            }
+            _ => Duration::ZERO,
         }
     }
 
@@ -133,14 +137,14 @@ impl Ingest {
 
     fn publish(&mut self, mut new: Vec<Problem>, board: &impl Board) {
         if self.is_complete() && (self.catalog.is_dirty() || self.published_at.is_none()) {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            let clock = (now.as_millis() / SERIAL_UNIT.as_millis()) as u32;
-            let serial = serial::next(board.last_serial(), clock);
+            let serial = board.last_serial().map_or_else(
+                || serial::first(clock()),
+                |last| serial::next(Some(last), clock()),
+            );
             let started = Instant::now();
             self.published_at = Some(started);
             let mut published = self.catalog.publish(serial);
+            let now = since_epoch();
             let since = |trigger: u64| now.saturating_sub(Duration::from_nanos(trigger));
             let timing = Timing {
                 build: started.elapsed(),
@@ -156,6 +160,17 @@ impl Ingest {
             self.problems.values().map(Vec::len).sum::<usize>() + self.catalog.problem_count();
         board.problems(total, &new);
     }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// The time in steps of the serial.
+fn clock() -> u32 {
+    (since_epoch().as_millis() / SERIAL_UNIT.as_millis()) as u32
 }
 
 #[cfg(test)]

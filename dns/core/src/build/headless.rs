@@ -1,38 +1,40 @@
 //! Headless services: every endpoint for itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::net::IpAddr;
+use std::ops::Range;
+
+use foldhash::HashMap;
+use smallvec::SmallVec;
 
 use super::{Draft, Exporter, all, cluster_prefix, pack};
-use crate::facts::{Endpoint, Port};
-use crate::name::Label;
+use crate::facts::Port;
+use crate::packed::{EndpointView, SliceView};
 use crate::snapshot::{Addresses, Group, HostGroup, Octets, Scope, ScopeKind, Srv};
 use crate::status::ClusterIndex;
 
 pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
-    let mut owners: Owners = Owners::default();
+    let mut a = Union::<4>::default();
+    let mut aaaa = Union::<16>::default();
     let mut groups = Vec::new();
     for (position, exporter) in exporters.iter().enumerate() {
         let mut hosts = Hosts::default();
-        let mut addresses = Vec::new();
+        let (mut own_a, mut own_aaaa) = (Vec::new(), Vec::new());
         // Names of ports stay while no endpoint is ready, like the service's own name.
         let mut port_lists = BTreeSet::new();
         for slice in slices(exporter) {
             let ports = draft.ports.intern(slice.ports);
             port_lists.insert(ports);
-            for endpoint in slice.endpoints {
-                for ip in &endpoint.addresses {
-                    owners.add(*ip, exporter.index);
-                    addresses.push(*ip);
-                }
-                for (name, alias, ips) in host_names(endpoint) {
-                    hosts.add(draft, name, alias, ips, ports);
-                }
+            for endpoint in slice.endpoints() {
+                a.add(endpoint.a, exporter.index, &mut own_a);
+                aaaa.add(endpoint.aaaa, exporter.index, &mut own_aaaa);
+                hosts.add(&endpoint, ports);
             }
         }
         let position = position as u16;
         let cluster = cluster_prefix(exporter.id);
-        port_lists.extend(hosts.put(draft, &cluster, position));
+        hosts.put(draft, &cluster, position, &mut port_lists);
         let port_lists: Box<[u16]> = port_lists.into_iter().collect();
         // The hosts' places are known when all scopes are: see `index_hosts`.
         let group = || HostGroup {
@@ -46,8 +48,8 @@ pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
                 position,
                 hosts: false,
             },
-            a: all(pack(&addresses, false)),
-            aaaa: all(pack(&addresses, true)),
+            a: all(Octets::from_slice(&own_a)),
+            aaaa: all(Octets::from_slice(&own_aaaa)),
             srv: if port_lists.is_empty() {
                 Srv::None
             } else {
@@ -61,8 +63,8 @@ pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
     draft.put(Scope {
         prefix: Octets::new(),
         kind: ScopeKind::Service,
-        a: owners.union(false),
-        aaaa: owners.union(true),
+        a: a.finish(),
+        aaaa: aaaa.finish(),
         srv: if groups.is_empty() {
             Srv::None
         } else {
@@ -72,194 +74,234 @@ pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
 }
 
 /// Replaces the position of a cluster, which [`headless`] left in a group, by the places of its hosts.
-pub(super) fn index_hosts(root: &mut Scope, below: &mut [Scope]) {
-    let mut places: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+pub(super) fn index_hosts(root: &mut Scope, below: &mut [Scope], clusters: usize) {
+    let mut places: Vec<Vec<u32>> = vec![Vec::new(); clusters];
     for (at, scope) in below.iter().enumerate() {
         if let ScopeKind::Host {
             position,
             alias: false,
         } = scope.kind
         {
-            places
-                .entry(u32::from(position))
-                .or_default()
-                .push(at as u32);
+            places[usize::from(position)].push(at as u32);
         }
     }
     for scope in below.iter_mut().chain([root]) {
         if let Srv::Hosts(groups) = &mut scope.srv {
             for group in groups {
-                let position = group.hosts[0];
-                group.hosts = places
-                    .get(&position)
-                    .map_or_else(Box::default, |places| places.as_slice().into());
+                group.hosts = places[group.hosts[0] as usize].as_slice().into();
             }
         }
     }
 }
 
-/// The part of a slice that answers.
+/// A slice that counts, and whether its endpoints answer while they are not ready.
 struct Answering<'a> {
     ports: &'a [Port],
-    endpoints: Vec<&'a Endpoint>,
+    slice: &'a SliceView<'a>,
+    publish: bool,
 }
 
-/// The slices of a cluster that count, with the endpoints that answer: ready ones, or all where not-ready ones are
-/// published.
+impl<'a> Answering<'a> {
+    /// The endpoints that answer.
+    fn endpoints(&self) -> impl Iterator<Item = EndpointView<'a>> {
+        let publish = self.publish;
+        let endpoints = self.slice.endpoints.clone();
+        endpoints.filter(move |endpoint| (endpoint.ready || publish) && endpoint.len() > 0)
+    }
+}
+
+/// The slices of a cluster that count.
 fn slices<'a>(exporter: &Exporter<'a>) -> Vec<Answering<'a>> {
-    let answering = |ports: &'a [Port], endpoints: &'a [Endpoint], publish: bool| Answering {
-        ports,
-        endpoints: endpoints
-            .iter()
-            .filter(|endpoint| (endpoint.ready || publish) && !endpoint.addresses.is_empty())
-            .collect(),
+    let answering = |slice: &'a SliceView<'a>, publish| Answering {
+        ports: &slice.ports,
+        slice,
+        publish,
     };
     let at_home = !exporter.at_home.is_empty();
     let mut publish_at_home = false;
     let mut slices = Vec::new();
-    for (_, slice) in &exporter.slices {
+    for slice in &exporter.slices {
         if at_home && slice.globalnet {
             publish_at_home |= slice.publish_not_ready;
         } else {
-            slices.push(answering(
-                &slice.ports,
-                &slice.endpoints,
-                slice.publish_not_ready,
-            ));
+            slices.push(answering(slice, slice.publish_not_ready));
         }
     }
-    for slice in &exporter.at_home {
-        slices.push(answering(&slice.ports, &slice.endpoints, publish_at_home));
+    for slice in exporter.at_home {
+        slices.push(answering(slice, publish_at_home));
     }
     slices
 }
 
-/// Names of an endpoint, whether each is an alias, and the addresses behind it.
-fn host_names(endpoint: &Endpoint) -> Vec<(Label, bool, &[IpAddr])> {
-    if let Some(hostname) = &endpoint.hostname {
-        return vec![(hostname.clone(), false, &endpoint.addresses)];
+/// Hosts of one cluster. Their names stand in one buffer, as labels in wire form.
+#[derive(Default)]
+struct Hosts<'a> {
+    names: Vec<u8>,
+    hosts: Vec<Host<'a>>,
+}
+
+struct Host<'a> {
+    name: Range<u32>,
+    alias: bool,
+    ports: u16,
+    a: &'a [[u8; 4]],
+    aaaa: &'a [[u8; 16]],
+}
+
+impl<'a> Hosts<'a> {
+    /// The names of an endpoint: its hostname, else one for each address, and its pod's as an alias.
+    fn add(&mut self, endpoint: &EndpointView<'a>, ports: u16) {
+        if let Some(hostname) = endpoint.hostname {
+            let name = self.push_name(|names| names.extend_from_slice(hostname.as_bytes()));
+            return self.push(name, false, ports, endpoint.a, endpoint.aaaa);
+        }
+        for ip in endpoint.a.chunks(1) {
+            let name = self.push_name(|names| push_dashed(names, ip[0].into()));
+            self.push(name, false, ports, ip, &[]);
+        }
+        for ip in endpoint.aaaa.chunks(1) {
+            let name = self.push_name(|names| push_dashed(names, ip[0].into()));
+            self.push(name, false, ports, &[], ip);
+        }
+        if let Some(pod) = endpoint.pod {
+            let name = self.push_name(|names| names.extend_from_slice(pod.as_bytes()));
+            self.push(name, true, ports, endpoint.a, endpoint.aaaa);
+        }
     }
-    let dashed = endpoint
-        .addresses
-        .iter()
-        .filter_map(|ip| Some((dashed(*ip)?, false, std::slice::from_ref(ip))));
-    let pod = endpoint
-        .pod
-        .iter()
-        .map(|pod| (pod.clone(), true, &*endpoint.addresses));
-    dashed.chain(pod).collect()
+
+    fn push(
+        &mut self,
+        name: Range<u32>,
+        alias: bool,
+        ports: u16,
+        a: &'a [[u8; 4]],
+        aaaa: &'a [[u8; 16]],
+    ) {
+        self.hosts.push(Host {
+            name,
+            alias,
+            ports,
+            a,
+            aaaa,
+        });
+    }
+
+    fn push_name(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Range<u32> {
+        let start = self.names.len();
+        self.names.push(0);
+        write(&mut self.names);
+        self.names[start] = (self.names.len() - start - 1) as u8;
+        start as u32..self.names.len() as u32
+    }
+
+    /// Adds a scope for each name, and the port lists of those that can be targets to `lists`.
+    fn put(
+        mut self,
+        draft: &mut Draft<'_>,
+        cluster: &[u8],
+        position: u16,
+        lists: &mut BTreeSet<u16>,
+    ) {
+        let names = &self.names;
+        let name = |host: &Host<'_>| &names[host.name.start as usize..host.name.end as usize];
+        // Stable: addresses of a name that several endpoints have keep their order.
+        self.hosts.sort_by(|a, b| name(a).cmp(name(b)));
+        for same in self.hosts.chunk_by(|a, b| name(a) == name(b)) {
+            let [first, others @ ..] = same else { continue };
+            let alias = same.iter().all(|host| host.alias);
+            let ports = others
+                .iter()
+                .fold(first.ports, |all, host| draft.ports.union(all, host.ports));
+            let label = name(first);
+            let mut prefix = Octets::with_capacity(label.len() + cluster.len());
+            prefix.extend_from_slice(label);
+            prefix.extend_from_slice(cluster);
+            let fits = draft.put(Scope {
+                prefix,
+                kind: ScopeKind::Host { position, alias },
+                a: all(pack(same.iter().flat_map(|host| host.a).copied())),
+                aaaa: all(pack(same.iter().flat_map(|host| host.aaaa).copied())),
+                srv: Srv::Own(ports),
+            });
+            if fits && !alias && lists.last() != Some(&ports) {
+                lists.insert(ports);
+            }
+        }
+    }
 }
 
 /// The system's name for an endpoint without one: its address with hyphens, as CoreDNS has it. A label
 /// must not begin or end with a hyphen, hence the zeros.
-fn dashed(ip: IpAddr) -> Option<Label> {
-    let mut text = ip.to_string().replace(['.', ':'], "-");
-    if text.starts_with('-') {
-        text.insert(0, '0');
+fn push_dashed(names: &mut Vec<u8>, ip: IpAddr) {
+    let mut text = String::with_capacity(48);
+    // Writing to a String does not fail.
+    let _ = write!(text, "{ip}");
+    if text.starts_with(':') {
+        names.push(b'0');
     }
-    if text.ends_with('-') {
-        text.push('0');
+    names.extend(text.bytes().map(|byte| match byte {
+        b'.' | b':' => b'-',
+        other => other,
+    }));
+    if text.ends_with(':') {
+        names.push(b'0');
     }
-    Label::new(&text)
 }
 
-/// Hosts of one cluster by name; endpoints of one name are merged.
+/// Addresses of all clusters. Clusters with the same address range, and no Globalnet, may share one.
 #[derive(Default)]
-struct Hosts(BTreeMap<Label, Host>);
-
-struct Host {
-    alias: bool,
-    addresses: Vec<IpAddr>,
-    ports: u16,
+struct Union<const N: usize> {
+    /// Each address with a number of `sets`, in the order in which they were met.
+    addresses: Vec<([u8; N], usize)>,
+    places: HashMap<[u8; N], usize>,
+    sets: Vec<Vec<ClusterIndex>>,
 }
 
-impl Hosts {
-    fn add(
-        &mut self,
-        draft: &mut Draft<'_>,
-        name: Label,
-        alias: bool,
-        addresses: &[IpAddr],
-        ports: u16,
-    ) {
-        match self.0.get_mut(&name) {
-            Some(host) => {
-                host.alias &= alias;
-                host.addresses.extend_from_slice(addresses);
-                host.ports = draft.ports.union(host.ports, ports);
+impl<const N: usize> Union<N> {
+    /// Adds what a cluster has, and to `own` what is new of it. Clusters come one after the other.
+    fn add(&mut self, addresses: &[[u8; N]], cluster: ClusterIndex, own: &mut Vec<u8>) {
+        let mut alone = None;
+        for address in addresses {
+            let next = self.addresses.len();
+            let place = *self.places.entry(*address).or_insert(next);
+            if place == next {
+                let set = *alone.get_or_insert_with(|| self.number_of(&[cluster]));
+                self.addresses.push((*address, set));
+            } else {
+                let others = &*self.sets[self.addresses[place].1];
+                if others.last() == Some(&cluster) {
+                    continue;
+                }
+                let set = [others, &[cluster]].concat();
+                self.addresses[place].1 = self.number_of(&set);
             }
-            None => {
-                self.0.insert(
-                    name,
-                    Host {
-                        alias,
-                        addresses: addresses.to_vec(),
-                        ports,
-                    },
-                );
-            }
+            own.extend_from_slice(address);
         }
     }
 
-    /// Adds a scope for each host; gives the port lists of those that can be targets.
-    fn put(self, draft: &mut Draft<'_>, cluster: &[u8], position: u16) -> Box<[u16]> {
-        let mut lists = BTreeSet::new();
-        for (name, host) in self.0 {
-            let mut prefix = Octets::with_capacity(name.as_bytes().len() + 1 + cluster.len());
-            prefix.push(name.as_bytes().len() as u8);
-            prefix.extend_from_slice(name.as_bytes());
-            prefix.extend_from_slice(cluster);
-            let fits = draft.put(Scope {
-                prefix,
-                kind: ScopeKind::Host {
-                    position,
-                    alias: host.alias,
-                },
-                a: all(pack(&host.addresses, false)),
-                aaaa: all(pack(&host.addresses, true)),
-                srv: Srv::Own(host.ports),
-            });
-            if fits && !host.alias {
-                lists.insert(host.ports);
-            }
-        }
-        lists.into_iter().collect()
-    }
-}
-
-/// Which clusters have an address. Clusters with the same address range, and no Globalnet, may share one.
-#[derive(Default)]
-struct Owners {
-    order: Vec<IpAddr>,
-    clusters: HashMap<IpAddr, Vec<ClusterIndex>>,
-}
-
-impl Owners {
-    fn add(&mut self, ip: IpAddr, cluster: ClusterIndex) {
-        let clusters = self.clusters.entry(ip).or_default();
-        if clusters.is_empty() {
-            self.order.push(ip);
-        }
-        if clusters.last() != Some(&cluster) {
-            clusters.push(cluster);
-        }
+    fn number_of(&mut self, set: &[ClusterIndex]) -> usize {
+        // The last one made is the one most asked for.
+        let found = self.sets.iter().rposition(|have| have == set);
+        found.unwrap_or_else(|| {
+            self.sets.push(set.to_vec());
+            self.sets.len() - 1
+        })
     }
 
-    fn union(&self, v6: bool) -> Addresses {
-        let mut groups: Vec<(&[ClusterIndex], Vec<&IpAddr>)> = Vec::new();
-        for ip in self.order.iter().filter(|ip| ip.is_ipv6() == v6) {
-            let clusters = &*self.clusters[ip];
-            match groups.iter_mut().rev().find(|(of, _)| *of == clusters) {
-                Some((_, ips)) => ips.push(ip),
-                None => groups.push((clusters, vec![ip])),
+    fn finish(self) -> Addresses {
+        let mut groups: Vec<(usize, Vec<u8>)> = Vec::new();
+        for (address, set) in &self.addresses {
+            match groups.iter_mut().rev().find(|(of, _)| of == set) {
+                Some((_, rdata)) => rdata.extend_from_slice(address),
+                None => groups.push((*set, address.to_vec())),
             }
         }
         if groups.is_empty() {
             return Addresses::None;
         }
-        let group = |(clusters, ips): (&[ClusterIndex], Vec<&IpAddr>)| Group {
-            clusters: clusters.into(),
-            rdata: pack(ips, v6),
+        let group = |(set, rdata): (usize, Vec<u8>)| Group {
+            clusters: SmallVec::from_slice(&self.sets[set]),
+            rdata: Octets::from_slice(&rdata),
         };
         Addresses::Union(groups.into_iter().map(group).collect())
     }

@@ -11,12 +11,12 @@
 pub mod compare;
 mod service;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use subm_dns_core::authority::{LostCluster, Zone};
 use subm_dns_core::facts::{
-    ClusterId, Fact, Gateway, Import, LocalSlice, ObjectKey, ServiceKey, Slice,
+    ClusterId, Fact, Gateway, Import, LocalSlice, ObjectKey, ObjectKind, ServiceKey, Slice,
 };
 
 /// What an RRset of addresses may hold.
@@ -109,9 +109,22 @@ impl View {
                 Fact::Namespace(name, false) => {
                     view.namespaces.remove(name.as_str());
                 }
+                Fact::Only(kind, keys) => view.keep_only(*kind, keys),
             }
         }
         view
+    }
+
+    fn keep_only(&mut self, kind: ObjectKind, keys: &HashSet<ObjectKey>) {
+        match kind {
+            ObjectKind::Import => self.imports.retain(|key, _| keys.contains(key)),
+            ObjectKind::Slice => self.slices.retain(|key, _| keys.contains(key)),
+            ObjectKind::LocalSlice => self.local_slices.retain(|key, _| keys.contains(key)),
+            ObjectKind::Gateway => self.gateways.retain(|key, _| keys.contains(key)),
+            ObjectKind::Namespace => self
+                .namespaces
+                .retain(|name| keys.iter().any(|key| *key.name == **name)),
+        }
     }
 
     /// Setting, else property, else what the believed Gateway says, or a passive one (G06) where none is

@@ -118,6 +118,7 @@ pub fn says_something(fact: &Fact) -> bool {
         Fact::Gateway(_, gateway) => gateway.is_some(),
         Fact::ClusterProperty(id) => id.is_some(),
         Fact::Namespace(_, exists) => *exists,
+        Fact::Only(_, keys) => !keys.is_empty(),
     }
 }
 

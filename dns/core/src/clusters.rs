@@ -8,7 +8,7 @@ use crate::status::{ClusterIndex, ClusterStatus};
 
 /// Clusters in the order in which they were met; a number is never given again.
 #[derive(Debug, Default)]
-pub(super) struct Clusters {
+pub(crate) struct Clusters {
     ids: Vec<ClusterId>,
     index: HashMap<ClusterId, ClusterIndex>,
     /// `ids` as the last status had it.
@@ -18,21 +18,27 @@ pub(super) struct Clusters {
 impl Clusters {
     /// Gives the cluster a number. A cluster set has some hundreds of members; ids beyond 65,536 are not
     /// served, so that a broker that invents them cannot fill the memory.
-    pub(super) fn add(&mut self, id: &ClusterId) {
-        if !self.index.contains_key(id)
-            && let Ok(index) = ClusterIndex::try_from(self.ids.len())
-        {
-            self.index.insert(id.clone(), index);
-            self.ids.push(id.clone());
+    pub(crate) fn add(&mut self, id: &ClusterId) -> Option<ClusterIndex> {
+        let known = self.index(id);
+        if known.is_some() {
+            return known;
         }
+        let index = ClusterIndex::try_from(self.ids.len()).ok()?;
+        self.index.insert(id.clone(), index);
+        self.ids.push(id.clone());
+        Some(index)
     }
 
-    pub(super) fn index(&self, id: &ClusterId) -> Option<ClusterIndex> {
+    pub(crate) fn index(&self, id: &ClusterId) -> Option<ClusterIndex> {
         self.index.get(id).copied()
     }
 
+    pub(crate) fn id(&self, index: ClusterIndex) -> Option<&ClusterId> {
+        self.ids.get(usize::from(index))
+    }
+
     /// The status that `gateway` describes; its serial is 0.
-    pub(super) fn status(
+    pub(crate) fn status(
         &mut self,
         local: Option<&ClusterId>,
         gateway: Option<&Gateway>,
@@ -64,7 +70,7 @@ impl Clusters {
 
 impl ClusterStatus {
     /// Whether any answer may differ between the two.
-    pub(super) fn differs_visibly(&self, before: &Self) -> bool {
+    pub(crate) fn differs_visibly(&self, before: &Self) -> bool {
         let set = |status: &Self| {
             status
                 .connected
