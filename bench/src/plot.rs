@@ -5,6 +5,7 @@ use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::peers;
 use crate::report::{Table, figure};
 
 const WIDTH: u32 = 960;
@@ -17,17 +18,28 @@ const GAP: u32 = 14;
 /// From this ratio on, the short bars of a linear axis say nothing.
 const LOGARITHMIC_FROM: f64 = 30.0;
 
-/// Okabe and Ito's colours, which colour-blind people can tell apart.
-const COLOURS: [RGBColor; 8] = [
-    RGBColor(153, 153, 153),
-    RGBColor(0, 114, 178),
-    RGBColor(230, 159, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
+/// The same colour in every picture. All are Okabe and Ito's or grey, which colour-blind people can tell apart.
+const NAMED: [(&str, RGBColor); 5] = [
+    (peers::ECHO, RGBColor(130, 130, 130)),
+    (peers::PADDED_ECHO, RGBColor(190, 190, 190)),
+    (peers::LIGHTHOUSE, RGBColor(0, 114, 178)),
+    (peers::KNOT, RGBColor(230, 159, 0)),
+    (peers::NSD, RGBColor(0, 158, 115)),
+];
+/// For columns of other names, by their position.
+const OTHERS: [RGBColor; 6] = [
     RGBColor(86, 180, 233),
     RGBColor(213, 94, 0),
+    RGBColor(204, 121, 167),
     RGBColor(240, 228, 66),
+    RGBColor(0, 158, 115),
+    RGBColor(230, 159, 0),
 ];
+
+fn colour(column: usize, name: &str) -> RGBColor {
+    let named = NAMED.iter().find(|(have, _)| *have == name);
+    named.map_or(OTHERS[column % OTHERS.len()], |(_, colour)| *colour)
+}
 
 /// The picture as an SVG document.
 pub fn svg(table: &Table) -> Result<String> {
@@ -73,7 +85,7 @@ fn head(table: &Table, root: &Area<'_>) -> Drawn {
     root.draw_text(&table.title, &title, (16, 14))?;
     let mut x = 16;
     for (column, name) in table.columns.iter().enumerate() {
-        let colour = COLOURS[column % COLOURS.len()];
+        let colour = colour(column, name);
         root.draw(&Rectangle::new([(x, 50), (x + 12, 62)], colour.filled()))?;
         root.draw_text(name, &label(), (x + 18, 50))?;
         // The width that the font is likely to have; SVG leaves it to whoever shows it.
@@ -124,7 +136,7 @@ where
         for (column, cell) in row.cells.iter().enumerate() {
             let Some(cell) = cell else { continue };
             let y = top - share * column as f64;
-            let colour = COLOURS[column % COLOURS.len()];
+            let colour = colour(column, &table.columns[column]);
             let (upper, middle, lower) = (y - share * 0.1, y - share * 0.5, y - share * 0.9);
             let bar = Rectangle::new([(from, upper), (cell.median, lower)], colour.filled());
             chart.draw_series([bar])?;

@@ -17,7 +17,7 @@ impl Spread {
         sorted.sort_by(f64::total_cmp);
         Some(Self {
             min: *sorted.first()?,
-            median: sorted[sorted.len() / 2],
+            median: f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]),
             max: *sorted.last()?,
         })
     }
@@ -167,6 +167,7 @@ mod tests {
         assert_eq!(Spread::of(&[]), None);
         assert_eq!(Spread::of(&[3.0]), Some(spread(3.0, 3.0, 3.0)));
         assert_eq!(Spread::of(&[3.0, 1.0, 2.0]), Some(spread(1.0, 2.0, 3.0)));
+        assert_eq!(Spread::of(&[4.0, 2.0]), Some(spread(2.0, 3.0, 4.0)));
         assert!((spread(9.0, 10.0, 11.0).noise() - 0.1).abs() < 1e-9);
     }
 
