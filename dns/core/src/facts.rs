@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::name::Label;
+use crate::name::{Label, lower_case};
 
 /// Namespace and name of a Kubernetes object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,7 +63,7 @@ impl ClusterId {
     /// `None` unless every label has 1 to 63 octets and all of it at most 253.
     pub fn new(id: &str) -> Option<Self> {
         let valid = id.len() <= 253 && id.split('.').all(|label| Label::new(label).is_some());
-        valid.then(|| Self(id.to_ascii_lowercase().into()))
+        valid.then(|| Self(lower_case(id)))
     }
 
     /// One that was checked before.

@@ -21,7 +21,7 @@ impl Label {
             && text
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        valid.then(|| Self(text.to_ascii_lowercase().into()))
+        valid.then(|| Self(lower_case(text)))
     }
 
     /// One that was checked before.
@@ -47,6 +47,15 @@ impl fmt::Display for Label {
 impl fmt::Debug for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// Most names are in lower case already.
+pub(crate) fn lower_case(text: &str) -> Arc<str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        text.to_ascii_lowercase().into()
+    } else {
+        text.into()
     }
 }
 

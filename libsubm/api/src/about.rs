@@ -8,7 +8,7 @@ use crate::resource::resource;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ClusterProperty {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::metadata::read")]
     pub metadata: ObjectMeta,
     #[serde(default)]
     pub spec: ClusterPropertySpec,

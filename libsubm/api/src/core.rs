@@ -8,7 +8,7 @@ use crate::resource::resource;
 /// A namespace, of which only the existence matters.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Namespace {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::metadata::read")]
     pub metadata: ObjectMeta,
 }
 

@@ -1,8 +1,13 @@
 //! Lists that are read member by member.
 
-use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+
+use crate::text::is_strict;
 
 /// A list whose malformed members do not spoil the rest. `null` is an empty list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +52,9 @@ impl<T> FromIterator<T> for Items<T> {
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Items<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if is_strict() {
+            return deserializer.deserialize_any(Strictly(PhantomData));
+        }
         let mut items = Self::default();
         match Value::deserialize(deserializer)? {
             Value::Null => {}
@@ -67,6 +75,32 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Items<T> {
             }),
         }
         Ok(items)
+    }
+}
+
+/// Reads a list without malformed members.
+struct Strictly<T>(PhantomData<T>);
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for Strictly<T> {
+    type Value = Items<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<Items<T>, E> {
+        Ok(Items::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<Items<T>, A::Error> {
+        let mut good = Vec::new();
+        while let Some(item) = members.next_element()? {
+            good.push((good.len(), item));
+        }
+        Ok(Items {
+            good,
+            bad: Vec::new(),
+        })
     }
 }
 

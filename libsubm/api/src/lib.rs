@@ -15,9 +15,11 @@ mod core;
 mod discovery;
 mod items;
 mod mcs;
+mod metadata;
 pub mod names;
 mod resource;
 mod submariner;
+mod text;
 
 pub use about::{ClusterProperty, ClusterPropertySpec};
 pub use core::Namespace;
@@ -29,3 +31,4 @@ pub use mcs::{
 };
 pub use resource::ResourceKind;
 pub use submariner::{Connection, EndpointSpec, Gateway, GatewayStatus};
+pub use text::from_json;

@@ -10,7 +10,7 @@ use crate::resource::resource;
 /// The asker of an export: a Service of the same name becomes known to the cluster set.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ServiceExport {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::metadata::read")]
     pub metadata: ObjectMeta,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<ServiceExportStatus>,
@@ -37,7 +37,7 @@ pub struct Condition {
 /// A service of the cluster set, as one cluster sees it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ServiceImport {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::metadata::read")]
     pub metadata: ObjectMeta,
     #[serde(default)]
     pub spec: ServiceImportSpec,

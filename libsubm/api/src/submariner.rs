@@ -9,7 +9,7 @@ use crate::resource::resource;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Gateway {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::metadata::read")]
     pub metadata: ObjectMeta,
     #[serde(default)]
     pub status: Option<GatewayStatus>,

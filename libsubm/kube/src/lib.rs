@@ -11,6 +11,7 @@
 
 mod backoff;
 mod client;
+mod tolerant;
 mod trouble;
 mod watch;
 

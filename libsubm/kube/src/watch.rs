@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use kube::core::{ApiResource, DeserializeGuard, ObjectMeta};
+use kube::core::{ApiResource, ObjectMeta};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::Trouble;
 use crate::backoff::Backoff;
+use crate::tolerant::Tolerant;
 
 /// A watch is renewed this often, so that a connection that died silently is noticed.
 const WATCH_SECONDS: u32 = 60;
@@ -72,7 +73,7 @@ pub struct Watch<K> {
     state: State<K>,
 }
 
-type Stream<K> = BoxStream<'static, watcher::Result<watcher::Event<DeserializeGuard<K>>>>;
+type Stream<K> = BoxStream<'static, watcher::Result<watcher::Event<Tolerant<K>>>>;
 
 enum State<K> {
     /// Which version is served? `misses` answers in a row were "none".
@@ -216,7 +217,7 @@ where
 
     fn take(
         &mut self,
-        item: Option<watcher::Result<watcher::Event<DeserializeGuard<K>>>>,
+        item: Option<watcher::Result<watcher::Event<Tolerant<K>>>>,
     ) -> Option<Event<K>> {
         match item {
             Some(Ok(event)) => {

@@ -1,8 +1,15 @@
 //! Writing and reading octets. What is read was written here: a fault is a defect of this crate, not of its input.
 
 /// Grows a buffer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Writer(Vec<u8>);
+
+impl Default for Writer {
+    /// With room for most objects.
+    fn default() -> Self {
+        Self(Vec::with_capacity(256))
+    }
+}
 
 impl Writer {
     pub(super) fn u8(&mut self, value: u8) {

@@ -6,6 +6,8 @@ mod fields;
 mod import;
 mod slice;
 
+use std::fmt::{self, Display};
+
 use subm_api::names;
 use subm_api::{ClusterProperty, Gateway};
 use subm_dns_core::facts::{self, ClusterId, Fact, ObjectKey, Problem};
@@ -42,7 +44,7 @@ fn annotation<'a>(metadata: &'a kube::core::ObjectMeta, key: &str) -> Option<&'a
 }
 
 /// A Gateway. Its own cluster counts as connected whatever its state.
-pub fn gateway(object: &Gateway, name: &str) -> Converted<facts::Gateway> {
+pub fn gateway(object: &Gateway, name: &dyn Display) -> Converted<facts::Gateway> {
     let mut problems = Problems::new(name);
     let mut id = |text: &str, field: String| {
         let id = ClusterId::new(text);
@@ -74,13 +76,13 @@ pub fn gateway(object: &Gateway, name: &str) -> Converted<facts::Gateway> {
                     .push((remote, connection.status == names::CONNECTED));
             }
         }
-        problems.malformed("status.connections", &status.connections);
+        problems.malformed(&"status.connections", &status.connections);
     }
     (Some(result), problems.finish())
 }
 
 /// The cluster's own id; `None` for any other property.
-pub fn cluster_property(object: &ClusterProperty, name: &str) -> Converted<ClusterId> {
+pub fn cluster_property(object: &ClusterProperty, name: &dyn Display) -> Converted<ClusterId> {
     let mut problems = Problems::new(name);
     let property = object.metadata.name.as_deref();
     if property != Some(names::CLUSTER_ID_PROPERTY)
@@ -100,12 +102,21 @@ pub fn cluster_property(object: &ClusterProperty, name: &str) -> Converted<Clust
     (id, problems.finish())
 }
 
-/// `ServiceImport shop/web`, or `Namespace shop` for an object without namespace.
-pub fn object_name(kind: &str, key: &ObjectKey) -> String {
-    if key.namespace.is_empty() {
-        format!("{kind} {}", key.name)
-    } else {
-        format!("{kind} {key}")
+/// `ServiceImport shop/web`, or `Namespace shop` for an object without namespace. Written out only where it is needed:
+/// few objects have problems.
+pub struct ObjectName<'a> {
+    pub kind: &'a str,
+    pub key: &'a ObjectKey,
+}
+
+impl Display for ObjectName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, key } = self;
+        if key.namespace.is_empty() {
+            write!(f, "{kind} {}", key.name)
+        } else {
+            write!(f, "{kind} {key}")
+        }
     }
 }
 

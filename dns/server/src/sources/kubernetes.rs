@@ -2,7 +2,7 @@
 
 mod readers;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +13,8 @@ use subm_kube::{Event as WatchEvent, Trouble, Watch};
 use tokio::sync::{mpsc::Sender, watch};
 
 use self::readers::{Gateways, Imports, LocalSlices, Namespaces, Properties, Reader, Slices};
-use super::{Event, Options, convert};
+use super::convert::{self, ObjectName};
+use super::{Event, Options};
 
 /// Facts of a list are sent in portions of this size.
 const BATCH: usize = 256;
@@ -85,9 +86,10 @@ impl Run {
             essential,
             listed: false,
             apart: false,
-            listing: false,
-            round: 0,
-            known: HashMap::new(),
+            listing: Listing::No,
+            told: false,
+            faulty: HashSet::new(),
+            doubtful: HashSet::new(),
             batch: Vec::new(),
             health: None,
         }
@@ -109,18 +111,24 @@ struct Kind<R> {
     listed: bool,
     /// Its first list is told by itself, and does not count in `unlisted`.
     apart: bool,
-    /// Between begin and end of a list.
-    listing: bool,
-    /// Counts lists: what a finished list has not touched is gone.
-    round: u32,
-    known: HashMap<ObjectKey, Known>,
+    listing: Listing,
+    /// Something may have been told before.
+    told: bool,
+    /// Objects with problems.
+    faulty: HashSet<ObjectKey>,
+    /// Those that the list has not come to yet.
+    doubtful: HashSet<ObjectKey>,
     batch: Vec<Fact>,
     health: Option<(bool, String)>,
 }
 
-struct Known {
-    round: u32,
-    has_problems: bool,
+/// The list that is being read.
+enum Listing {
+    No,
+    /// It can take nothing back.
+    First,
+    /// What it does not name is gone.
+    Again(HashSet<ObjectKey>),
 }
 
 impl<R: Reader> Kind<R> {
@@ -137,40 +145,42 @@ impl<R: Reader> Kind<R> {
     async fn take(&mut self, event: WatchEvent<R::Object>) -> Result<(), Closed> {
         match event {
             WatchEvent::Started => {
-                self.listing = true;
-                self.round += 1;
+                self.listing = if std::mem::replace(&mut self.told, true) {
+                    Listing::Again(HashSet::new())
+                } else {
+                    Listing::First
+                };
+                self.doubtful.extend(self.faulty.drain());
             }
             WatchEvent::Apply(object) => {
                 let key = key_of(object.meta());
-                let name = convert::object_name(R::KIND.kind, &key);
-                let (fact, problems) = self.reader.read(key.clone(), &object, &name);
-                self.change(key, fact, problems, true).await?;
+                let (fact, problems) = self.reader.read(key.clone(), &object, &name_of::<R>(&key));
+                self.change(key, fact, problems).await?;
                 self.heard().await?;
             }
             WatchEvent::Invalid { metadata, error } => {
                 let key = key_of(&metadata);
-                let mut problems =
-                    convert::Problems::new(&convert::object_name(R::KIND.kind, &key));
-                problems.add("object", format!("{error}; not served"));
+                let problem = Problem {
+                    object: name_of::<R>(&key).to_string(),
+                    field: "object".to_owned(),
+                    message: format!("{error}; not served"),
+                };
                 let fact = self.reader.gone(key.clone());
-                self.change(key, fact, problems.finish(), true).await?;
+                self.change(key, fact, vec![problem]).await?;
                 self.heard().await?;
             }
             WatchEvent::Delete(metadata) => {
                 let key = key_of(&metadata);
                 let fact = self.reader.gone(key.clone());
-                self.change(key, fact, Vec::new(), false).await?;
+                self.change(key, fact, Vec::new()).await?;
                 self.heard().await?;
             }
             WatchEvent::Listed => {
-                self.listing = false;
-                let round = self.round;
-                self.forget(|known| known.round != round).await?;
+                self.end_list().await?;
                 self.set_health(true, String::new()).await?;
                 self.first_listed().await?;
             }
             WatchEvent::Absent => {
-                self.listing = false;
                 self.forget_all().await?;
                 let detail = format!("{} are not served; looking for them", R::KIND);
                 self.set_health(true, detail).await?;
@@ -195,26 +205,24 @@ impl<R: Reader> Kind<R> {
         key: ObjectKey,
         fact: Option<Fact>,
         problems: Vec<Problem>,
-        exists: bool,
     ) -> Result<(), Closed> {
-        let known = Known {
-            round: self.round,
-            has_problems: !problems.is_empty(),
-        };
-        // Objects that say nothing (the copies on a broker) need no memory.
-        let keep =
-            exists && (known.has_problems || fact.as_ref().is_some_and(convert::says_something));
-        let before = if keep {
-            self.known.insert(key.clone(), known)
-        } else {
-            self.known.remove(&key)
-        };
-        if keep || before.is_some() {
-            self.batch.extend(fact);
+        let was_faulty = self.faulty.remove(&key) | self.doubtful.remove(&key);
+        if !problems.is_empty() {
+            self.faulty.insert(key.clone());
         }
-        if !problems.is_empty() || before.is_some_and(|before| before.has_problems) {
-            let object = convert::object_name(R::KIND.kind, &key);
-            self.send(Event::Problems { object, problems }).await?;
+        if was_faulty || !problems.is_empty() {
+            self.tell_problems(&key, problems).await?;
+        }
+        // Many objects say nothing to us, such as a broker's copies.
+        let says_something = fact.as_ref().is_some_and(convert::says_something);
+        match &mut self.listing {
+            Listing::No => self.batch.extend(fact),
+            Listing::First | Listing::Again(_) if !says_something => {}
+            Listing::First => self.batch.extend(fact),
+            Listing::Again(keys) => {
+                self.batch.extend(fact);
+                keys.insert(key);
+            }
         }
         if self.batch.len() >= BATCH {
             self.flush().await?;
@@ -222,9 +230,30 @@ impl<R: Reader> Kind<R> {
         Ok(())
     }
 
+    async fn tell_problems(
+        &mut self,
+        key: &ObjectKey,
+        problems: Vec<Problem>,
+    ) -> Result<(), Closed> {
+        let object = name_of::<R>(key).to_string();
+        self.send(Event::Problems { object, problems }).await
+    }
+
+    /// Takes back what the list did not name.
+    async fn end_list(&mut self) -> Result<(), Closed> {
+        if let Listing::Again(keys) = std::mem::replace(&mut self.listing, Listing::No) {
+            let only = self.reader.only(keys);
+            self.batch.push(only);
+        }
+        for key in std::mem::take(&mut self.doubtful) {
+            self.tell_problems(&key, Vec::new()).await?;
+        }
+        self.flush().await
+    }
+
     /// What a watch tells after its list is passed on at once, and shows that it works again.
     async fn heard(&mut self) -> Result<(), Closed> {
-        if self.listing {
+        if !matches!(self.listing, Listing::No) {
             return Ok(());
         }
         self.flush().await?;
@@ -235,21 +264,9 @@ impl<R: Reader> Kind<R> {
     }
 
     async fn forget_all(&mut self) -> Result<(), Closed> {
-        self.forget(|_| true).await
-    }
-
-    async fn forget(&mut self, gone: impl Fn(&Known) -> bool) -> Result<(), Closed> {
-        let gone: Vec<_> = self
-            .known
-            .iter()
-            .filter(|(_, known)| gone(known))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in gone {
-            let fact = self.reader.gone(key.clone());
-            self.change(key, fact, Vec::new(), false).await?;
-        }
-        self.flush().await
+        self.doubtful.extend(self.faulty.drain());
+        self.listing = Listing::Again(HashSet::new());
+        self.end_list().await
     }
 
     async fn flush(&mut self) -> Result<(), Closed> {
@@ -290,6 +307,13 @@ impl<R: Reader> Kind<R> {
 
     async fn send(&self, event: Event) -> Result<(), Closed> {
         self.events.send(event).await.map_err(|_| Closed)
+    }
+}
+
+fn name_of<R: Reader>(key: &ObjectKey) -> ObjectName<'_> {
+    ObjectName {
+        kind: R::KIND.kind,
+        key,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Fields that several kinds of object share.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use subm_api::Items;
@@ -10,17 +11,17 @@ use subm_dns_core::name::Label;
 const MOST: usize = 20;
 
 /// Collects what is wrong with one object.
-pub struct Problems {
-    object: String,
+pub struct Problems<'a> {
+    object: &'a dyn Display,
     list: Vec<Problem>,
     more: usize,
 }
 
-impl Problems {
+impl<'a> Problems<'a> {
     /// `object` is how messages call it: `ServiceImport shop/web`.
-    pub fn new(object: &str) -> Self {
+    pub fn new(object: &'a dyn Display) -> Self {
         Self {
-            object: object.to_owned(),
+            object,
             list: Vec::new(),
             more: 0,
         }
@@ -32,14 +33,14 @@ impl Problems {
             return;
         }
         self.list.push(Problem {
-            object: self.object.clone(),
+            object: self.object.to_string(),
             field: field.into(),
             message: message.into(),
         });
     }
 
     /// The members of a list that could not be read.
-    pub fn malformed<T>(&mut self, field: &str, items: &Items<T>) {
+    pub fn malformed<T>(&mut self, field: &dyn Display, items: &Items<T>) {
         for bad in &items.bad {
             let place = bad
                 .index
@@ -56,7 +57,7 @@ impl Problems {
         if self.more > 0 {
             let message = format!("{} more problems of this object are not shown", self.more);
             self.list.push(Problem {
-                object: self.object,
+                object: self.object.to_string(),
                 field: "...".to_owned(),
                 message,
             });
@@ -67,11 +68,11 @@ impl Problems {
 
 /// An address that a client elsewhere can use, or why not.
 pub(super) fn address(text: &str) -> Result<IpAddr, String> {
-    // An error message should not repeat a megabyte.
-    let shown: String = text.chars().take(80).collect();
-    let ip: IpAddr = text
-        .parse()
-        .map_err(|_| format!("{shown:?} is no IP address; left out"))?;
+    let ip: IpAddr = text.parse().map_err(|_| {
+        // An error message should not repeat a megabyte.
+        let shown: String = text.chars().take(80).collect();
+        format!("{shown:?} is no IP address; left out")
+    })?;
     let reason = match ip {
         _ if ip.is_unspecified() => "the unspecified address",
         _ if ip.is_loopback() => "a loopback address",
@@ -90,11 +91,11 @@ pub(super) fn address(text: &str) -> Result<IpAddr, String> {
 /// Number, protocol and name of a port. `field` is its place: `spec.ports[1]`.
 /// A bad name costs the name only: the port still serves the names without port labels.
 pub(super) fn port(
-    field: &str,
+    field: &dyn Display,
     number: i64,
     protocol: Option<&str>,
     name: Option<&str>,
-    problems: &mut Problems,
+    problems: &mut Problems<'_>,
 ) -> Option<Port> {
     let number = match u16::try_from(number) {
         Ok(number) if number > 0 => number,

@@ -1,5 +1,7 @@
 //! ServiceImport, in today's form and in that of Lighthouse up to 0.14.
 
+use std::fmt::Display;
+
 use subm_api::ServiceImport;
 use subm_api::names;
 use subm_dns_core::facts::{ClusterId, Import, ImportForm, ServiceKey, ServiceType};
@@ -8,13 +10,13 @@ use super::fields::{Problems, address, port};
 use super::{Converted, annotation, label, namespace_of};
 
 /// An import; `None` for the copies that Lighthouse keeps for itself, and for what cannot be served.
-pub fn import(object: &ServiceImport, name: &str) -> Converted<Import> {
+pub fn import(object: &ServiceImport, name: &dyn Display) -> Converted<Import> {
     let mut problems = Problems::new(name);
     let import = convert(object, &mut problems);
     (import, problems.finish())
 }
 
-fn convert(object: &ServiceImport, problems: &mut Problems) -> Option<Import> {
+fn convert(object: &ServiceImport, problems: &mut Problems<'_>) -> Option<Import> {
     let metadata = &object.metadata;
     // Since 0.15: the label marks a cluster's own import, the annotation the broker's copy.
     if label(metadata, names::SERVICE_NAME).is_some()
@@ -47,7 +49,7 @@ fn convert(object: &ServiceImport, problems: &mut Problems) -> Option<Import> {
     })
 }
 
-fn service_key(namespace: &str, name: &str, problems: &mut Problems) -> Option<ServiceKey> {
+fn service_key(namespace: &str, name: &str, problems: &mut Problems<'_>) -> Option<ServiceKey> {
     let key = ServiceKey::new(namespace, name);
     if key.is_none() {
         let message = "name and namespace must be DNS labels of 1 to 63 octets; not served";
@@ -59,7 +61,7 @@ fn service_key(namespace: &str, name: &str, problems: &mut Problems) -> Option<S
 fn per_cluster(
     object: &ServiceImport,
     cluster: &str,
-    problems: &mut Problems,
+    problems: &mut Problems<'_>,
 ) -> Option<(ServiceKey, ImportForm)> {
     let metadata = &object.metadata;
     let name = annotation(metadata, names::LEGACY_ORIGIN_NAME)
@@ -86,7 +88,7 @@ fn per_cluster(
     ))
 }
 
-fn service_type(object: &ServiceImport, problems: &mut Problems) -> Option<ServiceType> {
+fn service_type(object: &ServiceImport, problems: &mut Problems<'_>) -> Option<ServiceType> {
     match object.spec.r#type.as_deref().unwrap_or_default() {
         "ClusterSetIP" => Some(ServiceType::ClusterSetIp),
         "Headless" => Some(ServiceType::Headless),
@@ -101,9 +103,9 @@ fn service_type(object: &ServiceImport, problems: &mut Problems) -> Option<Servi
     }
 }
 
-fn ips(object: &ServiceImport, problems: &mut Problems) -> Vec<std::net::IpAddr> {
+fn ips(object: &ServiceImport, problems: &mut Problems<'_>) -> Vec<std::net::IpAddr> {
     let ips = &object.spec.ips;
-    problems.malformed("spec.ips", ips);
+    problems.malformed(&"spec.ips", ips);
     let mut result = Vec::new();
     for (index, text) in &ips.good {
         match address(text) {
@@ -114,12 +116,12 @@ fn ips(object: &ServiceImport, problems: &mut Problems) -> Vec<std::net::IpAddr>
     result
 }
 
-fn ports(object: &ServiceImport, problems: &mut Problems) -> Vec<subm_dns_core::facts::Port> {
+fn ports(object: &ServiceImport, problems: &mut Problems<'_>) -> Vec<subm_dns_core::facts::Port> {
     let ports = &object.spec.ports;
-    problems.malformed("spec.ports", ports);
+    problems.malformed(&"spec.ports", ports);
     let mut result = Vec::new();
     for (index, item) in &ports.good {
-        let field = format!("spec.ports[{index}]");
+        let field = format_args!("spec.ports[{index}]");
         match item.port {
             Some(number) => result.extend(port(
                 &field,
@@ -136,7 +138,7 @@ fn ports(object: &ServiceImport, problems: &mut Problems) -> Vec<subm_dns_core::
 
 /// Lighthouse 0.12 to 0.14 read these with an inverted test, so that a good number counted as 1 and
 /// a bad one took the cluster out; here a bad one counts as 1.
-fn weights(object: &ServiceImport, problems: &mut Problems) -> Vec<(ClusterId, u16)> {
+fn weights(object: &ServiceImport, problems: &mut Problems<'_>) -> Vec<(ClusterId, u16)> {
     let mut result = Vec::new();
     for (key, value) in object.metadata.annotations.iter().flatten() {
         let Some(cluster) = key.strip_prefix(names::WEIGHT_PREFIX) else {

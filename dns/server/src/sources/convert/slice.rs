@@ -1,6 +1,7 @@
 //! EndpointSlices: Lighthouse's in its several forms, those of other implementations, and
 //! Kubernetes' own.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use subm_api::names;
@@ -12,13 +13,13 @@ use super::fields::{Problems, address, port};
 use super::{Converted, annotation, label, namespace_of};
 
 /// A slice of a service of the cluster set; `None` for any other, and for a broker's copies.
-pub fn slice(object: &EndpointSlice, name: &str) -> Converted<Slice> {
+pub fn slice(object: &EndpointSlice, name: &dyn Display) -> Converted<Slice> {
     let mut problems = Problems::new(name);
     let slice = convert(object, &mut problems);
     (slice, problems.finish())
 }
 
-fn convert(object: &EndpointSlice, problems: &mut Problems) -> Option<Slice> {
+fn convert(object: &EndpointSlice, problems: &mut Problems<'_>) -> Option<Slice> {
     let metadata = &object.metadata;
     let service = label(metadata, names::SERVICE_NAME)?;
     let namespace = namespace_of(metadata);
@@ -42,7 +43,7 @@ fn convert(object: &EndpointSlice, problems: &mut Problems) -> Option<Slice> {
 }
 
 /// Kubernetes' own slice of a local service; `None` for any other.
-pub fn local_slice(object: &EndpointSlice, name: &str) -> Converted<LocalSlice> {
+pub fn local_slice(object: &EndpointSlice, name: &dyn Display) -> Converted<LocalSlice> {
     let mut problems = Problems::new(name);
     let metadata = &object.metadata;
     // A derived service's slices (reference implementation of the MCS API) have both labels.
@@ -68,7 +69,7 @@ fn service_key(
     namespace: &str,
     name: &str,
     label: &str,
-    problems: &mut Problems,
+    problems: &mut Problems<'_>,
 ) -> Option<ServiceKey> {
     let key = ServiceKey::new(namespace, name);
     if key.is_none() {
@@ -80,21 +81,21 @@ fn service_key(
     key
 }
 
-fn source_cluster(object: &EndpointSlice, problems: &mut Problems) -> Option<ClusterId> {
-    let field = format!("metadata.labels[{}]", names::SOURCE_CLUSTER);
+fn source_cluster(object: &EndpointSlice, problems: &mut Problems<'_>) -> Option<ClusterId> {
+    let field = || format!("metadata.labels[{}]", names::SOURCE_CLUSTER);
     let metadata = &object.metadata;
     let Some(text) = label(metadata, names::SOURCE_CLUSTER)
         .or_else(|| label(metadata, names::LEGACY_SOURCE_CLUSTER))
     else {
         problems.add(
-            field,
+            field(),
             "missing: nobody knows which cluster this slice is from; not served",
         );
         return None;
     };
     let cluster = ClusterId::new(text);
     if cluster.is_none() {
-        problems.add(field, format!("{text:?} is no cluster id; not served"));
+        problems.add(field(), format!("{text:?} is no cluster id; not served"));
     }
     cluster
 }
@@ -117,14 +118,14 @@ fn form(object: &EndpointSlice, cluster: &ClusterId) -> SliceForm {
     }
 }
 
-fn ports(object: &EndpointSlice, problems: &mut Problems) -> Vec<Port> {
-    problems.malformed("ports", &object.ports);
+fn ports(object: &EndpointSlice, problems: &mut Problems<'_>) -> Vec<Port> {
+    problems.malformed(&"ports", &object.ports);
     let mut result = Vec::new();
     for (index, item) in &object.ports.good {
         // No number means all ports, which SRV cannot say.
         let Some(number) = item.port else { continue };
         result.extend(port(
-            &format!("ports[{index}]"),
+            &format_args!("ports[{index}]"),
             number,
             item.protocol.as_deref(),
             item.name.as_deref(),
@@ -134,7 +135,7 @@ fn ports(object: &EndpointSlice, problems: &mut Problems) -> Vec<Port> {
     result
 }
 
-fn endpoints(object: &EndpointSlice, problems: &mut Problems) -> Vec<Endpoint> {
+fn endpoints(object: &EndpointSlice, problems: &mut Problems<'_>) -> Vec<Endpoint> {
     let fits: fn(&IpAddr) -> bool = match object.address_type.as_str() {
         "IPv4" => IpAddr::is_ipv4,
         "IPv6" => IpAddr::is_ipv6,
@@ -147,10 +148,10 @@ fn endpoints(object: &EndpointSlice, problems: &mut Problems) -> Vec<Endpoint> {
             return Vec::new();
         }
     };
-    problems.malformed("endpoints", &object.endpoints);
+    problems.malformed(&"endpoints", &object.endpoints);
     let mut result = Vec::with_capacity(object.endpoints.good.len());
     for (index, item) in &object.endpoints.good {
-        let field = format!("endpoints[{index}]");
+        let field = format_args!("endpoints[{index}]");
         let addresses = addresses(&field, &item.addresses, fits, problems);
         if addresses.is_empty() {
             continue;
@@ -190,12 +191,12 @@ fn endpoints(object: &EndpointSlice, problems: &mut Problems) -> Vec<Endpoint> {
 }
 
 fn addresses(
-    field: &str,
+    field: &dyn Display,
     items: &Items<String>,
     fits: fn(&IpAddr) -> bool,
-    problems: &mut Problems,
+    problems: &mut Problems<'_>,
 ) -> Vec<IpAddr> {
-    let field = format!("{field}.addresses");
+    let field = format_args!("{field}.addresses");
     problems.malformed(&field, items);
     let mut result = Vec::with_capacity(items.good.len());
     for (index, text) in &items.good {

@@ -1,7 +1,7 @@
 //! The kinds of object that are watched, and how each becomes a fact.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
 use kube::core::ApiResource;
@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use subm_api::{
     ClusterProperty, EndpointSlice, Gateway, Namespace, ResourceKind, ServiceImport, names,
 };
-use subm_dns_core::facts::{ClusterId, Fact, ObjectKey, Problem};
+use subm_dns_core::facts::{ClusterId, Fact, ObjectKey, ObjectKind, Problem};
 use subm_dns_core::name::Label;
 
 use crate::sources::convert;
@@ -31,10 +31,12 @@ pub(super) trait Reader: Send {
         &mut self,
         key: ObjectKey,
         object: &Self::Object,
-        name: &str,
+        name: &dyn Display,
     ) -> (Option<Fact>, Vec<Problem>);
     /// The fact that takes back what an object said.
     fn gone(&mut self, key: ObjectKey) -> Option<Fact>;
+    /// The fact that takes back what all other objects said.
+    fn only(&mut self, keys: HashSet<ObjectKey>) -> Fact;
 }
 
 pub(super) struct Imports;
@@ -48,7 +50,7 @@ impl Reader for Imports {
         &mut self,
         key: ObjectKey,
         object: &ServiceImport,
-        name: &str,
+        name: &dyn Display,
     ) -> (Option<Fact>, Vec<Problem>) {
         let (import, problems) = convert::import(object, name);
         (Some(Fact::Import(key, import)), problems)
@@ -56,6 +58,10 @@ impl Reader for Imports {
 
     fn gone(&mut self, key: ObjectKey) -> Option<Fact> {
         Some(Fact::Import(key, None))
+    }
+
+    fn only(&mut self, keys: HashSet<ObjectKey>) -> Fact {
+        Fact::Only(ObjectKind::Import, keys)
     }
 }
 
@@ -71,7 +77,7 @@ impl Reader for Slices {
         &mut self,
         key: ObjectKey,
         object: &EndpointSlice,
-        name: &str,
+        name: &dyn Display,
     ) -> (Option<Fact>, Vec<Problem>) {
         let (slice, problems) = convert::slice(object, name);
         (Some(Fact::Slice(key, slice)), problems)
@@ -79,6 +85,10 @@ impl Reader for Slices {
 
     fn gone(&mut self, key: ObjectKey) -> Option<Fact> {
         Some(Fact::Slice(key, None))
+    }
+
+    fn only(&mut self, keys: HashSet<ObjectKey>) -> Fact {
+        Fact::Only(ObjectKind::Slice, keys)
     }
 }
 
@@ -94,7 +104,7 @@ impl Reader for LocalSlices {
         &mut self,
         key: ObjectKey,
         object: &EndpointSlice,
-        name: &str,
+        name: &dyn Display,
     ) -> (Option<Fact>, Vec<Problem>) {
         let (slice, problems) = convert::local_slice(object, name);
         (Some(Fact::LocalSlice(key, slice)), problems)
@@ -102,6 +112,10 @@ impl Reader for LocalSlices {
 
     fn gone(&mut self, key: ObjectKey) -> Option<Fact> {
         Some(Fact::LocalSlice(key, None))
+    }
+
+    fn only(&mut self, keys: HashSet<ObjectKey>) -> Fact {
+        Fact::Only(ObjectKind::LocalSlice, keys)
     }
 }
 
@@ -116,7 +130,7 @@ impl Reader for Gateways {
         &mut self,
         key: ObjectKey,
         object: &Gateway,
-        name: &str,
+        name: &dyn Display,
     ) -> (Option<Fact>, Vec<Problem>) {
         let (gateway, problems) = convert::gateway(object, name);
         (Some(Fact::Gateway(key, gateway)), problems)
@@ -124,6 +138,10 @@ impl Reader for Gateways {
 
     fn gone(&mut self, key: ObjectKey) -> Option<Fact> {
         Some(Fact::Gateway(key, None))
+    }
+
+    fn only(&mut self, keys: HashSet<ObjectKey>) -> Fact {
+        Fact::Only(ObjectKind::Gateway, keys)
     }
 }
 
@@ -134,12 +152,21 @@ impl Reader for Namespaces {
     const NAME: &'static str = "Namespace";
     const KIND: ResourceKind = Namespace::KIND;
 
-    fn read(&mut self, key: ObjectKey, _: &Namespace, _: &str) -> (Option<Fact>, Vec<Problem>) {
+    fn read(
+        &mut self,
+        key: ObjectKey,
+        _: &Namespace,
+        _: &dyn Display,
+    ) -> (Option<Fact>, Vec<Problem>) {
         (namespace_fact(&key, true), Vec::new())
     }
 
     fn gone(&mut self, key: ObjectKey) -> Option<Fact> {
         namespace_fact(&key, false)
+    }
+
+    fn only(&mut self, keys: HashSet<ObjectKey>) -> Fact {
+        Fact::Only(ObjectKind::Namespace, keys)
     }
 }
 
@@ -173,7 +200,7 @@ impl Reader for Properties {
         &mut self,
         key: ObjectKey,
         object: &ClusterProperty,
-        name: &str,
+        name: &dyn Display,
     ) -> (Option<Fact>, Vec<Problem>) {
         let (id, problems) = convert::cluster_property(object, name);
         match id {
@@ -186,5 +213,11 @@ impl Reader for Properties {
     fn gone(&mut self, key: ObjectKey) -> Option<Fact> {
         self.0.remove(&key.name);
         Some(self.fact())
+    }
+
+    fn only(&mut self, keys: HashSet<ObjectKey>) -> Fact {
+        self.0
+            .retain(|name, _| keys.iter().any(|key| key.name == *name));
+        self.fact()
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use subm_api::{ClusterProperty, Namespace, ServiceImport, names};
-use subm_dns_core::facts::ClusterId;
+use subm_dns_core::facts::{ClusterId, ObjectKind};
 use subm_dns_core::name::Label;
 use tokio::sync::mpsc::{self, Receiver};
 
@@ -58,6 +58,11 @@ fn gone(name: &str) -> Fact {
     Fact::Import(ObjectKey::new("shop", name), None)
 }
 
+fn only(names: &[&str]) -> Fact {
+    let keys = names.iter().map(|name| ObjectKey::new("shop", name));
+    Fact::Only(ObjectKind::Import, keys.collect())
+}
+
 #[tokio::test]
 async fn a_second_list_takes_back_what_vanished_meanwhile() {
     let (mut imports, mut received) = kind(Imports, true, 1);
@@ -90,11 +95,13 @@ async fn a_second_list_takes_back_what_vanished_meanwhile() {
     )
     .await;
     feed(&mut imports, vec![WatchEvent::Started, apply("a")]).await;
-    assert!(!told(&mut received).contains(&Event::Facts(vec![gone("b")])));
+    let events = told(&mut received);
+    let ends = |event: &Event| matches!(event, Event::Facts(facts) if facts.iter().any(|fact| matches!(fact, Fact::Only(..))));
+    assert!(!events.iter().any(ends), "{events:?}");
     feed(&mut imports, vec![WatchEvent::Listed]).await;
     let events = told(&mut received);
     assert!(
-        matches!(&events[..], [Event::Facts(facts)] if facts.last() == Some(&gone("b"))),
+        matches!(&events[..], [Event::Facts(facts)] if facts.last() == Some(&only(&["a"]))),
         "{events:?}"
     );
 }
@@ -114,19 +121,8 @@ async fn deleted_objects_and_a_removed_kind_are_taken_back() {
     )
     .await;
     told(&mut received);
-    feed(
-        &mut imports,
-        vec![
-            WatchEvent::Delete(metadata.clone()),
-            WatchEvent::Delete(metadata),
-        ],
-    )
-    .await;
-    assert_eq!(
-        told(&mut received),
-        [Event::Facts(vec![gone("a")])],
-        "once is enough"
-    );
+    feed(&mut imports, vec![WatchEvent::Delete(metadata)]).await;
+    assert_eq!(told(&mut received), [Event::Facts(vec![gone("a")])]);
 
     feed(
         &mut imports,
@@ -138,7 +134,7 @@ async fn deleted_objects_and_a_removed_kind_are_taken_back() {
     .await;
     let events = told(&mut received);
     assert!(
-        events.contains(&Event::Facts(vec![gone("b")])),
+        events.contains(&Event::Facts(vec![only(&[])])),
         "{events:?}"
     );
     assert!(
@@ -268,12 +264,21 @@ async fn news_shows_that_a_watch_works_again() {
 }
 
 #[tokio::test]
-async fn copies_that_say_nothing_are_not_remembered() {
-    let (mut imports, mut received) = kind(Imports, true, 1);
+async fn copies_that_say_nothing_are_not_told() {
+    let (mut imports, mut received) = kind(Imports, true, 2);
     let mut copy = import("a", "243.0.0.1");
     copy.metadata.labels = Some([(names::SERVICE_NAME.to_owned(), "a".to_owned())].into());
-    feed(&mut imports, vec![WatchEvent::Apply(copy.clone())]).await;
-    assert_eq!((imports.known.len(), told(&mut received)), (0, vec![]));
+    let list = || {
+        vec![
+            WatchEvent::Started,
+            WatchEvent::Apply(copy.clone()),
+            WatchEvent::Listed,
+        ]
+    };
+    feed(&mut imports, list()).await;
+    assert_eq!(told(&mut received), [healthy("ServiceImport")]);
+    feed(&mut imports, list()).await;
+    assert_eq!(told(&mut received), [Event::Facts(vec![only(&[])])]);
     // But an import that becomes one is taken back.
     feed(
         &mut imports,
@@ -283,6 +288,46 @@ async fn copies_that_say_nothing_are_not_remembered() {
     told(&mut received);
     feed(&mut imports, vec![WatchEvent::Apply(copy)]).await;
     assert_eq!(told(&mut received), [Event::Facts(vec![gone("a")])]);
+}
+
+#[tokio::test]
+async fn problems_of_what_a_list_does_not_name_are_taken_back() {
+    let (mut imports, mut received) = kind(Imports, true, 2);
+    let broken = |name| WatchEvent::Apply(import(name, "nonsense"));
+    feed(
+        &mut imports,
+        vec![
+            WatchEvent::Started,
+            broken("a"),
+            broken("b"),
+            broken("c"),
+            WatchEvent::Listed,
+        ],
+    )
+    .await;
+    told(&mut received);
+    // The first of these lists breaks off.
+    feed(
+        &mut imports,
+        vec![
+            WatchEvent::Started,
+            broken("a"),
+            WatchEvent::Started,
+            broken("a"),
+            WatchEvent::Apply(import("b", "243.0.0.1")),
+            WatchEvent::Listed,
+        ],
+    )
+    .await;
+    let events = told(&mut received);
+    let fine: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Problems { object, problems } if problems.is_empty() => Some(object.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(fine, ["ServiceImport shop/b", "ServiceImport shop/c"]);
 }
 
 #[tokio::test]

@@ -321,7 +321,13 @@ impl Content {
             return None;
         };
         let key = ObjectKey::new(namespace.as_deref().unwrap_or_default(), name);
-        let shown = format!("{place}: {}", convert::object_name(kind.kind, &key));
+        let shown = format!(
+            "{place}: {}",
+            convert::ObjectName {
+                kind: kind.kind,
+                key: &key
+            }
+        );
         Some((object, shown))
     }
 }
