@@ -8,7 +8,7 @@ LISTEN ?= 127.0.0.1:5300
 # How long each fuzz target runs, in seconds.
 FUZZ_TIME ?= 60
 
-.PHONY: help run test test-tools lint fmt bench fuzz
+.PHONY: help run test test-tools lint fmt bench instructions fuzz
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,6 +34,9 @@ fmt: ## Formats the sources
 
 bench: ## CPU per query and latency beside other servers; see bench/README.md
 	bench/run.sh
+
+instructions: ## Records how many instructions a query takes, by kind; `make test` holds on to it
+	SUBM_RECORD_INSTRUCTIONS=1 $(CARGO) test -p subm-bench-respond
 
 fuzz: ## Each fuzz target for $(FUZZ_TIME) seconds; needs a nightly compiler and cargo-fuzz
 	dns/fuzz/run.sh $(FUZZ_TIME)

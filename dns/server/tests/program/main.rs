@@ -7,6 +7,7 @@ mod common;
 mod logs;
 mod manifests;
 mod mistakes;
+mod overload;
 mod pages;
 mod reload;
 mod stop;
