@@ -1,5 +1,6 @@
 //! Measures lighthouse-dns beside other servers. `bench/README.md` says how to run it and how to read it.
 
+pub mod controlplane;
 pub mod cpu;
 pub mod data;
 pub mod report;

@@ -1,5 +1,8 @@
 //! Every table of the report, one file each.
 
+mod programming;
+mod startup;
+
 use std::path::PathBuf;
 
 use crate::report::Table;
@@ -21,4 +24,8 @@ pub struct Lab {
 pub type Measure = fn(&Lab) -> anyhow::Result<Vec<Table>>;
 
 /// By the name that selects them on the command line.
-pub const ALL: &[(&str, Measure)] = &[];
+pub const ALL: &[(&str, Measure)] = &[
+    ("startup", startup::startup),
+    ("scale", startup::scale),
+    ("programming", programming::programming),
+];
