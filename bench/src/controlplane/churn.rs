@@ -1,5 +1,7 @@
 //! Many changes a second, and how a server gets on meanwhile.
 
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -11,6 +13,7 @@ use kube::Client;
 use tokio::task::JoinSet;
 
 use super::asker::{Asker, Question};
+use super::delivery::Delivery;
 use super::following::Kind;
 use super::service::{Change, Service};
 use super::world::World;
@@ -33,6 +36,8 @@ pub struct Churn {
     pub rate: f64,
     /// How old each change was when an answer first had it.
     pub ages: Vec<Duration>,
+    /// How old it was when a plain watch heard of it.
+    pub deliveries: Vec<Duration>,
     /// Time to reply to a question, of the server that follows the changes,
     pub replies: Vec<Duration>,
     /// and, in the same time, of one that has no changes.
@@ -47,6 +52,7 @@ pub fn churn(
     rate: u32,
     length: Duration,
 ) -> Result<Churn> {
+    let delivery = world.runtime.block_on(Delivery::start(&world.client))?;
     let over = AtomicBool::new(false);
     let (acknowledged, inbox) = channel();
     thread::scope(|scope| {
@@ -56,11 +62,12 @@ pub fn churn(
         let written = world.runtime.block_on(writes);
         over.store(true, Ordering::Relaxed);
         // A panic in there is a bug here.
-        let ages = watcher.join().expect("the watcher panicked")?;
+        let seen = watcher.join().expect("the watcher panicked")?;
         let [replies, control_replies] = timer.join().expect("the timer panicked")?;
         Ok(Churn {
             rate: written?,
-            ages,
+            ages: seen.iter().map(|seen| seen.age).collect(),
+            deliveries: deliveries(&seen, &delivery.heard()),
             replies,
             control_replies,
         })
@@ -72,6 +79,27 @@ struct Acknowledged {
     change: Change,
     question: Question,
     at: Instant,
+}
+
+/// A change that an answer has had.
+struct Seen {
+    address: Ipv4Addr,
+    acknowledged: Instant,
+    age: Duration,
+}
+
+/// A change that was replaced before a watch heard of it counts no more.
+fn deliveries(seen: &[Seen], heard: &HashMap<Ipv4Addr, Instant>) -> Vec<Duration> {
+    seen.iter()
+        .filter_map(|seen| {
+            // A watch may hear of it before the one who made it does.
+            Some(
+                heard
+                    .get(&seen.address)?
+                    .saturating_duration_since(seen.acknowledged),
+            )
+        })
+        .collect()
 }
 
 /// Changes a second that came about.
@@ -152,10 +180,10 @@ impl Plan {
 }
 
 /// Asks for all changes that are not visible yet, over and over, until nobody makes any more and all are.
-fn watch(server: &Server, inbox: &Receiver<Acknowledged>) -> Result<Vec<Duration>> {
+fn watch(server: &Server, inbox: &Receiver<Acknowledged>) -> Result<Vec<Seen>> {
     let mut asker = Asker::new(server.addr)?;
     let mut waiting: Vec<Acknowledged> = Vec::new();
-    let mut ages = Vec::new();
+    let mut seen = Vec::new();
     loop {
         let more = loop {
             match inbox.try_recv() {
@@ -165,14 +193,18 @@ fn watch(server: &Server, inbox: &Receiver<Acknowledged>) -> Result<Vec<Duration
             }
         };
         if !more && waiting.is_empty() {
-            return Ok(ages);
+            return Ok(seen);
         }
         let mut unseen = Vec::with_capacity(waiting.len());
         for entry in waiting {
             let answer = asker.ask(&entry.question)?;
             let age = entry.at.elapsed();
             if answer.is_some_and(|answer| entry.change.is_in(&answer)) {
-                ages.push(age);
+                seen.push(Seen {
+                    address: entry.change.address,
+                    acknowledged: entry.at,
+                    age,
+                });
             } else {
                 ensure!(
                     age < PATIENCE,

@@ -4,6 +4,7 @@
 pub mod asker;
 pub mod churn;
 pub mod cost;
+pub mod delivery;
 pub mod following;
 pub mod server;
 pub mod service;

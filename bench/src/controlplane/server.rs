@@ -92,10 +92,10 @@ impl Subject {
         })
     }
 
-    /// Starts it and waits until it answers right for `service`.
-    pub fn start_serving(&self, service: Service) -> Result<Server> {
+    /// Starts it and waits until it answers right for all of `services`.
+    pub fn start_serving(&self, services: &[Service]) -> Result<Server> {
         let mut server = self.start()?;
-        await_answer(&mut server, service)?;
+        await_answers(&mut server, services)?;
         Ok(server)
     }
 }
@@ -114,20 +114,22 @@ fn corefile_for(addr: SocketAddr, kubeconfig: &Path) -> String {
     )
 }
 
-/// Asks every few milliseconds until the answer for `service` is right, in at most some minutes.
-pub fn await_answer(server: &mut Server, service: Service) -> Result<()> {
+/// Asks every few milliseconds until the answers for all of `services` have been right, for some minutes at the most.
+pub fn await_answers(server: &mut Server, services: &[Service]) -> Result<()> {
     let began = Instant::now();
     let mut asker = Asker::new(server.addr)?;
-    let question = Question::new(&service.domain_name())?;
-    while !is_right(asker.ask(&question)?, service) {
-        server.process.ensure_running()?;
-        ensure!(
-            began.elapsed() < START,
-            "{} has no right answer for {} within {START:?}",
-            server.name,
-            service.domain_name()
-        );
-        std::thread::sleep(PAUSE);
+    for &service in services {
+        let question = Question::new(&service.domain_name())?;
+        while !is_right(asker.ask(&question)?, service) {
+            server.process.ensure_running()?;
+            ensure!(
+                began.elapsed() < START,
+                "{} has no right answer for {} within {START:?}",
+                server.name,
+                service.domain_name()
+            );
+            std::thread::sleep(PAUSE);
+        }
     }
     Ok(())
 }

@@ -40,7 +40,12 @@ impl Service {
     }
 
     pub fn namespace(self) -> String {
-        format!("ns-{:04}", self.0 / PER_NAMESPACE)
+        Self::namespace_of(self.0 / PER_NAMESPACE)
+    }
+
+    /// The namespace of this number.
+    pub fn namespace_of(number: usize) -> String {
+        format!("ns-{number:04}")
     }
 
     pub fn name(self) -> String {
@@ -190,11 +195,9 @@ impl Change {
     }
 }
 
-/// The namespaces of `count` services.
-pub fn namespaces(count: usize) -> impl Iterator<Item = Object> {
-    (0..count)
-        .step_by(PER_NAMESPACE)
-        .map(|number| namespace(&Service(number).namespace()))
+/// How many namespaces so many services fill.
+pub fn namespace_count(services: usize) -> usize {
+    services.div_ceil(PER_NAMESPACE)
 }
 
 pub fn namespace(name: &str) -> Object {

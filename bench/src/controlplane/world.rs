@@ -4,21 +4,24 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use kube::Client;
 use subm_test_support::Cluster;
 use tokio::runtime::Runtime;
 
 use super::server::Subject;
-use super::service::{Object, Service, namespace, namespaces};
+use super::service::{Object, Service, namespace, namespace_count};
 use super::writer;
 use crate::tables::Lab;
+
+/// Services that are asked for to know that a server has read them all.
+const SAMPLE: usize = 50;
 
 /// A control plane, the services created in it, and the servers that may watch it. All is gone when it is dropped.
 pub struct World {
     // Dropped before the runtime that its connections belong to.
     pub client: Client,
-    cluster: Cluster,
+    _cluster: Cluster,
     pub runtime: Runtime,
     pub services: usize,
     /// lighthouse-dns, then CoreDNS.
@@ -45,7 +48,7 @@ impl World {
                 Subject::lighthouse(&lab.binaries, &cluster.kubeconfig()),
                 Subject::coredns(&cluster.kubeconfig(), &lab.folder)?,
             ],
-            cluster,
+            _cluster: cluster,
             runtime,
             services: 0,
             changes: AtomicUsize::new(0),
@@ -56,15 +59,19 @@ impl World {
 
     /// Creates the services that are missing to `services`.
     pub fn grow(&mut self, services: usize) -> Result<()> {
-        let new = self.services..services;
-        let spaces = namespaces(services).skip(namespaces(self.services).count());
-        self.create(spaces.collect())?;
-        let objects: Vec<Object> = new
-            .map(Service)
-            .flat_map(|service| [service.import(), service.slice()])
-            .collect();
-        let count = objects.len();
-        let took = self.create(objects)?;
+        let new = namespace_count(self.services)..namespace_count(services);
+        self.create(new, |number| namespace(&Service::namespace_of(number)))?;
+        // Two objects each.
+        let new = 2 * self.services..2 * services;
+        let count = new.len();
+        let took = self.create(new, |number| {
+            let service = Service(number / 2);
+            if number.is_multiple_of(2) {
+                service.import()
+            } else {
+                service.slice()
+            }
+        })?;
         eprintln!(
             "{count} objects created in {took:.1?}: {:.0}/s",
             count as f64 / took.as_secs_f64()
@@ -74,21 +81,31 @@ impl World {
     }
 
     /// Creates a namespace and objects in it.
-    pub fn create_in(&self, name: &str, objects: Vec<Object>) -> Result<()> {
-        self.create(vec![namespace(name)])?;
-        self.create(objects)?;
+    pub fn create_in(&self, name: &'static str, objects: Vec<Object>) -> Result<()> {
+        self.create(0..1, |_| namespace(name))?;
+        self.create(0..objects.len(), move |number| objects[number].clone())?;
         Ok(())
     }
 
-    fn create(&self, objects: Vec<Object>) -> Result<Duration> {
+    fn create(
+        &self,
+        numbers: Range<usize>,
+        make: impl Fn(usize) -> Object + Send + Sync + 'static,
+    ) -> Result<Duration> {
         self.runtime
-            .block_on(writer::create(&self.client, objects))
-            .with_context(|| format!("logs are in {}", self.cluster.dir().display()))
+            .block_on(writer::create(&self.client, numbers, make))
     }
 
     /// The last service: no table changes it.
-    pub fn last(&self) -> Service {
-        Service::last(self.services)
+    pub fn last(&self) -> [Service; 1] {
+        [Service::last(self.services)]
+    }
+
+    /// The last service, then others from everywhere in the list: a server that fills its tables in an order of its own has
+    /// read (nearly) everything when it answers for all of these.
+    pub fn sample(&self) -> Vec<Service> {
+        let others = (0..self.services).step_by((self.services / SAMPLE).max(1));
+        self.last().into_iter().chain(others.map(Service)).collect()
     }
 
     /// Numbers of changes that nobody has made yet.

@@ -1,5 +1,6 @@
 //! Writes to an API server: many objects at once, or one change at a time.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,19 +16,26 @@ use super::service::{Change, Object};
 /// Who create at the same time.
 const HANDS: usize = 64;
 
-/// Creates all of `objects`, many at a time over several connections; how long that took.
-pub async fn create(client: &Client, objects: Vec<Object>) -> Result<Duration> {
+/// Creates the objects that `make` gives for these numbers, many at a time over several connections; how long that took.
+pub async fn create(
+    client: &Client,
+    numbers: Range<usize>,
+    make: impl Fn(usize) -> Object + Send + Sync + 'static,
+) -> Result<Duration> {
     let began = Instant::now();
-    let objects = Arc::new(objects);
-    let next = Arc::new(AtomicUsize::new(0));
+    let make = Arc::new(make);
+    let next = Arc::new(AtomicUsize::new(numbers.start));
     let mut hands = JoinSet::new();
     for _ in 0..HANDS {
-        let (client, objects, next) = (client.clone(), objects.clone(), next.clone());
+        let (client, make, next) = (client.clone(), make.clone(), next.clone());
         hands.spawn(async move {
-            while let Some(object) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
-                post(&client, object).await?;
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= numbers.end {
+                    return anyhow::Ok(());
+                }
+                post(&client, &make(number)).await?;
             }
-            anyhow::Ok(())
         });
     }
     while let Some(hand) = hands.join_next().await {

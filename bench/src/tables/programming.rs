@@ -50,7 +50,7 @@ fn following(lab: &Lab, world: &World) -> Result<Table> {
     let mut figures: [[Rounds; 2]; 2] = Default::default();
     for _ in 0..lab.rounds {
         for (at, subject) in world.subjects.iter().enumerate() {
-            let server = subject.start_serving(world.last())?;
+            let server = subject.start_serving(&world.last())?;
             for ((_, kind), figures) in kinds.iter().zip(&mut figures) {
                 figures[at].push(millis(&delays(world, &server, *kind, CHANGES)?));
             }
@@ -92,12 +92,12 @@ fn churning(lab: &Lab, world: &World) -> Result<[Table; 3]> {
     let manifests = lab.folder.join("unchanged");
     service::write_manifests(&manifests, world.services)?;
     // The last service has never been changed, neither here nor there.
-    let control = Subject::control(&lab.binaries, &manifests).start_serving(world.last())?;
+    let control = Subject::control(&lab.binaries, &manifests).start_serving(&world.last())?;
     let length = Duration::from_secs(lab.seconds);
     let mut seen: [Vec<Churn>; 2] = Default::default();
     for _ in 0..lab.rounds {
         for (subject, seen) in world.subjects.iter().zip(&mut seen) {
-            let server = subject.start_serving(world.last())?;
+            let server = subject.start_serving(&world.last())?;
             seen.push(churn(world, &server, &control, CHURN, length)?);
         }
     }
@@ -107,7 +107,7 @@ fn churning(lab: &Lab, world: &World) -> Result<[Table; 3]> {
             .map(|churn| millis(what(churn)))
             .collect()
     };
-    let (our_ages, their_ages) = (of(0, |c| &c.ages), of(1, |c| &c.ages));
+    let our_ages = of(0, |c| &c.ages);
     let method = format!(
         "{} services; {CHURN} changes a second for {} s if the API server takes as many, half of slices and half of imports, each \
          of another service.",
@@ -117,12 +117,11 @@ fn churning(lab: &Lab, world: &World) -> Result<[Table; 3]> {
         let rates: Vec<f64> = seen[subject].iter().map(|churn| churn.rate).collect();
         Spread::of(&rates)
     };
-    let both = columns(&["lighthouse-dns", "CoreDNS"]);
     let rate = Table {
         title: "Churn".to_owned(),
         unit: "changes acknowledged a second".to_owned(),
         method: method.clone(),
-        columns: both.clone(),
+        columns: columns(&["lighthouse-dns", "CoreDNS"]),
         rows: vec![Row {
             name: "rate".to_owned(),
             cells: vec![rates(0), rates(1)],
@@ -134,10 +133,25 @@ fn churning(lab: &Lab, world: &World) -> Result<[Table; 3]> {
         unit: "ms from the API server's acknowledgement to the first answer with the change"
             .to_owned(),
         method: format!(
-            "{method} All changes that are not visible yet are asked for in turn, with a pause of 0.2 ms after each turn."
+            "{method} All changes that are not visible yet are asked for in turn, with a pause of 0.2 ms after each turn. Beside \
+             each server, a plain watch of the same objects: no server can know of a change before the API server tells it."
         ),
-        columns: both,
-        rows: percentile_rows("age", &[&our_ages, &their_ages]).into(),
+        columns: columns(&[
+            "lighthouse-dns",
+            "watch beside it",
+            "CoreDNS",
+            "watch beside it",
+        ]),
+        rows: percentile_rows(
+            "age",
+            &[
+                &our_ages,
+                &of(0, |c| &c.deliveries),
+                &of(1, |c| &c.ages),
+                &of(1, |c| &c.deliveries),
+            ],
+        )
+        .into(),
         // Never is never: not in the round in the middle, and whatever the spread.
         goals: vec![Goal {
             what: "lighthouse-dns: the oldest, ms".to_owned(),
@@ -181,7 +195,7 @@ fn large(lab: &Lab, world: &World) -> Result<Table> {
     let mut figures: [[Vec<f64>; 2]; 2] = Default::default();
     for _ in 0..lab.rounds {
         for (at, subject) in world.subjects.iter().enumerate() {
-            let server = subject.start_serving(world.last())?;
+            let server = subject.start_serving(&world.last())?;
             for (large, figures) in LARGE.iter().zip(&mut figures) {
                 figures[at].push(cost::per_change(world, &server, *large, LARGE_CHANGES)?);
             }
