@@ -1,6 +1,5 @@
 //! Many changes a second, and how a server gets on meanwhile.
 
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -38,6 +37,8 @@ pub struct Churn {
     pub ages: Vec<Duration>,
     /// How old it was when a plain watch heard of it.
     pub deliveries: Vec<Duration>,
+    /// From there to the answer.
+    pub lags: Vec<Duration>,
     /// Time to reply to a question, of the server that follows the changes,
     pub replies: Vec<Duration>,
     /// and, in the same time, of one that has no changes.
@@ -64,10 +65,20 @@ pub fn churn(
         // A panic in there is a bug here.
         let seen = watcher.join().expect("the watcher panicked")?;
         let [replies, control_replies] = timer.join().expect("the timer panicked")?;
+        let heard = delivery.heard();
+        // A change that was replaced before the watch heard of it is in none of the two.
+        let heard = |seen: &Seen| heard.get(&seen.address).copied();
         Ok(Churn {
             rate: written?,
             ages: seen.iter().map(|seen| seen.age).collect(),
-            deliveries: deliveries(&seen, &delivery.heard()),
+            deliveries: seen
+                .iter()
+                .filter_map(|seen| Some(seen.delivery(heard(seen)?)))
+                .collect(),
+            lags: seen
+                .iter()
+                .filter_map(|seen| Some(seen.lag(heard(seen)?)))
+                .collect(),
             replies,
             control_replies,
         })
@@ -88,18 +99,15 @@ struct Seen {
     age: Duration,
 }
 
-/// A change that was replaced before a watch heard of it counts no more.
-fn deliveries(seen: &[Seen], heard: &HashMap<Ipv4Addr, Instant>) -> Vec<Duration> {
-    seen.iter()
-        .filter_map(|seen| {
-            // A watch may hear of it before the one who made it does.
-            Some(
-                heard
-                    .get(&seen.address)?
-                    .saturating_duration_since(seen.acknowledged),
-            )
-        })
-        .collect()
+impl Seen {
+    /// When the watch heard of it. Counted from the acknowledgement: the watch may be the first to hear.
+    fn delivery(&self, heard: Instant) -> Duration {
+        heard.saturating_duration_since(self.acknowledged)
+    }
+
+    fn lag(&self, heard: Instant) -> Duration {
+        (self.acknowledged + self.age).saturating_duration_since(heard)
+    }
 }
 
 /// Changes a second that came about.
@@ -110,7 +118,7 @@ async fn write(
     acknowledged: Sender<Acknowledged>,
 ) -> Result<f64> {
     let interval = Duration::from_secs(1) / rate;
-    let numbers = world.take_changes((length.as_secs_f64() * f64::from(rate)) as usize);
+    let numbers = world.take_changes(length.as_millis() as usize * rate as usize / 1000);
     let plan = Arc::new(Plan {
         first: numbers.start,
         count: numbers.len(),

@@ -26,7 +26,9 @@ pub fn per_change(world: &World, server: &Server, large: Large, count: usize) ->
     let used = || usage::cpu(server.process.id());
     let (before, began) = (used()?, Instant::now());
     sleep(IDLE);
-    let idle = (used()? - before).div_duration_f64(began.elapsed());
+    let idle = used()?
+        .saturating_sub(before)
+        .div_duration_f64(began.elapsed());
 
     let (before, began) = (used()?, Instant::now());
     let numbers = world.take_changes(count);
@@ -54,6 +56,6 @@ pub fn per_change(world: &World, server: &Server, large: Large, count: usize) ->
         sleep(PAUSE);
     }
     sleep(AFTER);
-    let used = (used()? - before).as_secs_f64() - idle * began.elapsed().as_secs_f64();
+    let used = used()?.saturating_sub(before).as_secs_f64() - idle * began.elapsed().as_secs_f64();
     Ok(used * 1e3 / count as f64)
 }

@@ -87,7 +87,12 @@ impl Service {
             }
             endpoint
         });
-        slice(&self.namespace(), &self.name(), "0", endpoints.collect())
+        slice(
+            &self.namespace(),
+            &self.name(),
+            "0",
+            &endpoints.collect::<Vec<_>>(),
+        )
     }
 
     /// The change of this number: a new cluster set IP, or a new address of one endpoint.
@@ -135,7 +140,12 @@ impl Large {
                 })
             });
             let suffix = at.to_string();
-            slice(Self::NAMESPACE, &self.name(), &suffix, endpoints.collect())
+            slice(
+                Self::NAMESPACE,
+                &self.name(),
+                &suffix,
+                &endpoints.collect::<Vec<_>>(),
+            )
         }));
         objects
     }
@@ -143,7 +153,7 @@ impl Large {
     /// The change of this number: a new address of one endpoint. Slices take turns.
     pub fn change(self, number: usize) -> Change {
         let (at, endpoint) = self.place(number);
-        let slice = slice(Self::NAMESPACE, &self.name(), &at.to_string(), Vec::new());
+        let slice = slice(Self::NAMESPACE, &self.name(), &at.to_string(), &[]);
         let path = format!("/endpoints/{endpoint}/addresses/0");
         Change::replace(slice.path, &path, changed(number))
     }
@@ -236,7 +246,7 @@ fn import(namespace: &str, name: &str, spec: &Value) -> Object {
     object(collection, name, json)
 }
 
-fn slice(namespace: &str, service: &str, suffix: &str, endpoints: Vec<Value>) -> Object {
+fn slice(namespace: &str, service: &str, suffix: &str, endpoints: &[Value]) -> Object {
     let name = format!("{service}-{CLUSTER}-{suffix}");
     let json = json!({
         "apiVersion": SLICE,
