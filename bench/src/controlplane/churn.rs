@@ -37,8 +37,10 @@ pub struct Churn {
     pub ages: Vec<Duration>,
     /// How old it was when a plain watch heard of it.
     pub deliveries: Vec<Duration>,
-    /// From there to the answer.
-    pub lags: Vec<Duration>,
+    /// From there to the answer: changes of slices,
+    pub slice_lags: Vec<Duration>,
+    /// and of imports.
+    pub import_lags: Vec<Duration>,
     /// Time to reply to a question, of the server that follows the changes,
     pub replies: Vec<Duration>,
     /// and, in the same time, of one that has no changes.
@@ -48,12 +50,14 @@ pub struct Churn {
 /// Changes slices and imports in turn, `rate` a second at the most, each time those of another service.
 pub fn churn(
     world: &World,
-    server: &Server,
-    control: &Server,
+    import_version: &str,
+    [server, control]: [&Server; 2],
     rate: u32,
     length: Duration,
 ) -> Result<Churn> {
-    let delivery = world.runtime.block_on(Delivery::start(&world.client))?;
+    let delivery = world
+        .runtime
+        .block_on(Delivery::start(&world.client, import_version))?;
     let over = AtomicBool::new(false);
     let (acknowledged, inbox) = channel();
     thread::scope(|scope| {
@@ -66,19 +70,24 @@ pub fn churn(
         let seen = watcher.join().expect("the watcher panicked")?;
         let [replies, control_replies] = timer.join().expect("the timer panicked")?;
         let heard = delivery.heard();
-        // A change that was replaced before the watch heard of it is in none of the two.
-        let heard = |seen: &Seen| heard.get(&seen.address).copied();
+        // A change that was replaced before the watch heard of it is in none of these.
+        let heard: Vec<(&Seen, Instant)> = seen
+            .iter()
+            .filter_map(|seen| Some((seen, *heard.get(&seen.address)?)))
+            .collect();
+        let lags = |kind: Kind| {
+            let of_kind = heard.iter().filter(|(seen, _)| seen.kind == kind);
+            of_kind.map(|(seen, heard)| seen.lag(*heard)).collect()
+        };
         Ok(Churn {
             rate: written?,
             ages: seen.iter().map(|seen| seen.age).collect(),
-            deliveries: seen
+            deliveries: heard
                 .iter()
-                .filter_map(|seen| Some(seen.delivery(heard(seen)?)))
+                .map(|(seen, heard)| seen.delivery(*heard))
                 .collect(),
-            lags: seen
-                .iter()
-                .filter_map(|seen| Some(seen.lag(heard(seen)?)))
-                .collect(),
+            slice_lags: lags(Kind::Slice),
+            import_lags: lags(Kind::Import),
             replies,
             control_replies,
         })
@@ -87,6 +96,7 @@ pub fn churn(
 
 /// A change that the API server has acknowledged.
 struct Acknowledged {
+    kind: Kind,
     change: Change,
     question: Question,
     at: Instant,
@@ -94,6 +104,7 @@ struct Acknowledged {
 
 /// A change that an answer has had.
 struct Seen {
+    kind: Kind,
     address: Ipv4Addr,
     acknowledged: Instant,
     age: Duration,
@@ -177,6 +188,7 @@ impl Plan {
             made += 1;
             let at = Instant::now();
             let message = Acknowledged {
+                kind,
                 change,
                 question,
                 at,
@@ -209,6 +221,7 @@ fn watch(server: &Server, inbox: &Receiver<Acknowledged>) -> Result<Vec<Seen>> {
             let age = entry.at.elapsed();
             if answer.is_some_and(|answer| entry.change.is_in(&answer)) {
                 seen.push(Seen {
+                    kind: entry.kind,
                     address: entry.change.address,
                     acknowledged: entry.at,
                     age,

@@ -13,18 +13,6 @@ use kube::core::WatchEvent;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-/// Where the objects are, and where in each the address that changes.
-const KINDS: [(&str, &str); 2] = [
-    (
-        "/apis/discovery.k8s.io/v1/endpointslices",
-        "/endpoints/0/addresses/0",
-    ),
-    (
-        "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports",
-        "/spec/ips/0",
-    ),
-];
-
 type Heard = Arc<Mutex<HashMap<Ipv4Addr, Instant>>>;
 
 /// Watches of all that changes.
@@ -36,10 +24,16 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Hears of all changes from now on.
-    pub async fn start(client: &Client) -> Result<Self> {
+    /// Hears of all changes from now on; of those to imports in this version.
+    pub async fn start(client: &Client, import_version: &str) -> Result<Self> {
         let mut delivery = Self::default();
-        for (path, field) in KINDS {
+        let imports = format!("/apis/multicluster.x-k8s.io/{import_version}/serviceimports");
+        let slices = "/apis/discovery.k8s.io/v1/endpointslices".to_owned();
+        // Where the objects are, and where in each the address that changes.
+        for (path, field) in [
+            (imports, "/spec/ips/0"),
+            (slices, "/endpoints/0/addresses/0"),
+        ] {
             let list = Request::get(format!("{path}?limit=1")).body(Vec::new())?;
             let list: Value = client.request(list).await?;
             let version = list["metadata"]["resourceVersion"]

@@ -22,6 +22,8 @@ const START: Duration = Duration::from_mins(5);
 #[derive(Clone, Debug)]
 pub struct Subject {
     pub name: &'static str,
+    /// The version in which it reads imports. To the API server each is a pipeline of its own.
+    pub import_version: &'static str,
     program: PathBuf,
     /// After the program's name; `ADDRESS` stands for the address to listen on.
     arguments: Arguments,
@@ -51,6 +53,7 @@ impl Subject {
     fn flags(name: &'static str, binaries: &Path, source: &str, path: &Path) -> Self {
         Self {
             name,
+            import_version: "v1beta1",
             program: binaries.join("lighthouse-dns"),
             arguments: Arguments::Flags([source.to_owned(), path.display().to_string()]),
         }
@@ -59,6 +62,7 @@ impl Subject {
     pub fn coredns(kubeconfig: &Path, folder: &Path) -> Result<Self> {
         Ok(Self {
             name: "CoreDNS",
+            import_version: "v1alpha1",
             program: Binaries::find("coredns")?,
             arguments: Arguments::Corefile {
                 folder: folder.to_owned(),
