@@ -4,7 +4,9 @@ mod change;
 mod cpu;
 mod latency;
 mod paced;
+mod programming;
 mod scaling;
+mod startup;
 
 use std::path::PathBuf;
 
@@ -33,4 +35,7 @@ pub const ALL: &[(&str, Measure)] = &[
     ("latency", latency::measure),
     ("scaling", scaling::measure),
     ("change", change::measure),
+    ("startup", startup::startup),
+    ("scale", startup::scale),
+    ("programming", programming::programming),
 ];
