@@ -9,6 +9,7 @@
 //!     └── turns, workbench     rounds, and figures per query
 //! ```
 
+pub mod awake;
 pub mod controlplane;
 pub mod cpu;
 pub mod data;

@@ -49,8 +49,7 @@ struct Record {
 }
 
 impl Load<'_> {
-    /// Asks until the time is over. An error if half of the queries stay without reply: that is overload, and no
-    /// latency.
+    /// Asks until the time is over. A query without reply counts as a second.
     pub fn run(&self) -> anyhow::Result<Latency> {
         // A thread of its own, because the core is the thread's.
         let outcome = std::thread::scope(|scope| scope.spawn(|| self.ask()).join());
@@ -108,12 +107,7 @@ impl Load<'_> {
             }
         }
         let lost = schedule.len() - replies.len() as usize;
-        ensure!(
-            lost * 2 <= schedule.len(),
-            "{} did not answer {lost} of {} queries",
-            self.server,
-            schedule.len()
-        );
+        ensure!(!replies.is_empty(), "{} answered no query", self.server);
         Ok(Record {
             replies,
             sends,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
+use crate::awake::Awake;
 use crate::data::{DataSet, Workload};
 use crate::dnsperf;
 use crate::openloop;
@@ -84,7 +85,7 @@ pub fn saturated(lab: &Lab, server: &Server, queries: &Queries) -> anyhow::Resul
     per_query(server, || Ok(load.run()?.completed))
 }
 
-/// Latencies at a rate, the client on core 1, and microseconds of the server's CPU per query meanwhile.
+/// Latencies at a rate, the client on core 1 and core 0 kept awake, and microseconds of the server's CPU per query meanwhile.
 pub fn paced(
     lab: &Lab,
     server: &Server,
@@ -98,6 +99,7 @@ pub fn paced(
         seconds: lab.seconds,
         core: 1,
     };
+    let _awake = Awake::keep(0)?;
     let mut latency = None;
     let micros = per_query(server, || {
         let outcome = load.run().with_context(|| server.name.clone())?;

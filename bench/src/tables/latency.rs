@@ -43,7 +43,7 @@ pub(super) fn measure(lab: &Lab) -> anyhow::Result<Vec<Table>> {
         title: "Latency".into(),
         unit: "µs until the reply".into(),
         method: format!(
-            "A hit, {} services, one worker on core 0. The client spins on core 1 and sends at random times (a Poisson process) \
+            "A hit, {} services, one worker on core 0, which a thread of idle priority keeps awake. The client spins on core 1 and sends at random times (a Poisson process) \
              whatever the server does; time counts from when a query was due, and a \
              query without reply counts as a second. \"{CLIENT}\" is how late queries were sent: it is part of the others, and \
              large only if the machine was busy otherwise. The higher rate is half of the saturation \
