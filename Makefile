@@ -32,7 +32,7 @@ lint: ## Formatting, clippy and rustdoc, warnings denied
 fmt: ## Formats the sources
 	$(CARGO) fmt --all
 
-bench: ## CPU per query beside a UDP echo; see bench/README.md
+bench: ## CPU per query and latency beside other servers; see bench/README.md
 	bench/run.sh
 
 fuzz: ## Each fuzz target for $(FUZZ_TIME) seconds; needs a nightly compiler and cargo-fuzz

@@ -1,21 +1,90 @@
-//! CPU time of a process, from /proc.
+//! CPU time of a server: all processes of its group, user and system, to the nanosecond.
 
-use anyhow::Context;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
-/// User and system time of a process and all its threads, in microseconds. The kernel counts in ticks of
-/// 10 ms, so measure over seconds.
-pub fn micros(pid: u32) -> anyhow::Result<u64> {
-    const MICROS_PER_TICK: u64 = 10_000;
-    let path = format!("/proc/{pid}/stat");
-    let stat =
-        std::fs::read_to_string(&path).with_context(|| format!("{path}: the process has ended"))?;
-    // The name in parentheses may hold spaces; utime and stime are fields 14 and 15.
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
-    let field = |at: usize| -> anyhow::Result<u64> {
-        fields
-            .get(at)
-            .and_then(|field| field.parse().ok())
-            .with_context(|| format!("{path}: no field {at}"))
-    };
-    Ok((field(11)? + field(12)?) * MICROS_PER_TICK)
+use anyhow::{Context, ensure};
+
+use crate::sys;
+
+/// CPU time that the process group which `leader` leads has used, in microseconds. Threads that have ended count,
+/// processes that have ended do not: measure between two calls while none ends.
+pub fn micros(leader: u32) -> anyhow::Result<u64> {
+    let used = time(leader)?;
+    Ok(u64::try_from(used.as_micros())?)
+}
+
+/// As [`micros`], with all its digits.
+pub fn time(leader: u32) -> anyhow::Result<Duration> {
+    let processes = group(leader)?;
+    ensure!(
+        processes.contains(&leader),
+        "process {leader} has ended; its log says why"
+    );
+    let mut sum = Duration::ZERO;
+    for process in processes {
+        sum += sys::cpu_time(process).with_context(|| format!("CPU time of process {process}"))?;
+    }
+    Ok(sum)
+}
+
+/// Processes of a group, in no order.
+fn group(leader: u32) -> anyhow::Result<Vec<u32>> {
+    let mut members = Vec::new();
+    for entry in fs::read_dir("/proc").context("/proc is not mounted")? {
+        let entry = entry?;
+        let Some(process) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        // A process may end between the listing and here.
+        if group_of(&entry.path()) == Some(leader) {
+            members.push(process);
+        }
+    }
+    Ok(members)
+}
+
+fn group_of(proc: &Path) -> Option<u32> {
+    let stat = fs::read_to_string(proc.join("stat")).ok()?;
+    // The name in parentheses may hold anything; after it come state, parent and group.
+    stat.rsplit_once(") ")?.1.split(' ').nth(2)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Instant;
+
+    use subm_test_support::Process;
+
+    use super::*;
+
+    /// A shell that does nothing but system calls, in a child of its own.
+    #[test]
+    fn children_and_system_time_count() -> anyhow::Result<()> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "dd if=/dev/zero of=/dev/null bs=1 & wait"]);
+        let mut shell = Process::spawn(shell)?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while time(shell.id())? < Duration::from_millis(100) {
+            shell.ensure_running()?;
+            ensure!(Instant::now() < deadline, "no CPU time is counted");
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_an_error() -> anyhow::Result<()> {
+        let mut process = Process::spawn(Command::new("true"))?;
+        let id = process.id();
+        process.kill();
+        assert!(micros(id).is_err());
+        Ok(())
+    }
 }

@@ -1,22 +1,28 @@
 //! The floor: a UDP server that only turns a query into a reply (QR set), with the system calls of a worker of
 //! lighthouse-dns: blocking `recvmmsg(MSG_WAITFORONE)` and `sendmmsg`, 32 datagrams at most.
 //!
-//! `udp-echo ADDR:PORT`; ends with its parent's signal.
+//! `udp-echo ADDR:PORT [SIZE]`; with a size, shorter replies are filled up to it. Ends with
+//! its parent's signal.
 #![allow(unsafe_code)]
 
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 const BATCH: usize = 32;
 const SIZE: usize = 4096;
 
 fn main() -> anyhow::Result<()> {
-    let addr = std::env::args()
-        .nth(1)
-        .context("usage: udp-echo ADDR:PORT")?;
+    let usage = "usage: udp-echo ADDR:PORT [SIZE]";
+    let mut args = std::env::args().skip(1);
+    let addr = args.next().context(usage)?;
+    let least: usize = args
+        .next()
+        .map_or(Ok(0), |size| size.parse())
+        .context(usage)?;
+    ensure!(least <= SIZE, "replies have at most {SIZE} octets");
     let socket = UdpSocket::bind(&addr).with_context(|| format!("cannot listen on {addr}"))?;
     socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
     let mut buffers = vec![[0_u8; SIZE]; BATCH];
@@ -58,7 +64,7 @@ fn main() -> anyhow::Result<()> {
         };
         let received = usize::try_from(received).map_err(|_| std::io::Error::last_os_error())?;
         for i in 0..received {
-            vectors[i].iov_len = headers[i].msg_len as usize;
+            vectors[i].iov_len = least.max(headers[i].msg_len as usize);
             buffers[i][2] |= 0x80;
         }
         let mut sent = 0;

@@ -1,5 +1,11 @@
 //! Every table of the report, one file each.
 
+mod change;
+mod cpu;
+mod latency;
+mod paced;
+mod scaling;
+
 use std::path::PathBuf;
 
 use crate::report::Table;
@@ -21,4 +27,10 @@ pub struct Lab {
 pub type Measure = fn(&Lab) -> anyhow::Result<Vec<Table>>;
 
 /// By the name that selects them on the command line.
-pub const ALL: &[(&str, Measure)] = &[];
+pub const ALL: &[(&str, Measure)] = &[
+    ("cpu", cpu::measure),
+    ("paced", paced::measure),
+    ("latency", latency::measure),
+    ("scaling", scaling::measure),
+    ("change", change::measure),
+];

@@ -8,14 +8,17 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use foldhash::{HashSet, HashSetExt};
+use smallvec::SmallVec;
 
 use crate::clusters::Clusters;
 use crate::facts::{
     ClusterId, Import, ImportForm, Port, Problem, ServiceKey, ServiceType, SliceForm,
 };
-use crate::name::{MAX_NAME, push_label};
+use crate::name::MAX_NAME;
 use crate::packed::{Kind, Object, ObjectName, SliceView};
-use crate::snapshot::{Addresses, Candidate, PortList, Scope, ScopeKind, Service, Srv};
+use crate::snapshot::{
+    Addresses, Candidate, Octets, PortList, Scope, ScopeKind, Service, Srv, owner_of,
+};
 use crate::status::ClusterIndex;
 
 use ports::PortLists;
@@ -161,10 +164,10 @@ pub(crate) fn service_ip(exporter: &Exporter<'_>, v6: bool) -> Option<(IpAddr, b
 }
 
 /// Addresses as RDATA, each once, in order.
-pub(crate) fn pack<const N: usize>(addresses: impl IntoIterator<Item = [u8; N]>) -> Box<[u8]> {
+pub(crate) fn pack<const N: usize>(addresses: impl IntoIterator<Item = [u8; N]>) -> Octets {
     /// So many are looked through faster than hashed.
     const FEW: usize = 16;
-    let mut rdata: Vec<u8> = Vec::new();
+    let mut rdata = Octets::new();
     let mut seen = HashSet::new();
     for address in addresses {
         let new = if rdata.len() < FEW * N {
@@ -179,7 +182,8 @@ pub(crate) fn pack<const N: usize>(addresses: impl IntoIterator<Item = [u8; N]>)
             rdata.extend_from_slice(&address);
         }
     }
-    rdata.into()
+    rdata.shrink_to_fit();
+    rdata
 }
 
 /// Addresses of both families as RDATA.
@@ -195,7 +199,7 @@ fn pack_both(ips: &[IpAddr]) -> (Addresses, Addresses) {
     (all(pack(a)), all(pack(aaaa)))
 }
 
-pub(crate) fn all(rdata: Box<[u8]>) -> Addresses {
+pub(crate) fn all(rdata: Octets) -> Addresses {
     if rdata.is_empty() {
         Addresses::None
     } else {
@@ -238,12 +242,14 @@ pub(crate) fn build(
         }
         ServiceType::Headless => headless::headless(&mut draft, &exporters),
     }
-    let (scopes, ports, problems) = draft.finish(&exporters);
+    let (root, below, ports, problems) = draft.finish(&exporters);
     let endpoints = exporters
         .iter()
         .flat_map(|exporter| &exporter.slices)
         .flat_map(|slice| slice.endpoints.clone());
     let service = Service {
+        owner: owner_of(key),
+        root,
         key: key.clone(),
         kind,
         turn: 0,
@@ -253,7 +259,7 @@ pub(crate) fn build(
             .iter()
             .map(|exporter| exporter.id.clone())
             .collect(),
-        scopes,
+        below,
         ports,
         endpoints: endpoints.map(|endpoint| endpoint.len() as u32).sum(),
     };
@@ -290,7 +296,7 @@ fn cluster_set_ip(
         draft.ports.intern(imported)
     };
     draft.put(Scope {
-        prefix: [].into(),
+        prefix: Octets::new(),
         kind: ScopeKind::Service,
         a,
         aaaa,
@@ -384,12 +390,13 @@ fn candidates(
 }
 
 /// `<cluster>` in wire form without a root label.
-pub(crate) fn cluster_prefix(id: &ClusterId) -> Box<[u8]> {
-    let mut prefix = Vec::with_capacity(id.as_str().len() + 1);
+pub(crate) fn cluster_prefix(id: &ClusterId) -> Octets {
+    let mut prefix = Octets::with_capacity(id.as_str().len() + 1);
     for label in id.labels() {
-        push_label(&mut prefix, label.as_bytes());
+        prefix.push(label.len() as u8);
+        prefix.extend_from_slice(label.as_bytes());
     }
-    prefix.into()
+    prefix
 }
 
 /// Scopes under construction, with the checks that all kinds of services share.
@@ -480,7 +487,7 @@ impl<'a> Draft<'a> {
                 Err(at) => self.scopes.insert(
                     at,
                     Scope {
-                        prefix: rest.into(),
+                        prefix: Octets::from_slice(rest),
                         kind: ScopeKind::Empty { hosts: below },
                         a: Addresses::None,
                         aaaa: Addresses::None,
@@ -495,19 +502,23 @@ impl<'a> Draft<'a> {
     fn finish(
         mut self,
         exporters: &[Exporter<'_>],
-    ) -> (Box<[Scope]>, Box<[PortList]>, Vec<Problem>) {
+    ) -> (Scope, Box<[Scope]>, SmallVec<[PortList; 1]>, Vec<Problem>) {
         self.arrange();
-        let mut below = vec![false; exporters.len()];
+        let mut has_hosts = vec![false; exporters.len()];
         for scope in &self.scopes {
             if let ScopeKind::Host { position, .. } = scope.kind {
-                below[usize::from(position)] = true;
+                has_hosts[usize::from(position)] = true;
             }
         }
-        for (exporter, below) in exporters.iter().zip(below) {
-            self.mark_dotted(exporter.id, below);
+        for (exporter, has_hosts) in exporters.iter().zip(has_hosts) {
+            self.mark_dotted(exporter.id, has_hosts);
         }
-        let mut scopes: Box<[Scope]> = self.scopes.into();
-        headless::index_hosts(&mut scopes, exporters.len());
-        (scopes, self.ports.finish(), self.problems)
+        let mut scopes = self.scopes.into_iter();
+        let mut root = scopes
+            .next()
+            .expect("every kind of service has a name of its own, which comes first");
+        let mut below: Box<[Scope]> = scopes.collect();
+        headless::index_hosts(&mut root, &mut below, exporters.len());
+        (root, below, self.ports.finish(), self.problems)
     }
 }

@@ -6,7 +6,6 @@
 mod services;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map};
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -18,7 +17,7 @@ use crate::facts::{
 use crate::name::{Label, push_label};
 use crate::packed::{Kind, Object};
 use crate::serial;
-use crate::snapshot::{Node, Service, Snapshot, shard_of};
+use crate::snapshot::{Service, Snapshot, owner_of};
 use crate::status::{ClusterIndex, ClusterStatus};
 
 use services::{Number, Services};
@@ -394,11 +393,9 @@ impl Catalog {
         entry.dirty = false;
         let forgotten = entry.objects.is_empty();
 
-        let wire = service_wire(&key);
-        let before = match next.get(&wire) {
-            Some(Node::Service(service)) => Some(Arc::clone(service)),
-            _ => None,
-        };
+        let owner = owner_of(&key);
+        let wire = &owner[..owner.len() - b"\x03svc".len()];
+        let before = next.service(wire).cloned();
         let service = service.map(|mut service| {
             service.turn = number;
             next.turns = next.turns.max(number as usize + 1);
@@ -424,7 +421,7 @@ impl Catalog {
         key: &ServiceKey,
         before: Option<&Service>,
         service: Option<Service>,
-        wire: Box<[u8]>,
+        wire: &[u8],
         next: &mut Snapshot,
     ) {
         let endpoints = |service: &Service| service.endpoints as usize;
@@ -450,14 +447,10 @@ impl Catalog {
                 .as_ref()
                 .is_none_or(|service| service.hits != before.hits)
         {
-            self.former_hits
-                .insert((before.key.clone(), before.clusters.clone()), before.hits);
+            let of = (before.key.clone(), before.clusters.as_slice().into());
+            self.former_hits.insert(of, before.hits);
         }
-        set(
-            next,
-            wire,
-            service.map(|service| Node::Service(Arc::new(service))),
-        );
+        next.set_service(wire, service);
     }
 
     /// Where a service counts; services beyond [`MAX_HITS`] are not counted.
@@ -470,7 +463,7 @@ impl Catalog {
         if let Some(before) = before.filter(|before| before.clusters == service.clusters) {
             return before.hits;
         }
-        let of = (service.key.clone(), service.clusters.clone());
+        let of = (service.key.clone(), service.clusters.as_slice().into());
         if let Some(place) = self.former_hits.remove(&of) {
             return place;
         }
@@ -491,10 +484,10 @@ impl Catalog {
         let exists = self.namespaces.contains(name) || served;
         let mut wire = Vec::new();
         push_label(&mut wire, name.as_bytes());
-        if next.get(&wire).is_some() == exists {
+        if next.has_namespace(&wire) == exists {
             return false;
         }
-        set(next, wire.into(), exists.then_some(Node::Namespace));
+        next.set_namespace(&wire, exists);
         true
     }
 
@@ -517,38 +510,5 @@ impl Catalog {
                 ..status
             });
         }
-    }
-}
-
-/// `<service>.<namespace>` in wire form without a root label.
-pub(crate) fn service_wire(key: &ServiceKey) -> Box<[u8]> {
-    let mut wire =
-        Vec::with_capacity(2 + key.name.as_bytes().len() + key.namespace.as_bytes().len());
-    push_label(&mut wire, key.name.as_bytes());
-    push_label(&mut wire, key.namespace.as_bytes());
-    wire.into()
-}
-
-fn set(snapshot: &mut Snapshot, key: Box<[u8]>, node: Option<Node>) {
-    let hasher = snapshot.hasher.clone();
-    let hash = hasher.hash_one(&*key);
-    let shard = Arc::make_mut(&mut snapshot.shards[shard_of(hash)]);
-    let found = shard.nodes.find_entry(hash, |(have, _)| *have == key);
-    match (found, node) {
-        (Ok(mut entry), Some(node)) => entry.get_mut().1 = node,
-        (Ok(entry), None) => drop(entry.remove()),
-        (Err(_), Some(node)) => {
-            shard
-                .nodes
-                .insert_unique(hash, (key, node), |(key, _)| hasher.hash_one(&**key));
-        }
-        (Err(_), None) => {}
-    }
-}
-
-impl Service {
-    /// Octets of `<service>.<namespace>.svc` in wire form.
-    pub(crate) fn wire_len(&self) -> usize {
-        2 + self.key.name.as_bytes().len() + self.key.namespace.as_bytes().len() + b"\x03svc".len()
     }
 }

@@ -9,8 +9,18 @@ use crate::snapshot::Snapshot;
 pub struct Ledger {
     /// Which catalog's numbers these are.
     epoch: u32,
+    writers: Writers,
     turns: Box<[Turns]>,
     hits: Box<[AtomicU64]>,
+}
+
+/// How many threads count in a ledger at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writers {
+    /// A locked instruction costs more than the rest of the count: one writer does without.
+    One,
+    #[default]
+    Many,
 }
 
 /// A and AAAA have a turn each: resolvers ask for both at once, and a common one would always give
@@ -32,6 +42,14 @@ impl Ledger {
         Self::default().grown(snapshot, seed)
     }
 
+    /// Without room as yet.
+    pub fn empty(writers: Writers) -> Self {
+        Self {
+            writers,
+            ..Self::default()
+        }
+    }
+
     pub fn fits(&self, snapshot: &Snapshot) -> bool {
         self.epoch == snapshot.epoch
             && self.turns.len() >= snapshot.turns()
@@ -44,7 +62,7 @@ impl Ledger {
         if self.epoch != snapshot.epoch {
             let anew = Self {
                 epoch: snapshot.epoch,
-                ..Self::default()
+                ..Self::empty(self.writers)
             };
             return anew.grown(snapshot, seed);
         }
@@ -62,6 +80,7 @@ impl Ledger {
             .collect();
         Self {
             epoch: self.epoch,
+            writers: self.writers,
             turns,
             hits,
         }
@@ -73,15 +92,30 @@ impl Ledger {
     }
 
     pub(crate) fn count(&self, slot: usize) {
-        if let Some(count) = self.hits.get(slot) {
-            count.fetch_add(1, Relaxed);
+        let Some(count) = self.hits.get(slot) else {
+            return;
+        };
+        match self.writers {
+            Writers::One => count.store(count.load(Relaxed).wrapping_add(1), Relaxed),
+            Writers::Many => {
+                count.fetch_add(1, Relaxed);
+            }
         }
     }
 
     /// The next turn of a service; a constant where the ledger has not grown yet.
     pub(crate) fn next(&self, slot: u32, turn: Turn) -> u32 {
-        self.turns
-            .get(slot as usize)
-            .map_or(0, |Turns(turns)| turns[turn as usize].fetch_add(1, Relaxed))
+        let Some(Turns(turns)) = self.turns.get(slot as usize) else {
+            return 0;
+        };
+        let next = &turns[turn as usize];
+        match self.writers {
+            Writers::One => {
+                let now = next.load(Relaxed);
+                next.store(now.wrapping_add(1), Relaxed);
+                now
+            }
+            Writers::Many => next.fetch_add(1, Relaxed),
+        }
     }
 }

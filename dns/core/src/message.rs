@@ -35,42 +35,43 @@ pub(crate) mod rcode {
 }
 
 /// QNAME in lower case with the places of its labels.
+///
+/// It is filled in place: moving it about would cost more than reading it.
 pub(crate) struct QueryName {
-    wire: [u8; MAX_NAME],
+    /// A whole number of [`FOLD`]s, so that folding needs no rest.
+    wire: [u8; MAX_NAME.next_multiple_of(FOLD)],
     len: usize,
     /// Where each label's length octet stands; the root label's is `len - 1`.
     starts: [u8; MAX_NAME / 2 + 1],
     labels: usize,
 }
 
+/// Octets that are turned to lower case at a time: what fits a vector register everywhere.
+const FOLD: usize = 16;
+
 impl QueryName {
     /// Reads an uncompressed name. Compression makes no sense in the first name of a message.
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let mut name = Self {
-            wire: [0; MAX_NAME],
-            len: 0,
-            starts: [0; MAX_NAME / 2 + 1],
-            labels: 0,
-        };
-        let mut at = 0;
+    fn read(&mut self, bytes: &[u8]) -> Option<()> {
+        let bytes = &bytes[..bytes.len().min(MAX_NAME)];
+        let (mut at, mut labels) = (0, 0);
         loop {
-            let len = usize::from(*bytes.get(at)?);
-            if len > 63 || at + len + 1 > MAX_NAME {
-                return None;
+            let len = *bytes.get(at)?;
+            *self.starts.get_mut(labels)? = at as u8;
+            at += 1 + usize::from(len);
+            match len {
+                0 => break,
+                1..=63 => labels += 1,
+                _ => return None,
             }
-            name.starts[name.labels] = at as u8;
-            name.wire[at] = len as u8;
-            if len == 0 {
-                name.len = at + 1;
-                return Some(name);
-            }
-            let label = bytes.get(at + 1..at + 1 + len)?;
-            for (to, from) in name.wire[at + 1..].iter_mut().zip(label) {
-                *to = from.to_ascii_lowercase();
-            }
-            name.labels += 1;
-            at += 1 + len;
         }
+        self.labels = labels;
+        self.len = at;
+        self.wire[..at].copy_from_slice(&bytes[..at]);
+        // Octets of lengths are below the letters, so that all can be folded alike.
+        for chunk in self.wire[..at.next_multiple_of(FOLD)].chunks_exact_mut(FOLD) {
+            chunk.make_ascii_lowercase();
+        }
+        Some(())
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -99,6 +100,17 @@ impl QueryName {
     }
 }
 
+impl Default for QueryName {
+    fn default() -> Self {
+        Self {
+            wire: [0; MAX_NAME.next_multiple_of(FOLD)],
+            len: 0,
+            starts: [0; MAX_NAME / 2 + 1],
+            labels: 0,
+        }
+    }
+}
+
 /// What a client's OPT record says (RFC 6891).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Edns {
@@ -113,7 +125,6 @@ pub(crate) struct Edns {
 
 pub(crate) struct Query {
     pub(crate) opcode: u8,
-    pub(crate) name: QueryName,
     pub(crate) qtype: u16,
     pub(crate) qclass: u16,
     /// End of the question section.
@@ -129,21 +140,22 @@ pub(crate) enum Malformed {
     Header { opcode: u8 },
 }
 
-pub(crate) fn read(bytes: &[u8]) -> Result<Query, Malformed> {
+/// Reads a query, its name into `name`.
+pub(crate) fn read(bytes: &[u8], name: &mut QueryName) -> Result<Query, Malformed> {
     if bytes.len() < HEADER || bytes[2] & 0x80 != 0 {
         return Err(Malformed::Silence);
     }
     let opcode = bytes[2] >> 3 & 0x0f;
-    read_sections(bytes, opcode).ok_or(Malformed::Header { opcode })
+    read_sections(bytes, opcode, name).ok_or(Malformed::Header { opcode })
 }
 
-fn read_sections(bytes: &[u8], opcode: u8) -> Option<Query> {
+fn read_sections(bytes: &[u8], opcode: u8, name: &mut QueryName) -> Option<Query> {
     let count = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
     let (questions, answers, authorities, additionals) = (count(4), count(6), count(8), count(10));
     if questions != 1 {
         return None;
     }
-    let name = QueryName::read(&bytes[HEADER..])?;
+    name.read(&bytes[HEADER..])?;
     let mut at = HEADER + name.len;
     let question = bytes.get(at..at + 4)?;
     let qtype = u16::from_be_bytes([question[0], question[1]]);
@@ -163,7 +175,6 @@ fn read_sections(bytes: &[u8], opcode: u8) -> Option<Query> {
     }
     (at == bytes.len()).then_some(Query {
         opcode,
-        name,
         qtype,
         qclass,
         question_end,

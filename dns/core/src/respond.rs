@@ -1,6 +1,7 @@
 //! Query bytes to reply bytes. No allocation, no lock, no clock, no socket.
 
 mod find;
+mod prepare;
 pub(crate) mod records;
 
 use std::net::IpAddr;
@@ -8,14 +9,15 @@ use std::net::IpAddr;
 use crate::authority::{Authority, Zone};
 use crate::edns::{self, ExtendedError};
 use crate::ledger::Ledger;
-use crate::message::{self, Edns, HEADER, Malformed, Query, class, rcode, rtype};
+use crate::message::{Edns, HEADER, Malformed, class, rcode, rtype};
 use crate::name::WireName;
 use crate::serial;
 use crate::snapshot::Snapshot;
 use crate::status::ClusterStatus;
-use crate::writer::{Section, Writer};
+use crate::writer::{Section, Writer, fixed};
 
 use find::Found;
+pub use prepare::Prepared;
 use records::Answering;
 
 /// What the transport knows about a query.
@@ -91,10 +93,27 @@ pub fn respond(
     ledger: &Ledger,
     out: &mut [u8],
 ) -> Outcome {
-    let query = match message::read(bytes) {
+    let mut prepared = Prepared::default();
+    prepared.read(authority, bytes);
+    prepared.answer(authority, snapshot, status, bytes, ask, ledger, out)
+}
+
+/// Answers a query that has been read.
+fn answer(
+    authority: &Authority,
+    snapshot: Option<&Snapshot>,
+    status: &ClusterStatus,
+    bytes: &[u8],
+    prepared: &Prepared,
+    ask: &Ask,
+    ledger: &Ledger,
+    out: &mut [u8],
+) -> Outcome {
+    let name = &prepared.name;
+    let query = match &prepared.query {
         Ok(query) => query,
         Err(Malformed::Silence) => return Outcome::Ignore,
-        Err(Malformed::Header { opcode }) => return header_only(bytes, opcode, out),
+        Err(Malformed::Header { opcode }) => return header_only(bytes, *opcode, out),
     };
     let limit = match (ask.transport, &query.edns) {
         (Transport::Udp, Some(edns)) => edns.udp_size.clamp(512, authority.udp_limit.max(512)),
@@ -132,9 +151,9 @@ pub fn respond(
         return reply.finish(rcode::BADVERS);
     }
     if query.qclass != class::IN {
-        return reply.chaos(&query);
+        return reply.chaos(name.as_bytes(), query.qclass, query.qtype);
     }
-    let Some((index, zone_start)) = find::zone(authority, &query.name) else {
+    let Some((index, zone_label)) = prepared.zone else {
         reply.error = Some(edns::NOT_AUTHORITATIVE);
         return reply.finish(rcode::REFUSED);
     };
@@ -144,6 +163,7 @@ pub fn respond(
         return reply.finish(rcode::SERVFAIL);
     };
     let zone = &authority.zones()[index];
+    let zone_start = name.start(zone_label);
     if matches!(query.qtype, rtype::AXFR | rtype::IXFR) {
         let apex = zone_start == 0;
         let over_udp = ask.transport == Transport::Udp;
@@ -163,15 +183,11 @@ pub fn respond(
         };
     }
     reply.flags[0] |= 0x04;
-    let found = find::name(snapshot, zone, &query.name, zone_start);
+    let found = find::name(snapshot, zone, name, zone_label);
     let serial = serial::newest(snapshot.serial, status.serial);
     if matches!(found, Found::Missing) {
-        let within = |origin: &WireName| {
-            query
-                .name
-                .find_origin(origin, origin.labels().count())
-                .is_some()
-        };
+        let within =
+            |origin: &WireName| name.find_origin(origin, origin.labels().count()).is_some();
         if zone.fallthrough.iter().any(within) {
             reply.flags[0] &= !0x04;
             return match reply.finish(rcode::SERVFAIL) {
@@ -182,7 +198,7 @@ pub fn respond(
         reply.put_soa(zone, zone_start, Section::Authority, serial);
         return reply.finish(rcode::NXDOMAIN);
     }
-    let zone_name = &bytes[HEADER + zone_start..HEADER + query.name.as_bytes().len()];
+    let zone_name = &bytes[HEADER + zone_start..HEADER + name.as_bytes().len()];
     let answering = Answering {
         zone,
         zone_name,
@@ -256,14 +272,14 @@ pub(crate) struct Reply<'r, 'o> {
 impl Reply<'_, '_> {
     fn finish(mut self, rcode: u16) -> Outcome {
         self.facts.rcode = rcode;
-        self.writer
-            .set_flags([self.flags[0], self.flags[1] | (rcode & 0x0f) as u8]);
-        if self.facts.truncated {
-            self.writer.set_truncated();
-        }
         if let Some(edns) = self.edns {
             self.put_opt(&edns, rcode);
         }
+        let truncated = if self.facts.truncated { 0x02 } else { 0 };
+        self.writer.finish([
+            self.flags[0] | truncated,
+            self.flags[1] | (rcode & 0x0f) as u8,
+        ]);
         Outcome::Reply {
             len: self.writer.len(),
             facts: self.facts,
@@ -279,15 +295,15 @@ impl Reply<'_, '_> {
     }
 
     /// `version.bind` and its kin, hidden unless configured; other classes are not ours.
-    fn chaos(mut self, query: &Query) -> Outcome {
-        let text = match query.name.as_bytes() {
+    fn chaos(mut self, name: &[u8], qclass: u16, qtype: u16) -> Outcome {
+        let text = match name {
             b"\x07version\x04bind\0" | b"\x07version\x06server\0" => &self.authority.version,
             b"\x08hostname\x04bind\0" | b"\x02id\x06server\0" => &self.authority.server_id,
             _ => &None,
         };
         let Some(text) = text
             .as_ref()
-            .filter(|_| query.qclass == class::CHAOS && query.qtype == rtype::TXT)
+            .filter(|_| qclass == class::CHAOS && qtype == rtype::TXT)
         else {
             self.error = Some(edns::NOT_AUTHORITATIVE);
             return self.finish(rcode::REFUSED);
@@ -309,27 +325,36 @@ impl Reply<'_, '_> {
     /// The SOA of the zone, whose name starts at `zone_start` of QNAME; its TTL is the negative one
     /// everywhere (RFC 2308 section 5).
     fn put_soa(&mut self, zone: &Zone, zone_start: usize, section: Section, serial: u32) {
+        /// Refresh, retry, expire; seconds.
         const TIMERS: [u32; 3] = [7200, 1800, 86400];
+        const NAMES: usize = b"\x02ns\x03dns".len() + 2 + b"\x0ahostmaster".len() + 2;
+        const SIZE: usize = 12 + NAMES + 20;
         let Some(origin) = Writer::pointer(HEADER + zone_start) else {
             return;
         };
-        let names = b"\x02ns\x03dns".len() + 2 + b"\x0ahostmaster".len() + 2;
-        let rdlen = names + 20;
-        if self.writer.room() < 12 + rdlen {
+        if self.writer.room() < SIZE {
             self.facts.truncated = true;
             return;
         }
-        self.writer.put(&origin);
-        self.writer.put_fixed(rtype::SOA, negative_ttl(zone), rdlen);
-        self.writer.put(b"\x02ns\x03dns");
-        self.writer.put(&origin);
-        self.writer.put(b"\x0ahostmaster");
-        self.writer.put(&origin);
-        self.writer.put(&serial.to_be_bytes());
+        let mut record = [0; SIZE];
+        let mut rest = &mut record[..];
+        let mut put = |octets: &[u8]| {
+            let (to, behind) = std::mem::take(&mut rest).split_at_mut(octets.len());
+            to.copy_from_slice(octets);
+            rest = behind;
+        };
+        put(&origin);
+        put(&fixed(rtype::SOA, negative_ttl(zone), SIZE - 12));
+        put(b"\x02ns\x03dns");
+        put(&origin);
+        put(b"\x0ahostmaster");
+        put(&origin);
+        put(&serial.to_be_bytes());
         for timer in TIMERS {
-            self.writer.put(&timer.to_be_bytes());
+            put(&timer.to_be_bytes());
         }
-        self.writer.put(&zone.ttl.to_be_bytes());
+        put(&zone.ttl.to_be_bytes());
+        self.writer.put(&record);
         self.writer.add_count(section, 1);
     }
 

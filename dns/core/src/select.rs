@@ -53,6 +53,11 @@ impl Usable<'_> {
         }
     }
 
+    /// Whether an address that all of these have is given.
+    pub(crate) fn admits_any(self, clusters: &[ClusterIndex]) -> bool {
+        clusters.iter().any(|cluster| self.admits(*cluster))
+    }
+
     pub(crate) fn is_stale(self) -> bool {
         matches!(self, Self::Any { stale: true })
     }

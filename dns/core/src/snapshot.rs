@@ -5,72 +5,74 @@
 //! service with every name below it. 256 shards are shared between snapshots until a service in them
 //! changes.
 
+mod shard;
+
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+use smallvec::SmallVec;
 
-use crate::facts::{ClusterId, ServiceKey, ServiceType};
+use crate::facts::{ClusterId, Protocol, ServiceKey, ServiceType};
 use crate::status::ClusterIndex;
+use shard::Shard;
 
-pub(crate) const SHARDS: usize = 256;
+const SHARDS: usize = 256;
 
 /// Every name of the cluster set and what it answers.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// Namespaces in wire form, without a root label; they have no records.
+    namespaces: Arc<BTreeSet<Box<[u8]>>>,
     /// Which catalog numbered the services.
     pub(crate) epoch: u32,
     pub(crate) serial: u32,
-    pub(crate) hasher: FixedState,
-    pub(crate) shards: Box<[Arc<Shard>]>,
+    hasher: FixedState,
+    shards: Box<[Arc<Shard>]>,
     pub(crate) turns: usize,
     pub(crate) hits: usize,
     pub(crate) services: usize,
     pub(crate) endpoints: usize,
 }
 
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Shard {
-    pub(crate) nodes: HashTable<(Box<[u8]>, Node)>,
-}
-
-/// What stands at a key.
-#[derive(Clone, Debug)]
-pub(crate) enum Node {
-    /// `<namespace>`: exists, without records.
-    Namespace,
-    /// `<service>.<namespace>`.
-    Service(Arc<Service>),
-}
-
+/// One allocation holds all that most queries need, in the order in which they need it: at random over many services
+/// each cache line costs more than all instructions on it.
 #[derive(Debug, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct Service {
-    pub(crate) key: ServiceKey,
-    pub(crate) kind: ServiceType,
+    /// `<service>.<namespace>.svc` in wire form without a root label.
+    pub(crate) owner: SmallVec<[u8; 40]>,
+    /// The name of the service itself.
+    pub(crate) root: Scope,
     /// Slot in a ledger's turns.
     pub(crate) turn: u32,
     /// First of `1 + clusters.len()` slots in a ledger's hits: answers from no cluster in particular,
     /// then those of each cluster.
     pub(crate) hits: u32,
+    pub(crate) ports: SmallVec<[PortList; 1]>,
     /// Exporting clusters in order of id.
-    pub(crate) clusters: Box<[ClusterIndex]>,
+    pub(crate) clusters: SmallVec<[ClusterIndex; 8]>,
     pub(crate) cluster_ids: Box<[ClusterId]>,
-    /// Names in front of `<service>`, sorted by wire form; the first is the service itself (empty).
-    pub(crate) scopes: Box<[Scope]>,
-    pub(crate) ports: Box<[PortList]>,
+    /// Names in front of `<service>`, sorted by wire form.
+    pub(crate) below: Box<[Scope]>,
+    pub(crate) key: ServiceKey,
     pub(crate) endpoints: u32,
+    pub(crate) kind: ServiceType,
 }
+
+/// Octets, up to 16 of them in place.
+pub(crate) type Octets = SmallVec<[u8; 16]>;
 
 /// A name that has addresses, or stands above some that have: the service, a cluster of it, a host.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Scope {
-    /// Labels in front of `<service>`, wire form without a root label, lower case.
-    pub(crate) prefix: Box<[u8]>,
-    pub(crate) kind: ScopeKind,
     pub(crate) a: Addresses,
     pub(crate) aaaa: Addresses,
     pub(crate) srv: Srv,
+    pub(crate) kind: ScopeKind,
+    /// Labels in front of `<service>`, wire form without a root label, lower case.
+    pub(crate) prefix: Octets,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +99,7 @@ pub(crate) enum ScopeKind {
 pub(crate) enum Addresses {
     None,
     /// All of them, always: cluster set IPs, clusters and hosts asked for by name.
-    All(Box<[u8]>),
+    All(Octets),
     /// All of those clusters that are connected.
     Union(Box<[Group]>),
     /// One cluster's address at a time.
@@ -107,8 +109,8 @@ pub(crate) enum Addresses {
 /// Addresses that any of `clusters` has; an address that two clusters have is listed once.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Group {
-    pub(crate) clusters: Box<[ClusterIndex]>,
-    pub(crate) rdata: Box<[u8]>,
+    pub(crate) clusters: SmallVec<[ClusterIndex; 8]>,
+    pub(crate) rdata: Octets,
 }
 
 /// An exporting cluster's service address.
@@ -137,20 +139,27 @@ pub(crate) enum Srv {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct HostGroup {
     pub(crate) cluster: ClusterIndex,
-    /// Indices into [`Service::scopes`]; each has [`Srv::Own`].
+    /// Indices into [`Service::below`]; each has [`Srv::Own`].
     pub(crate) hosts: Box<[u32]>,
     /// Every port list of those, once.
     pub(crate) ports: Box<[u16]>,
 }
 
-pub(crate) type PortList = Box<[SrvPort]>;
+pub(crate) type PortList = SmallVec<[SrvPort; 1]>;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SrvPort {
     /// Lower case; empty for an unnamed port.
-    pub(crate) name: Box<[u8]>,
-    pub(crate) protocol: &'static [u8],
+    pub(crate) name: Octets,
+    pub(crate) protocol: Protocol,
     pub(crate) number: u16,
+}
+
+/// Where a key is to be looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    shard: usize,
+    hash: u32,
 }
 
 /// A service as metrics and reports see it.
@@ -164,14 +173,42 @@ pub struct ServiceView<'a> {
     pub endpoints: u32,
 }
 
+/// What follows the key of a service in its name.
+const SVC: &[u8] = b"\x03svc";
+
+/// [`Service::owner`] of a service.
+pub(crate) fn owner_of(key: &ServiceKey) -> SmallVec<[u8; 40]> {
+    let (name, namespace) = (key.name.as_bytes(), key.namespace.as_bytes());
+    let mut wire = SmallVec::with_capacity(2 + name.len() + namespace.len() + SVC.len());
+    for label in [name, namespace] {
+        wire.push(label.len() as u8);
+        wire.extend_from_slice(label);
+    }
+    wire.extend_from_slice(SVC);
+    wire
+}
+
 impl Service {
+    /// `<service>.<namespace>` in wire form without a root label.
+    pub(crate) fn wire_key(&self) -> &[u8] {
+        &self.owner[..self.owner.len() - SVC.len()]
+    }
+
     /// The scope with just this prefix.
     pub(crate) fn scope(&self, prefix: &[u8]) -> Option<&Scope> {
+        if prefix.is_empty() {
+            return Some(&self.root);
+        }
         let at = self
-            .scopes
+            .below
             .binary_search_by(|scope| (*scope.prefix).cmp(prefix))
             .ok()?;
-        Some(&self.scopes[at])
+        Some(&self.below[at])
+    }
+
+    /// Every name, its own first.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        std::iter::once(&self.root).chain(&self.below)
     }
 }
 
@@ -212,6 +249,7 @@ impl Snapshot {
 
     pub(crate) fn empty_of(epoch: u32) -> Self {
         Self {
+            namespaces: Arc::default(),
             epoch,
             serial: 0,
             hasher: FixedState::with_seed(0x7375_626d),
@@ -248,35 +286,70 @@ impl Snapshot {
 
     /// Every service, in no order.
     pub fn services(&self) -> impl Iterator<Item = ServiceView<'_>> {
-        self.nodes().filter_map(|(_, node)| match node {
-            Node::Service(service) => Some(ServiceView {
-                key: &service.key,
-                kind: service.kind,
-                hits: service.hits as usize,
-                clusters: &service.cluster_ids,
-                endpoints: service.endpoints,
-            }),
-            Node::Namespace => None,
+        self.all().map(|service| ServiceView {
+            key: &service.key,
+            kind: service.kind,
+            hits: service.hits as usize,
+            clusters: &service.cluster_ids,
+            endpoints: service.endpoints,
         })
     }
 
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&[u8], &Node)> {
-        self.shards
-            .iter()
-            .flat_map(|shard| shard.nodes.iter().map(|(key, node)| (&**key, node)))
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.shards.iter().flat_map(|shard| shard.services())
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&Node> {
+    /// The service with `<service>.<namespace>` in wire form, without a root label, as its key.
+    pub(crate) fn service(&self, key: &[u8]) -> Option<&Arc<Service>> {
+        let Place { shard, hash } = self.place(key);
+        self.shards[shard].get(hash, key)
+    }
+
+    /// Reads the index where a service would be found, for its entry to come near.
+    pub(crate) fn touch_entry(&self, place: Place) -> bool {
+        self.shards[place.shard].first(place.hash).is_some()
+    }
+
+    /// Reads what most queries need of a service, for it to come near.
+    pub(crate) fn touch_service(&self, place: Place) -> usize {
+        self.shards[place.shard]
+            .first(place.hash)
+            .map_or(0, |service| {
+                service.owner.len() + service.root.prefix.len() + service.turn as usize
+            })
+    }
+
+    /// Puts a service at its key, or takes away what stands there.
+    pub(crate) fn set_service(&mut self, key: &[u8], service: Option<Service>) {
+        let Place { shard, hash } = self.place(key);
+        let shard = Arc::make_mut(&mut self.shards[shard]);
+        match service {
+            Some(service) => {
+                debug_assert_eq!(service.wire_key(), key);
+                shard.insert(hash, Arc::new(service));
+            }
+            None => shard.remove(hash, key),
+        }
+    }
+
+    pub(crate) fn has_namespace(&self, wire: &[u8]) -> bool {
+        self.namespaces.contains(wire)
+    }
+
+    pub(crate) fn set_namespace(&mut self, wire: &[u8], exists: bool) {
+        let namespaces = Arc::make_mut(&mut self.namespaces);
+        if exists {
+            namespaces.insert(wire.into());
+        } else {
+            namespaces.remove(wire);
+        }
+    }
+
+    pub(crate) fn place(&self, key: &[u8]) -> Place {
         let hash = self.hasher.hash_one(key);
-        let shard = &self.shards[shard_of(hash)];
-        shard
-            .nodes
-            .find(hash, |(have, _)| **have == *key)
-            .map(|(_, node)| node)
+        Place {
+            shard: (hash >> 32) as usize % SHARDS,
+            hash: hash as u32,
+        }
     }
-}
-
-/// Top bits choose the shard; hashbrown uses the low ones and the top seven.
-pub(crate) fn shard_of(hash: u64) -> usize {
-    (hash >> 40) as usize % SHARDS
 }

@@ -13,7 +13,7 @@ pub(crate) struct PortFilter<'a> {
 
 impl PortFilter<'_> {
     pub(crate) fn admits(&self, port: &SrvPort) -> bool {
-        *port.name == *self.name && port.protocol == self.protocol
+        *port.name == *self.name && port.protocol.label().as_bytes() == self.protocol
     }
 }
 
@@ -121,7 +121,7 @@ impl<'a> Targets<'a> {
                     &group.hosts[..cut]
                 };
                 for host in part {
-                    let host = &self.service.scopes[*host as usize];
+                    let host = &self.service.below[*host as usize];
                     if let Srv::Own(list) = &host.srv
                         && self.given.admits(group.cluster, host)
                         && !visit(host, ports(list))

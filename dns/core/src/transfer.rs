@@ -7,7 +7,7 @@ mod records;
 use std::fmt;
 
 use crate::authority::{DEFAULT_UDP_LIMIT, Zone};
-use crate::message::{self, Edns, HEADER, rtype};
+use crate::message::{self, Edns, HEADER, QueryName, rtype};
 use crate::name::{self, WireName};
 use crate::respond::negative_ttl;
 use crate::serial;
@@ -26,7 +26,8 @@ pub fn messages(
     status: &ClusterStatus,
     query: &[u8],
 ) -> Vec<Vec<u8>> {
-    let Ok(question) = message::read(query) else {
+    let mut name = QueryName::default();
+    let Ok(question) = message::read(query, &mut name) else {
         return Vec::new();
     };
     let serial = serial::newest(snapshot.serial, status.serial);

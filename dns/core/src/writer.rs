@@ -7,30 +7,35 @@ const QUESTION_NAME: [u8; 2] = [0xc0, HEADER as u8];
 /// Offsets from here on do not fit into a compression pointer (RFC 1035 section 4.1.4).
 const POINTER_END: usize = 0x4000;
 
+/// Octets of an address record in front of its RDATA: a pointer, type, class, TTL, RDLENGTH.
+pub(crate) const ADDRESS_HEAD: usize = 12;
+
 pub(crate) struct Writer<'o> {
     out: &'o mut [u8],
     len: usize,
     /// Octets that answers may fill; EDNS has its place behind.
     limit: usize,
+    /// Records per section, answers first.
+    counts: [u16; 3],
 }
 
 #[derive(Clone, Copy)]
 pub(crate) enum Section {
-    Answer = 6,
-    Authority = 8,
-    Additional = 10,
+    Answer,
+    Authority,
+    Additional,
 }
 
 impl<'o> Writer<'o> {
     /// Starts with `message`, the header and question of the query, and no records.
     pub(crate) fn new(out: &'o mut [u8], message: &[u8], limit: usize) -> Self {
         out[..message.len()].copy_from_slice(message);
-        out[6..HEADER].fill(0);
         let limit = limit.min(out.len());
         Self {
             out,
             len: message.len(),
             limit,
+            counts: [0; 3],
         }
     }
 
@@ -47,18 +52,16 @@ impl<'o> Writer<'o> {
         self.limit = (self.limit + more).min(self.out.len());
     }
 
-    pub(crate) fn set_flags(&mut self, flags: [u8; 2]) {
+    /// Completes the header.
+    pub(crate) fn finish(&mut self, flags: [u8; 2]) {
         self.out[2..4].copy_from_slice(&flags);
-    }
-
-    pub(crate) fn set_truncated(&mut self) {
-        self.out[2] |= 0x02;
+        for (at, count) in self.out[6..HEADER].chunks_exact_mut(2).zip(self.counts) {
+            at.copy_from_slice(&count.to_be_bytes());
+        }
     }
 
     pub(crate) fn add_count(&mut self, section: Section, count: usize) {
-        let at = section as usize;
-        let count = u16::from_be_bytes([self.out[at], self.out[at + 1]]) + count as u16;
-        self.out[at..at + 2].copy_from_slice(&count.to_be_bytes());
+        self.counts[section as usize] += count as u16;
     }
 
     /// Appends; the caller has made sure of the room.
@@ -81,29 +84,30 @@ impl<'o> Writer<'o> {
         (offset < POINTER_END).then(|| (0xc000 | offset as u16).to_be_bytes())
     }
 
-    /// As many whole address records as fit, owner `owner`, RDATA in pieces of `width` octets. Gives the
+    /// As many whole address records as fit, owner `owner`, RDATA in pieces of `WIDTH` octets. Gives the
     /// number written.
-    pub(crate) fn put_addresses(
+    pub(crate) fn put_addresses<const WIDTH: usize>(
         &mut self,
         owner: [u8; 2],
         rtype: u16,
         ttl: u32,
-        width: usize,
         rdata: &[u8],
     ) -> usize {
-        let mut head = [0; 12];
+        let size = ADDRESS_HEAD + WIDTH;
+        let mut head = [0; ADDRESS_HEAD];
         head[..2].copy_from_slice(&owner);
-        head[2..].copy_from_slice(&fixed(rtype, ttl, width));
-        let mut written = 0;
-        for address in rdata
-            .chunks_exact(width)
-            .take(self.room() / (head.len() + width))
+        head[2..].copy_from_slice(&fixed(rtype, ttl, WIDTH));
+        let count = (rdata.len() / WIDTH).min(self.room() / size);
+        let records = &mut self.out[self.len..self.len + count * size];
+        for (record, address) in records
+            .chunks_exact_mut(size)
+            .zip(rdata.chunks_exact(WIDTH))
         {
-            self.put(&head);
-            self.put(address);
-            written += 1;
+            record[..ADDRESS_HEAD].copy_from_slice(&head);
+            record[ADDRESS_HEAD..].copy_from_slice(address);
         }
-        written
+        self.len += count * size;
+        count
     }
 
     /// Overwrites two octets that were written before.
@@ -116,7 +120,8 @@ impl<'o> Writer<'o> {
     }
 }
 
-fn fixed(rtype: u16, ttl: u32, rdlen: usize) -> [u8; 10] {
+/// Type, class IN, TTL and RDLENGTH.
+pub(crate) fn fixed(rtype: u16, ttl: u32, rdlen: usize) -> [u8; 10] {
     let mut fixed = [0; 10];
     fixed[..2].copy_from_slice(&rtype.to_be_bytes());
     fixed[2..4].copy_from_slice(&class::IN.to_be_bytes());

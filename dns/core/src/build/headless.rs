@@ -10,7 +10,7 @@ use foldhash::HashMap;
 use super::{Draft, Exporter, all, cluster_prefix, pack};
 use crate::facts::Port;
 use crate::packed::{EndpointView, SliceView};
-use crate::snapshot::{Addresses, Group, HostGroup, Scope, ScopeKind, Srv};
+use crate::snapshot::{Addresses, Group, HostGroup, Octets, Scope, ScopeKind, Srv};
 use crate::status::ClusterIndex;
 
 pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
@@ -19,7 +19,7 @@ pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
     let mut groups = Vec::new();
     for (position, exporter) in exporters.iter().enumerate() {
         let mut hosts = Hosts::default();
-        let (mut own_a, mut own_aaaa) = (Vec::new(), Vec::new());
+        let (mut own_a, mut own_aaaa) = (Octets::new(), Octets::new());
         // Names of ports stay while no endpoint is ready, like the service's own name.
         let mut port_lists = BTreeSet::new();
         for slice in slices(exporter) {
@@ -47,8 +47,8 @@ pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
                 position,
                 hosts: false,
             },
-            a: all(own_a.into()),
-            aaaa: all(own_aaaa.into()),
+            a: all(own_a),
+            aaaa: all(own_aaaa),
             srv: if port_lists.is_empty() {
                 Srv::None
             } else {
@@ -60,7 +60,7 @@ pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
         }
     }
     draft.put(Scope {
-        prefix: [].into(),
+        prefix: Octets::new(),
         kind: ScopeKind::Service,
         a: a.finish(),
         aaaa: aaaa.finish(),
@@ -73,9 +73,9 @@ pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
 }
 
 /// Replaces the position of a cluster, which [`headless`] left in a group, by the places of its hosts.
-pub(super) fn index_hosts(scopes: &mut [Scope], clusters: usize) {
+pub(super) fn index_hosts(root: &mut Scope, below: &mut [Scope], clusters: usize) {
     let mut places: Vec<Vec<u32>> = vec![Vec::new(); clusters];
-    for (at, scope) in scopes.iter().enumerate() {
+    for (at, scope) in below.iter().enumerate() {
         if let ScopeKind::Host {
             position,
             alias: false,
@@ -84,7 +84,7 @@ pub(super) fn index_hosts(scopes: &mut [Scope], clusters: usize) {
             places[usize::from(position)].push(at as u32);
         }
     }
-    for scope in scopes {
+    for scope in below.iter_mut().chain([root]) {
         if let Srv::Hosts(groups) = &mut scope.srv {
             for group in groups {
                 group.hosts = places[group.hosts[0] as usize].as_slice().into();
@@ -212,11 +212,11 @@ impl<'a> Hosts<'a> {
                 .iter()
                 .fold(first.ports, |all, host| draft.ports.union(all, host.ports));
             let label = name(first);
-            let mut prefix = Vec::with_capacity(label.len() + cluster.len());
+            let mut prefix = Octets::with_capacity(label.len() + cluster.len());
             prefix.extend_from_slice(label);
             prefix.extend_from_slice(cluster);
             let fits = draft.put(Scope {
-                prefix: prefix.into(),
+                prefix,
                 kind: ScopeKind::Host { position, alias },
                 a: all(pack(same.iter().flat_map(|host| host.a).copied())),
                 aaaa: all(pack(same.iter().flat_map(|host| host.aaaa).copied())),
@@ -258,7 +258,7 @@ struct Union<const N: usize> {
 
 impl<const N: usize> Union<N> {
     /// Adds what a cluster has, and to `own` what is new of it. Clusters come one after the other.
-    fn add(&mut self, addresses: &[[u8; N]], cluster: ClusterIndex, own: &mut Vec<u8>) {
+    fn add(&mut self, addresses: &[[u8; N]], cluster: ClusterIndex, own: &mut Octets) {
         let mut alone = None;
         for address in addresses {
             let next = self.addresses.len();
@@ -288,19 +288,22 @@ impl<const N: usize> Union<N> {
     }
 
     fn finish(self) -> Addresses {
-        let mut groups: Vec<(usize, Vec<u8>)> = Vec::new();
+        let mut groups: Vec<(usize, Octets)> = Vec::new();
         for (address, set) in &self.addresses {
             match groups.iter_mut().rev().find(|(of, _)| of == set) {
                 Some((_, rdata)) => rdata.extend_from_slice(address),
-                None => groups.push((*set, address.to_vec())),
+                None => groups.push((*set, Octets::from_slice(address))),
             }
         }
         if groups.is_empty() {
             return Addresses::None;
         }
-        let group = |(set, rdata): (usize, Vec<u8>)| Group {
-            clusters: self.sets[set].as_slice().into(),
-            rdata: rdata.into(),
+        let group = |(set, mut rdata): (usize, Octets)| {
+            rdata.shrink_to_fit();
+            Group {
+                clusters: self.sets[set].as_slice().into(),
+                rdata,
+            }
         };
         Addresses::Union(groups.into_iter().map(group).collect())
     }

@@ -1,30 +1,31 @@
 //! Port lists, each kept once per service.
 
 use crate::facts::Port;
-use crate::snapshot::{PortList, SrvPort};
+use crate::snapshot::{Octets, PortList, SrvPort};
+
+use smallvec::SmallVec;
 
 #[derive(Debug, Default)]
-pub(crate) struct PortLists(Vec<PortList>);
+pub(crate) struct PortLists(SmallVec<[PortList; 1]>);
 
 impl PortLists {
     /// The number of the list of `ports`, each once, in order.
     pub(crate) fn intern<'a>(&mut self, ports: impl IntoIterator<Item = &'a Port>) -> u16 {
-        let mut list: Vec<SrvPort> = Vec::new();
+        let mut list = PortList::new();
         for port in ports {
             let port = SrvPort {
                 name: port
                     .name
                     .as_ref()
-                    .map_or(&[][..], |name| name.as_bytes())
-                    .into(),
-                protocol: port.protocol.label().as_bytes(),
+                    .map_or_else(Octets::new, |name| Octets::from_slice(name.as_bytes())),
+                protocol: port.protocol,
                 number: port.number,
             };
             if !list.contains(&port) {
                 list.push(port);
             }
         }
-        self.intern_list(list.into())
+        self.intern_list(list)
     }
 
     /// The number of the list that has the ports of both.
@@ -32,13 +33,13 @@ impl PortLists {
         if a == b {
             return a;
         }
-        let mut list = self.0[usize::from(a)].to_vec();
+        let mut list = self.0[usize::from(a)].clone();
         for port in &self.0[usize::from(b)] {
             if !list.contains(port) {
                 list.push(port.clone());
             }
         }
-        self.intern_list(list.into())
+        self.intern_list(list)
     }
 
     fn intern_list(&mut self, list: PortList) -> u16 {
@@ -56,7 +57,7 @@ impl PortLists {
         at as u16
     }
 
-    pub(crate) fn finish(self) -> Box<[PortList]> {
-        self.0.into()
+    pub(crate) fn finish(self) -> SmallVec<[PortList; 1]> {
+        self.0
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::authority::{Authority, Zone};
 use crate::message::QueryName;
-use crate::snapshot::{Node, Scope, Service, Snapshot};
+use crate::snapshot::{Scope, Service, Snapshot};
 use crate::targets::PortFilter;
 
 /// What a name is.
@@ -27,46 +27,42 @@ pub(super) enum Found<'a> {
     },
 }
 
-/// The zone with the longest origin that QNAME is in, and where the origin starts in QNAME.
+/// The zone with the longest origin that QNAME is in, and with which label of QNAME the origin starts.
 pub(super) fn zone(authority: &Authority, name: &QueryName) -> Option<(usize, usize)> {
-    let zones = authority
-        .zones()
-        .iter()
-        .zip(authority.zone_labels())
-        .enumerate();
-    zones
-        .into_iter()
-        .find_map(|(index, (zone, labels))| Some((index, name.find_origin(&zone.origin, *labels)?)))
+    let zones = authority.zones().iter().zip(authority.zone_labels());
+    zones.enumerate().find_map(|(index, (zone, labels))| {
+        name.find_origin(&zone.origin, *labels)?;
+        Some((index, name.labels() - labels))
+    })
 }
 
-/// What stands at QNAME, whose part from `zone_start` on is the zone.
+/// The part of QNAME that would be a service's key: from which octet on, and the end. `labels` stand in front of the
+/// zone.
+pub(super) fn service_key(name: &QueryName, labels: usize) -> Option<(usize, usize)> {
+    let first = labels.checked_sub(3)?;
+    (name.label(labels - 1) == b"svc").then(|| (name.start(first), name.start(labels - 1)))
+}
+
+/// What stands at QNAME, whose part from label number `labels` on is the zone.
 pub(super) fn name<'a>(
     snapshot: &'a Snapshot,
     zone: &Zone,
     name: &'a QueryName,
-    zone_start: usize,
+    labels: usize,
 ) -> Found<'a> {
-    let labels = (0..name.labels())
-        .take_while(|i| name.start(*i) < zone_start)
-        .count();
+    if let Some((start, end)) = service_key(name, labels) {
+        return match snapshot.service(&name.as_bytes()[start..end]) {
+            Some(service) => below(service, &name.as_bytes()[..start], zone.strict),
+            None => Found::Missing,
+        };
+    }
     let Some(last) = labels.checked_sub(1) else {
         return Found::Apex;
     };
     match (name.label(last), labels) {
         (b"svc" | b"pod" | b"dns", 1) => Found::Empty,
-        (b"svc", 2) => match snapshot.get(&name.as_bytes()[..name.start(1)]) {
-            Some(_) => Found::Empty,
-            None => Found::Missing,
-        },
-        (b"svc", _) => {
-            let service_start = name.start(labels - 3);
-            match snapshot.get(&name.as_bytes()[service_start..name.start(last)]) {
-                Some(Node::Service(service)) => {
-                    below(service, &name.as_bytes()[..service_start], zone.strict)
-                }
-                _ => Found::Missing,
-            }
-        }
+        (b"svc", 2) if snapshot.has_namespace(&name.as_bytes()[..name.start(1)]) => Found::Empty,
+        (b"svc", 2) => Found::Missing,
         (b"dns", 2) if name.label(0) == b"ns" => Found::NameServer,
         (b"dns-version", 1) => Found::Version,
         _ => Found::Missing,
@@ -109,7 +105,7 @@ fn below<'a>(service: &'a Service, prefix: &'a [u8], strict: bool) -> Found<'a> 
     }
     if let Some(scope) = with_ports(rest)
         && scope.has_port(service, |port| {
-            !port.name.is_empty() && port.protocol == first
+            !port.name.is_empty() && port.protocol.label().as_bytes() == first
         })
     {
         return Found::Empty;

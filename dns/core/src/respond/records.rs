@@ -9,10 +9,10 @@ use crate::edns;
 use crate::ledger::{Ledger, Turn};
 use crate::message::{HEADER, rtype};
 use crate::select::{Chosen, Reach};
-use crate::snapshot::{Scope, ScopeKind, Service};
+use crate::snapshot::{Addresses, Scope, ScopeKind, Service};
 use crate::status::ClusterStatus;
 use crate::targets::{PortFilter, Targets};
-use crate::writer::{Section, Writer};
+use crate::writer::{ADDRESS_HEAD, Section, Writer, fixed};
 
 /// TTL of `dns-version`, seconds (multi-cluster DNS specification 2.2).
 pub(crate) const VERSION_TTL: u32 = 28800;
@@ -66,10 +66,10 @@ impl<'a> Answering<'a> {
                 true
             }
             (Found::Scope { service, scope }, rtype::A) => {
-                self.put_scope_addresses(reply, service, scope, false)
+                self.put_scope_addresses::<V4>(reply, service, scope)
             }
             (Found::Scope { service, scope }, rtype::AAAA) => {
-                self.put_scope_addresses(reply, service, scope, true)
+                self.put_scope_addresses::<V6>(reply, service, scope)
             }
             (Found::Scope { service, scope }, rtype::SRV) => {
                 self.put_srv(reply, service, scope, None)
@@ -105,11 +105,7 @@ impl<'a> Answering<'a> {
         reply.writer.add_count(Section::Answer, 1);
         let Some(owner) = name_server else { return };
         for ip in &self.zone.name_server {
-            let (rtype, octets) = octets(ip);
-            let ip = octets.as_slice();
-            let written = reply
-                .writer
-                .put_addresses(owner, rtype, self.zone.ttl, ip.len(), ip);
+            let written = self.put_address(reply, owner, ip);
             reply.writer.add_count(Section::Additional, written);
         }
     }
@@ -117,17 +113,9 @@ impl<'a> Answering<'a> {
     fn put_name_server(&self, reply: &mut Reply<'_, '_>, qtype: u16) -> bool {
         let mut any = false;
         for ip in &self.zone.name_server {
-            let (rtype, octets) = octets(ip);
-            if rtype == qtype {
+            if rtype_of(ip) == qtype {
                 any = true;
-                let ip = octets.as_slice();
-                let written = reply.writer.put_addresses(
-                    Writer::question_owner(),
-                    rtype,
-                    self.zone.ttl,
-                    ip.len(),
-                    ip,
-                );
+                let written = self.put_address(reply, Writer::question_owner(), ip);
                 reply.facts.truncated |= written == 0;
                 reply.writer.add_count(Section::Answer, written);
             }
@@ -135,20 +123,32 @@ impl<'a> Answering<'a> {
         any
     }
 
-    fn put_scope_addresses(
+    /// Writes one record if it fits; gives the number written.
+    fn put_address(&self, reply: &mut Reply<'_, '_>, owner: [u8; 2], ip: &IpAddr) -> usize {
+        let (rtype, ttl) = (rtype_of(ip), self.zone.ttl);
+        match ip {
+            IpAddr::V4(ip) => {
+                let octets = &ip.octets();
+                reply.writer.put_addresses::<V4>(owner, rtype, ttl, octets)
+            }
+            IpAddr::V6(ip) => {
+                let octets = &ip.octets();
+                reply.writer.put_addresses::<V6>(owner, rtype, ttl, octets)
+            }
+        }
+    }
+
+    fn put_scope_addresses<const WIDTH: usize>(
         &self,
         reply: &mut Reply<'_, '_>,
         service: &Service,
         scope: &Scope,
-        v6: bool,
     ) -> bool {
-        let turn = if v6 { Turn::Aaaa } else { Turn::A };
+        let turn = if WIDTH == V4 { Turn::A } else { Turn::Aaaa };
         let turn = || self.ledger.next(service.turn, turn);
-        let addresses = if v6 { &scope.aaaa } else { &scope.a };
-        let (chosen, stale) = self.reach().choose(addresses, turn);
+        let (chosen, stale) = self.reach().choose(addresses::<WIDTH>(scope), turn);
         self.note(reply, service, scope, &chosen, stale);
-        let family = Family::new(v6);
-        let total = family.count(&chosen);
+        let total = count::<WIDTH>(&chosen);
         if total == 0 {
             return false;
         }
@@ -159,7 +159,7 @@ impl<'a> Answering<'a> {
             0
         };
         let owner = Writer::question_owner();
-        let written = family.put(reply, owner, self.zone.ttl, &chosen, start);
+        let written = put::<WIDTH>(&mut reply.writer, owner, self.zone.ttl, &chosen, start);
         reply.writer.add_count(Section::Answer, written);
         reply.facts.truncated |= written < total;
         self.ledger
@@ -226,7 +226,7 @@ impl<'a> Answering<'a> {
 
     /// Octets of an SRV record with this target.
     fn srv_len(&self, service: &Service, target: &Scope) -> usize {
-        SRV_TARGET_AT + target.prefix.len() + service.wire_len() + self.zone_name.len()
+        SRV_TARGET_AT + target.prefix.len() + service.owner.len() + self.zone_name.len()
     }
 
     /// Writes the records; gives their number and whether all fitted.
@@ -236,7 +236,7 @@ impl<'a> Answering<'a> {
         targets: &Targets<'_>,
         start: u32,
     ) -> (usize, bool) {
-        let key = &targets.service.key;
+        let service = &*targets.service.owner;
         let mut written = 0;
         let complete = targets.each(start, |target, ports| {
             let len = self.srv_len(targets.service, target);
@@ -244,15 +244,14 @@ impl<'a> Answering<'a> {
                 if reply.writer.room() < len {
                     return false;
                 }
-                reply.writer.put_question_name();
-                reply.writer.put_fixed(rtype::SRV, self.zone.ttl, len - 12);
-                reply.writer.put(&PRIORITY_AND_WEIGHT);
-                reply.writer.put(&port.number.to_be_bytes());
+                let mut head = [0; SRV_TARGET_AT];
+                head[..2].copy_from_slice(&Writer::question_owner());
+                head[2..12].copy_from_slice(&fixed(rtype::SRV, self.zone.ttl, len - 12));
+                head[12..16].copy_from_slice(&PRIORITY_AND_WEIGHT);
+                head[16..].copy_from_slice(&port.number.to_be_bytes());
+                reply.writer.put(&head);
                 reply.writer.put(&target.prefix);
-                for label in [key.name.as_bytes(), key.namespace.as_bytes(), b"svc"] {
-                    reply.writer.put(&[label.len() as u8]);
-                    reply.writer.put(label);
-                }
+                reply.writer.put(service);
                 reply.writer.put(self.zone_name);
                 written += 1;
             }
@@ -274,19 +273,27 @@ impl<'a> Answering<'a> {
             let Some(owner) = owner.filter(|_| count > 0) else {
                 return count == 0;
             };
-            for v6 in [false, true] {
-                let family = Family::new(v6);
-                let addresses = if v6 { &target.aaaa } else { &target.a };
-                let (chosen, _) = self.reach().choose(addresses, || turn);
-                let total = family.count(&chosen);
-                if reply.writer.room() < total * (12 + family.width) {
-                    return false;
-                }
-                let written = family.put(reply, owner, self.zone.ttl, &chosen, 0);
-                reply.writer.add_count(Section::Additional, written);
-            }
-            true
+            self.put_target_addresses::<V4>(reply, owner, target, turn)
+                && self.put_target_addresses::<V6>(reply, owner, target, turn)
         });
+    }
+
+    /// Writes all of a family, or nothing where there is no room.
+    fn put_target_addresses<const WIDTH: usize>(
+        &self,
+        reply: &mut Reply<'_, '_>,
+        owner: [u8; 2],
+        target: &Scope,
+        turn: u32,
+    ) -> bool {
+        let (chosen, _) = self.reach().choose(addresses::<WIDTH>(target), || turn);
+        let total = count::<WIDTH>(&chosen);
+        if reply.writer.room() < total * (ADDRESS_HEAD + WIDTH) {
+            return false;
+        }
+        let written = put::<WIDTH>(&mut reply.writer, owner, self.zone.ttl, &chosen, 0);
+        reply.writer.add_count(Section::Additional, written);
+        true
     }
 }
 
@@ -299,99 +306,67 @@ fn hit_of(scope: &Scope, chosen: &Chosen<'_>) -> usize {
     }
 }
 
-/// An address's record type and RDATA.
-fn octets(ip: &IpAddr) -> (u16, Octets) {
-    match ip {
-        IpAddr::V4(ip) => (rtype::A, Octets::V4(ip.octets())),
-        IpAddr::V6(ip) => (rtype::AAAA, Octets::V6(ip.octets())),
+/// Octets of an address: the two families.
+const V4: usize = 4;
+const V6: usize = 16;
+
+fn rtype_of(ip: &IpAddr) -> u16 {
+    if ip.is_ipv4() { rtype::A } else { rtype::AAAA }
+}
+
+/// The addresses of one family.
+fn addresses<const WIDTH: usize>(scope: &Scope) -> &Addresses {
+    if WIDTH == V4 { &scope.a } else { &scope.aaaa }
+}
+
+/// Records that `chosen` comes to.
+fn count<const WIDTH: usize>(chosen: &Chosen<'_>) -> usize {
+    match chosen {
+        Chosen::None | Chosen::Unreachable | Chosen::Unhealthy => 0,
+        Chosen::One(_) => 1,
+        Chosen::All(rdata) => rdata.len() / WIDTH,
+        Chosen::Union { groups, usable } => groups
+            .iter()
+            .filter(|group| usable.admits_any(&group.clusters))
+            .map(|group| group.rdata.len() / WIDTH)
+            .sum(),
     }
 }
 
-enum Octets {
-    V4([u8; 4]),
-    V6([u8; 16]),
-}
-
-impl Octets {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::V4(octets) => octets,
-            Self::V6(octets) => octets,
+/// Writes all of `chosen` from record `start` on, round; as many as fit. Gives the number written.
+fn put<const WIDTH: usize>(
+    writer: &mut Writer<'_>,
+    owner: [u8; 2],
+    ttl: u32,
+    chosen: &Chosen<'_>,
+    start: usize,
+) -> usize {
+    let rtype = if WIDTH == V4 { rtype::A } else { rtype::AAAA };
+    let mut put = |rdata: &[u8]| writer.put_addresses::<WIDTH>(owner, rtype, ttl, rdata);
+    let split = start * WIDTH;
+    match chosen {
+        Chosen::None | Chosen::Unreachable | Chosen::Unhealthy => 0,
+        Chosen::One(candidate) => put(&candidate.rdata[..WIDTH]),
+        Chosen::All(rdata) => {
+            let (before, from) = rdata.split_at(split);
+            put(from) + put(before)
         }
-    }
-}
-
-/// Type and RDATA width of one address family.
-#[derive(Clone, Copy)]
-struct Family {
-    rtype: u16,
-    width: usize,
-}
-
-impl Family {
-    fn new(v6: bool) -> Self {
-        if v6 {
-            Self {
-                rtype: rtype::AAAA,
-                width: 16,
-            }
-        } else {
-            Self {
-                rtype: rtype::A,
-                width: 4,
-            }
-        }
-    }
-
-    /// Records that `chosen` comes to.
-    fn count(self, chosen: &Chosen<'_>) -> usize {
-        match chosen {
-            Chosen::None | Chosen::Unreachable | Chosen::Unhealthy => 0,
-            Chosen::One(_) => 1,
-            Chosen::All(rdata) => rdata.len() / self.width,
-            Chosen::Union { groups, usable } => groups
-                .iter()
-                .filter(|group| group.clusters.iter().any(|cluster| usable.admits(*cluster)))
-                .map(|group| group.rdata.len() / self.width)
-                .sum(),
-        }
-    }
-
-    /// Writes all of `chosen` from record `start` on, round; as many as fit. Gives the number written.
-    fn put(
-        self,
-        reply: &mut Reply<'_, '_>,
-        owner: [u8; 2],
-        ttl: u32,
-        chosen: &Chosen<'_>,
-        start: usize,
-    ) -> usize {
-        let split = start * self.width;
-        let mut written = 0;
-        // Two rounds over the same pieces: what stands at `split` and behind, then what stands before.
-        for tail in [true, false] {
-            let mut base = 0;
-            let mut piece = |rdata: &[u8]| {
-                let cut = split.saturating_sub(base).min(rdata.len());
-                base += rdata.len();
-                let part = if tail { &rdata[cut..] } else { &rdata[..cut] };
-                written += reply
-                    .writer
-                    .put_addresses(owner, self.rtype, ttl, self.width, part);
-            };
-            match chosen {
-                Chosen::None | Chosen::Unreachable | Chosen::Unhealthy => {}
-                Chosen::One(candidate) => piece(&candidate.rdata[..self.width]),
-                Chosen::All(rdata) => piece(rdata),
-                Chosen::Union { groups, usable } => {
-                    for group in *groups {
-                        if group.clusters.iter().any(|cluster| usable.admits(*cluster)) {
-                            piece(&group.rdata);
-                        }
-                    }
+        Chosen::Union { groups, usable } => {
+            let mut written = 0;
+            // Two rounds over the same groups: what stands at `split` and behind, then what stands before.
+            for tail in [true, false] {
+                let mut base = 0;
+                let given = groups
+                    .iter()
+                    .filter(|group| usable.admits_any(&group.clusters));
+                for group in given {
+                    let rdata = &*group.rdata;
+                    let cut = split.saturating_sub(base).min(rdata.len());
+                    base += rdata.len();
+                    written += put(if tail { &rdata[cut..] } else { &rdata[..cut] });
                 }
             }
+            written
         }
-        written
     }
 }

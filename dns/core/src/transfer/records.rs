@@ -9,7 +9,7 @@ use crate::message::rtype;
 use crate::name::{self, MAX_NAME, push_label};
 use crate::respond::records::{PRIORITY_AND_WEIGHT, VERSION, VERSION_TTL};
 use crate::select::{Chosen, Reach};
-use crate::snapshot::{Addresses, Node, Scope, Service, Snapshot, SrvPort};
+use crate::snapshot::{Addresses, Scope, Service, Snapshot, SrvPort};
 use crate::status::ClusterStatus;
 use crate::targets::{PortFilter, Targets};
 
@@ -33,10 +33,8 @@ pub(super) fn records(zone: &Zone, snapshot: &Snapshot, status: &ClusterStatus) 
         records: BTreeSet::new(),
     };
     zone_records.fixed();
-    for (_, node) in snapshot.nodes() {
-        if let Node::Service(service) = node {
-            zone_records.service(service);
-        }
+    for service in snapshot.all() {
+        zone_records.service(service);
     }
     zone_records.records.into_iter().collect()
 }
@@ -74,7 +72,7 @@ impl<'a> ZoneRecords<'a> {
 
     fn service(&mut self, service: &'a Service) {
         let strict = self.zone.strict;
-        for scope in service.scopes.iter().filter(|scope| scope.answers(strict)) {
+        for scope in service.scopes().filter(|scope| scope.answers(strict)) {
             let owner = owner(&scope.prefix, service);
             self.addresses(&owner, &scope.a, false);
             self.addresses(&owner, &scope.aaaa, true);
@@ -87,7 +85,7 @@ impl<'a> ZoneRecords<'a> {
             for port in ports {
                 let filter = PortFilter {
                     name: &port.name,
-                    protocol: port.protocol,
+                    protocol: port.protocol.label().as_bytes(),
                 };
                 for prefix in port_prefixes(port, &scope.prefix) {
                     if !service
@@ -154,15 +152,7 @@ impl<'a> ZoneRecords<'a> {
 
 /// `<prefix>.<service>.<namespace>.svc`.
 fn owner(prefix: &[u8], service: &Service) -> Vec<u8> {
-    let mut owner = prefix.to_vec();
-    for label in [
-        service.key.name.as_bytes(),
-        service.key.namespace.as_bytes(),
-        b"svc",
-    ] {
-        push_label(&mut owner, label);
-    }
-    owner
+    [prefix, &service.owner].concat()
 }
 
 /// The four spellings of a port's labels in front of `scope`: each underscore may be missing.
@@ -171,9 +161,10 @@ fn port_prefixes(port: &SrvPort, scope: &[u8]) -> impl Iterator<Item = Vec<u8>> 
         .into_iter()
         .filter_map(move |underscores| {
             let mut prefix = Vec::new();
-            for (label, underscore) in
-                [(&*port.name, underscores.0), (port.protocol, underscores.1)]
-            {
+            for (label, underscore) in [
+                (&*port.name, underscores.0),
+                (port.protocol.label().as_bytes(), underscores.1),
+            ] {
                 let label = if underscore {
                     [b"_", label].concat()
                 } else {

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use subm_dns_core::authority::Authority;
-use subm_dns_core::ledger::Ledger;
+use subm_dns_core::ledger::{Ledger, Writers};
 use subm_dns_core::respond::{self, Ask, Facts, Outcome, Transport};
 use subm_dns_core::snapshot::Snapshot;
 use subm_dns_core::status::ClusterStatus;
@@ -82,7 +82,7 @@ impl Desk {
         log: QueryLogWriter,
     ) -> Arc<Self> {
         let block = Mutex::new(block_for(&stats, &listener, transport));
-        let ledger = stats.ledger();
+        let ledger = stats.ledger(Writers::Many);
         let site = ArcSwap::from_pointee(Site { listener, block });
         Arc::new(Self {
             transport,
@@ -267,13 +267,14 @@ pub(crate) fn respond_guarded(
     ledger: &Ledger,
     out: &mut [u8],
 ) -> Result<Outcome, ()> {
-    // Nothing behind these references can be left half-changed but `out`, which is written anew.
-    catch_unwind(AssertUnwindSafe(|| {
-        respond::respond(authority, snapshot, status, query, ask, ledger, out)
-    }))
-    .map_err(
-        |_| tracing::error!(client = %ask.client, "answering a query panicked; please report this"),
-    )
+    guarded(|| respond::respond(authority, snapshot, status, query, ask, ledger, out))
+}
+
+/// A part of answering, with a defect in it caught. Nothing that it refers to may matter half-changed: the buffer for the
+/// reply is written anew.
+pub(crate) fn guarded<T>(part: impl FnOnce() -> T) -> Result<T, ()> {
+    catch_unwind(AssertUnwindSafe(part))
+        .map_err(|_| tracing::error!("answering a query panicked; please report this"))
 }
 
 /// SERVFAIL without a question, for want of anything better.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use quinn::Endpoint;
+use subm_dns_core::ledger::Writers;
 use subm_dns_core::respond::Transport;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, interval, timeout, timeout_at};
@@ -105,7 +106,7 @@ impl Listening {
                 listener: Arc::clone(&self.listener),
                 shared: Arc::clone(&context.shared),
                 stats: Arc::clone(&context.stats),
-                ledger: context.stats.ledger(),
+                ledger: context.stats.ledger(Writers::One),
                 log: context.log.clone(),
                 stop: Arc::clone(&self.stop_workers),
             };

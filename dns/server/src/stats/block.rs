@@ -145,13 +145,18 @@ impl Block {
 
     /// `took`: from the system call that brought the query to the one that took the reply.
     pub(crate) fn record_time(&self, zone: Option<u16>, took: Duration) {
+        self.record_times(zone, 1, took);
+    }
+
+    /// [`Block::record_time`] of as many queries, all of the same batch.
+    pub(crate) fn record_times(&self, zone: Option<u16>, queries: usize, took: Duration) {
         let micros = took.as_micros() as u64;
         let row = self.row(zone);
         let bucket = (0..TIMES)
             .find(|&n| micros <= FIRST_TIME_MICROS << n)
             .unwrap_or(TIMES);
-        row.times[bucket].add(1);
-        row.micros.add(micros);
+        row.times[bucket].add(queries as u64);
+        row.micros.add(micros * queries as u64);
     }
 
     pub(crate) fn record_ignored(&self) {

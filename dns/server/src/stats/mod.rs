@@ -17,7 +17,7 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, exponential_buckets,
 };
-use subm_dns_core::ledger::Ledger;
+use subm_dns_core::ledger::{Ledger, Writers};
 use subm_dns_core::snapshot::Snapshot;
 
 use crate::shared::Shared;
@@ -65,6 +65,7 @@ pub(crate) struct Connections {
 #[derive(Debug)]
 pub(crate) struct LedgerSlot {
     pub(crate) current: ArcSwap<Ledger>,
+    writers: Writers,
     seed: u32,
     growing: Mutex<()>,
 }
@@ -178,14 +179,17 @@ impl Stats {
         block
     }
 
-    /// A ledger for a worker: one that another has left, with its counts, or a new one.
-    pub(crate) fn ledger(&self) -> Arc<LedgerSlot> {
+    /// A ledger for a worker: one that another of its kind has left, with its counts, or a new one.
+    pub(crate) fn ledger(&self, writers: Writers) -> Arc<LedgerSlot> {
         let mut ledgers = lock(&self.ledgers);
-        if let Some(free) = ledgers.iter().find(|slot| Arc::strong_count(slot) == 1) {
+        let free =
+            |slot: &&Arc<LedgerSlot>| slot.writers == writers && Arc::strong_count(slot) == 1;
+        if let Some(free) = ledgers.iter().find(free) {
             return Arc::clone(free);
         }
         let slot = Arc::new(LedgerSlot {
-            current: ArcSwap::default(),
+            current: ArcSwap::from_pointee(Ledger::empty(writers)),
+            writers,
             seed: rand::random(),
             growing: Mutex::default(),
         });

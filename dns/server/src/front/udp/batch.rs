@@ -9,9 +9,12 @@ use std::ptr::{self, NonNull, addr_of_mut};
 /// Datagrams per system call. More gains little, and delays the first reply of a batch.
 pub(crate) const BATCH: usize = 32;
 /// Room for a query. A longer one is cut, which `respond()` sees as malformed.
-const QUERY: usize = 4096;
+const QUERY: usize = 4096 + SPREAD;
 /// Room for a reply: the largest `udp_limit`.
-const REPLY: usize = 4096;
+const REPLY: usize = 4096 + SPREAD;
+/// A cache line more than a page: buffers at one distance of a page would all compete for the same few lines of the
+/// first cache, whose place is chosen by an address's last twelve bits.
+const SPREAD: usize = 64;
 /// Room for one packet-info message of either family.
 const CONTROL: usize = 64;
 
@@ -120,6 +123,17 @@ impl Batch {
         assert!(i < self.used);
         // SAFETY: `i` is within the array, and the kernel wrote the address.
         sockaddr(unsafe { &(*self.slots.as_ptr()).peer[i] })
+    }
+
+    /// Datagram `i`.
+    pub(crate) fn query(&self, i: usize) -> &[u8] {
+        assert!(i < self.used);
+        let s = self.slots.as_ptr();
+        // SAFETY: `i` is within both arrays, and the kernel wrote as much as the header says.
+        unsafe {
+            let len = ((*s).received[i].msg_len as usize).min(QUERY);
+            &(&(*s).query)[i][..len]
+        }
     }
 
     /// Datagram `i` and the room for its reply.
