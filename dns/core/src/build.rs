@@ -7,7 +7,7 @@ mod ports;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use foldhash::{HashSet, HashSetExt};
+use foldhash::HashSet;
 use smallvec::SmallVec;
 
 use crate::clusters::Clusters;
@@ -168,15 +168,13 @@ pub(crate) fn pack<const N: usize>(addresses: impl IntoIterator<Item = [u8; N]>)
     /// So many are looked through faster than hashed.
     const FEW: usize = 16;
     let mut rdata = Octets::new();
-    let mut seen = HashSet::new();
+    let mut seen: Option<HashSet<[u8; N]>> = None;
     for address in addresses {
         let new = if rdata.len() < FEW * N {
             !rdata.as_chunks().0.contains(&address)
         } else {
-            if seen.is_empty() {
-                seen.extend(rdata.as_chunks::<N>().0.iter().copied());
-            }
-            seen.insert(address)
+            let all = || rdata.as_chunks().0.iter().copied().collect();
+            seen.get_or_insert_with(all).insert(address)
         };
         if new {
             rdata.extend_from_slice(&address);
