@@ -7,7 +7,7 @@ mod ports;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use foldhash::{HashSet, HashSetExt};
+use foldhash::HashSet;
 use smallvec::SmallVec;
 
 use crate::clusters::Clusters;
@@ -168,15 +168,13 @@ pub(crate) fn pack<const N: usize>(addresses: impl IntoIterator<Item = [u8; N]>)
     /// So many are looked through faster than hashed.
     const FEW: usize = 16;
     let mut rdata = Octets::new();
-    let mut seen = HashSet::new();
+    let mut seen: Option<HashSet<[u8; N]>> = None;
     for address in addresses {
         let new = if rdata.len() < FEW * N {
             !rdata.as_chunks().0.contains(&address)
         } else {
-            if seen.is_empty() {
-                seen.extend(rdata.as_chunks::<N>().0.iter().copied());
-            }
-            seen.insert(address)
+            let all = || rdata.as_chunks().0.iter().copied().collect();
+            seen.get_or_insert_with(all).insert(address)
         };
         if new {
             rdata.extend_from_slice(&address);
@@ -504,14 +502,14 @@ impl<'a> Draft<'a> {
         exporters: &[Exporter<'_>],
     ) -> (Scope, Box<[Scope]>, SmallVec<[PortList; 1]>, Vec<Problem>) {
         self.arrange();
-        let mut below = vec![false; exporters.len()];
+        let mut has_hosts = vec![false; exporters.len()];
         for scope in &self.scopes {
             if let ScopeKind::Host { position, .. } = scope.kind {
-                below[usize::from(position)] = true;
+                has_hosts[usize::from(position)] = true;
             }
         }
-        for (exporter, below) in exporters.iter().zip(below) {
-            self.mark_dotted(exporter.id, below);
+        for (exporter, has_hosts) in exporters.iter().zip(has_hosts) {
+            self.mark_dotted(exporter.id, has_hosts);
         }
         let mut scopes = self.scopes.into_iter();
         let mut root = scopes

@@ -446,10 +446,8 @@ impl Catalog {
                 .as_ref()
                 .is_none_or(|service| service.hits != before.hits)
         {
-            self.former_hits.insert(
-                (before.key.clone(), before.clusters.as_slice().into()),
-                before.hits,
-            );
+            let of = (before.key.clone(), before.clusters.as_slice().into());
+            self.former_hits.insert(of, before.hits);
         }
         next.set_service(wire, service);
     }

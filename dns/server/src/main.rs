@@ -7,6 +7,9 @@ use subm_dns::config::Config;
 use subm_dns::{commands, plugins, run};
 use tracing_subscriber::EnvFilter;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut cli = match Cli::parse_args(std::env::args_os()) {
         Ok(cli) => cli,

@@ -39,7 +39,7 @@ pub(super) fn label_of(text: &str) -> Label {
 
 fn read_gateway(value: Value) -> Converted<facts::Gateway> {
     let object: Gateway = serde_json::from_value(value).expect("shape of a gateway");
-    gateway(&object, "Gateway x")
+    gateway(&object, &"Gateway x")
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn the_property_that_names_the_cluster() {
     for (name, value, expected, complaints) in table {
         let object = json!({"metadata": {"name": name}, "spec": {"value": value}});
         let object: ClusterProperty = serde_json::from_value(object).expect("shape of a property");
-        let (found, problems) = cluster_property(&object, "ClusterProperty x");
+        let (found, problems) = cluster_property(&object, &"ClusterProperty x");
         assert_eq!(
             found.as_ref().map(ClusterId::as_str),
             expected,

@@ -8,7 +8,7 @@ use crate::sources::convert::tests::{fields, id, label_of, with};
 
 fn read_import(value: Value) -> Converted<Import> {
     let object: ServiceImport = serde_json::from_value(value).expect("shape of an import");
-    import(&object, "ServiceImport x")
+    import(&object, &"ServiceImport x")
 }
 
 fn web() -> Value {

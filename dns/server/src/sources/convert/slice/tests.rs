@@ -8,12 +8,12 @@ use crate::sources::convert::tests::{fields, id, label_of, with};
 
 fn read_slice(value: Value) -> Converted<Slice> {
     let object: EndpointSlice = serde_json::from_value(value).expect("shape of a slice");
-    slice(&object, "EndpointSlice x")
+    slice(&object, &"EndpointSlice x")
 }
 
 fn read_local(value: Value) -> Converted<LocalSlice> {
     let object: EndpointSlice = serde_json::from_value(value).expect("shape of a slice");
-    local_slice(&object, "EndpointSlice x")
+    local_slice(&object, &"EndpointSlice x")
 }
 
 fn web_slice() -> Value {

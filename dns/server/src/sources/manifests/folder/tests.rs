@@ -72,6 +72,7 @@ fn short(fact: &Fact) -> String {
         Fact::ClusterProperty(id) => {
             format!("cluster {}", id.as_ref().map_or("none", ClusterId::as_str))
         }
+        Fact::Only(..) => unreachable!("a folder tells of each object"),
     }
 }
 
