@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use foldhash::HashMap;
-use smallvec::SmallVec;
 
 use super::{Draft, Exporter, all, cluster_prefix, pack};
 use crate::facts::Port;
