@@ -4,4 +4,5 @@ pub mod cpu;
 pub mod data;
 pub mod report;
 pub mod server;
+pub mod streams;
 pub mod tables;

@@ -1,5 +1,7 @@
 //! Every table of the report, one file each.
 
+mod streams;
+
 use std::path::PathBuf;
 
 use crate::report::Table;
@@ -21,4 +23,4 @@ pub struct Lab {
 pub type Measure = fn(&Lab) -> anyhow::Result<Vec<Table>>;
 
 /// By the name that selects them on the command line.
-pub const ALL: &[(&str, Measure)] = &[];
+pub const ALL: &[(&str, Measure)] = &[("streams", streams::measure)];
