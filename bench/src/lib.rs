@@ -22,6 +22,7 @@ pub mod plot;
 pub mod probe;
 pub mod report;
 pub mod server;
+pub mod streams;
 mod sys;
 pub mod tables;
 pub mod turns;

@@ -7,6 +7,7 @@ mod paced;
 mod programming;
 mod scaling;
 mod startup;
+mod streams;
 
 use std::path::PathBuf;
 
@@ -38,4 +39,5 @@ pub const ALL: &[(&str, Measure)] = &[
     ("startup", startup::startup),
     ("scale", startup::scale),
     ("programming", programming::programming),
+    ("streams", streams::measure),
 ];

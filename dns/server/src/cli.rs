@@ -97,7 +97,7 @@ pub struct Cli {
     /// Name of this server for NSID (RFC 5001).
     #[arg(long, value_name = "TEXT", global = true)]
     pub nsid: Option<String>,
-    /// UDP workers [default: one per core].
+    /// Threads for UDP, and as many for connections [default: one per core].
     #[arg(long, value_name = "N", global = true)]
     pub workers: Option<std::num::NonZeroUsize>,
     #[command(flatten)]

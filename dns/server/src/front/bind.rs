@@ -101,17 +101,37 @@ pub(super) fn quic(addr: SocketAddr, stack: Stack) -> Result<UdpSocket, BindErro
     bind().map_err(|error| explain(addr, "quic", error))
 }
 
-pub(super) fn tcp(addr: SocketAddr, stack: Stack) -> Result<TcpListener, BindError> {
+/// `workers` sockets that share an address; the kernel spreads connections over them.
+pub(super) fn tcp(
+    addr: SocketAddr,
+    stack: Stack,
+    workers: usize,
+) -> Result<Vec<TcpListener>, BindError> {
     let addr = usable(addr, "tcp")?;
-    let bind = || {
+    let failed = |error| explain(addr, "tcp", error);
+    // As with UDP: look first that nobody else has the port.
+    let probe = || {
         let socket = open(addr, stack, Type::STREAM)?;
         socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
         socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
+        socket.local_addr()
     };
-    bind().map_err(|error| explain(addr, "tcp", error))
+    let bound = probe().map_err(failed)?.as_socket().unwrap_or(addr);
+    (0..workers.max(1))
+        .map(|_| acceptor(bound, stack).map_err(failed))
+        .collect()
+}
+
+fn acceptor(addr: SocketAddr, stack: Stack) -> io::Result<TcpListener> {
+    let socket = open(addr, stack, Type::STREAM)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    // Connections inherit it. Replies are written whole; waiting for more of them only delays.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn open(addr: SocketAddr, stack: Stack, kind: Type) -> io::Result<Socket> {

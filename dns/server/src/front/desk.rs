@@ -1,23 +1,25 @@
 //! One listener as its connections see it: configuration that may be swapped, counters, the query log.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use subm_dns_core::authority::Authority;
-use subm_dns_core::ledger::{Ledger, Writers};
+use subm_dns_core::ledger::Ledger;
 use subm_dns_core::respond::{self, Ask, Facts, Outcome, Transport};
 use subm_dns_core::snapshot::Snapshot;
 use subm_dns_core::status::ClusterStatus;
 use tokio::runtime::Handle;
 
 use super::handoff;
+use super::limits::Limits;
 use crate::config::Listener;
 use crate::plugins::Request;
 use crate::querylog::{Entry, QueryLogWriter};
-use crate::shared::Shared;
+use crate::shared::{Shared, View};
 use crate::stats::{Block, LedgerSlot, Sample, Stats};
 
 /// Largest message on a stream (RFC 1035 section 4.2.2).
@@ -35,7 +37,12 @@ pub(crate) fn block_for(stats: &Stats, listener: &Listener, transport: Transport
     stats.register(Block::new(&listener.label, transport, zones))
 }
 
-/// What the connections of a listener share.
+thread_local! {
+    /// Where a reply is made, before its octets go to where they wait for the client.
+    static OUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_MESSAGE].into());
+}
+
+/// What the connections of a listener share that live on one thread.
 pub(crate) struct Desk {
     pub(crate) transport: Transport,
     shared: Arc<Shared>,
@@ -47,16 +54,27 @@ pub(crate) struct Desk {
 
 pub(crate) struct Site {
     pub(crate) listener: Arc<Listener>,
-    /// One connection writes at a time.
+    /// One writer at a time: zone transfers are made on threads of their own.
     block: Mutex<Arc<Block>>,
 }
 
+/// Answers what a connection asks at one time: it sees one configuration, one world and one clock.
+pub(crate) struct Turn<'a> {
+    desk: &'a Arc<Desk>,
+    site: &'a Arc<Site>,
+    view: &'a View,
+    ledger: &'a Ledger,
+    client: SocketAddr,
+    ask: Ask,
+    begun: Instant,
+    out: &'a mut [u8],
+}
+
 /// What is to be sent.
-pub(crate) enum Answer {
-    /// The first octets of the buffer.
-    Reply(usize),
+pub(crate) enum Answer<'a> {
+    Reply(&'a [u8]),
     /// Messages that take a while to make: a zone transfer.
-    Later(Later),
+    Later(Box<Later>),
     /// Nothing: it was not a query.
     Nothing,
 }
@@ -79,10 +97,10 @@ impl Desk {
         listener: Arc<Listener>,
         shared: Arc<Shared>,
         stats: Arc<Stats>,
+        ledger: Arc<LedgerSlot>,
         log: QueryLogWriter,
     ) -> Arc<Self> {
         let block = Mutex::new(block_for(&stats, &listener, transport));
-        let ledger = stats.ledger(Writers::Many);
         let site = ArcSwap::from_pointee(Site { listener, block });
         Arc::new(Self {
             transport,
@@ -104,55 +122,39 @@ impl Desk {
         Arc::clone(&self.site.load().listener)
     }
 
-    /// Answers into `out`, which has [`MAX_MESSAGE`] octets.
-    pub(crate) fn answer(
+    /// How long a connection may be silent: what clients are told (RFC 7828), else the limit of all connections.
+    pub(crate) fn idle_limit(&self, limits: &Limits) -> Duration {
+        let told = self.site.load().listener.authority.keepalive;
+        told.map_or(limits.idle, |tenths| {
+            Duration::from_millis(u64::from(tenths) * 100)
+        })
+    }
+
+    /// Lets `work` answer `client`. What is the same for all its queries is looked up once.
+    pub(crate) fn attend<T>(
         self: &Arc<Self>,
-        query: &[u8],
         client: SocketAddr,
-        out: &mut [u8],
-    ) -> Answer {
-        let asked_at = Instant::now();
+        work: impl FnOnce(&mut Turn<'_>) -> T,
+    ) -> T {
         let site = self.site.load();
         let view = self.shared.view.load();
-        let snapshot = view.snapshot.as_deref();
-        let ledger = self.ledger.fitting(snapshot);
-        let ask = Ask {
-            transport: self.transport,
-            client: client.ip().to_canonical(),
-            now: unix_now(),
-        };
-        let authority = &site.listener.authority;
-        let Ok(outcome) =
-            respond_guarded(authority, snapshot, &view.status, query, &ask, &ledger, out)
-        else {
-            site.block().record_panic();
-            return Answer::Reply(server_failure(query, out));
-        };
-        let (len, facts) = match outcome {
-            Outcome::Reply { len, facts } | Outcome::FallThrough { len, facts } => (len, facts),
-            Outcome::Ignore => {
-                site.block().record_ignored();
-                return Answer::Nothing;
-            }
-            // RFC 8484 has one message per request: no transfers there.
-            Outcome::Transfer { len, facts, .. } if self.transport == Transport::Https => {
-                (len, facts)
-            }
-            Outcome::Transfer { zone, len, facts } => {
-                return Answer::Later(Later {
-                    desk: Arc::clone(self),
-                    site: Arc::clone(&site),
-                    query: query.to_vec(),
-                    due: out[..len].to_vec(),
-                    client,
-                    zone,
-                    facts,
-                    asked_at,
-                });
-            }
-        };
-        self.record(&site, &facts, query, &out[..len], len, client, asked_at);
-        Answer::Reply(len)
+        let ledger = self.ledger.fitting(view.snapshot.as_deref());
+        OUT.with_borrow_mut(|out| {
+            work(&mut Turn {
+                desk: self,
+                site: &site,
+                view: &view,
+                ledger: &ledger,
+                client,
+                ask: Ask {
+                    transport: self.transport,
+                    client: client.ip().to_canonical(),
+                    now: unix_now(),
+                },
+                begun: Instant::now(),
+                out,
+            })
+        })
     }
 
     /// Counts and logs a reply of `octets`, of which `first` is the first message.
@@ -194,6 +196,52 @@ impl Desk {
     }
 }
 
+impl Turn<'_> {
+    pub(crate) fn answer(&mut self, query: &[u8]) -> Answer<'_> {
+        let (desk, site) = (self.desk, self.site);
+        let outcome = respond_guarded(
+            &site.listener.authority,
+            self.view.snapshot.as_deref(),
+            &self.view.status,
+            query,
+            &self.ask,
+            self.ledger,
+            self.out,
+        );
+        let (len, facts) = match outcome {
+            Ok(Outcome::Reply { len, facts } | Outcome::FallThrough { len, facts }) => (len, facts),
+            Ok(Outcome::Ignore) => {
+                site.block().record_ignored();
+                return Answer::Nothing;
+            }
+            // RFC 8484 has one message per request: no transfers there.
+            Ok(Outcome::Transfer { len, facts, .. }) if desk.transport == Transport::Https => {
+                (len, facts)
+            }
+            Ok(Outcome::Transfer { zone, len, facts }) => {
+                return Answer::Later(Box::new(Later {
+                    desk: Arc::clone(desk),
+                    site: Arc::clone(site),
+                    query: query.to_vec(),
+                    due: self.out[..len].to_vec(),
+                    client: self.client,
+                    zone,
+                    facts,
+                    asked_at: self.begun,
+                }));
+            }
+            Err(()) => {
+                site.block().record_panic();
+                let len = server_failure(query, self.out);
+                return Answer::Reply(&self.out[..len]);
+            }
+        };
+        let reply = &self.out[..len];
+        desk.record(site, &facts, query, reply, len, self.client, self.begun);
+        Answer::Reply(reply)
+    }
+}
+
 impl Site {
     fn block(&self) -> std::sync::MutexGuard<'_, Arc<Block>> {
         self.block.lock().unwrap_or_else(PoisonError::into_inner)
@@ -202,7 +250,7 @@ impl Site {
 
 impl Later {
     /// The messages of the answer, made on a thread where that may take its time.
-    pub(crate) async fn messages(self) -> Vec<Vec<u8>> {
+    pub(crate) async fn messages(self: Box<Self>) -> Vec<Vec<u8>> {
         let runtime = Handle::current();
         let made = tokio::task::spawn_blocking(move || runtime.block_on(self.make()));
         made.await.unwrap_or_else(|error| {

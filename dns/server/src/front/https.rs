@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::{Answer, Desk, MAX_MESSAGE};
 use super::limits::{Limits, Place};
-use super::{stream, wire};
+use super::wire;
 
 const PATH: &str = "/dns-query";
 const MESSAGE: &str = "application/dns-message";
@@ -41,7 +41,7 @@ pub(super) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let idle = stream::idle_limit(desk, limits);
+    let idle = desk.idle_limit(limits);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -104,14 +104,14 @@ async fn respond(
         Ok(query) => query,
         Err(response) => return response,
     };
-    let mut out = vec![0; MAX_MESSAGE];
-    let Answer::Reply(len) = desk.answer(&query, client, &mut out) else {
+    let reply = desk.attend(client, |turn| match turn.answer(&query) {
+        Answer::Reply(reply) => Some((Bytes::copy_from_slice(reply), wire::lifetime(reply))),
+        Answer::Later(_) | Answer::Nothing => None,
+    });
+    let Some((reply, lifetime)) = reply else {
         return refuse(StatusCode::BAD_REQUEST, "not a DNS query\n");
     };
-    let reply = &out[..len];
-    let lifetime = wire::lifetime(reply);
-    // A copy of its own size: the client may take its time, and the buffer is large.
-    let mut response = Response::new(Full::new(Bytes::copy_from_slice(reply)));
+    let mut response = Response::new(Full::new(reply));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MESSAGE));
     if let Some(seconds) = lifetime
@@ -124,7 +124,7 @@ async fn respond(
 
 /// The query of a request. The body is read whatever the verdict: over HTTP/2 a reply that leaves before it is lost
 /// behind the reset of the stream.
-async fn read_query(request: Request<Incoming>) -> Result<Vec<u8>, Response<Full<Bytes>>> {
+async fn read_query(request: Request<Incoming>) -> Result<Bytes, Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, MAX_MESSAGE).collect().await {
         Ok(body) => body.to_bytes(),
@@ -158,7 +158,7 @@ async fn read_query(request: Request<Incoming>) -> Result<Vec<u8>, Response<Full
                     "a message has at most 65535 octets\n",
                 ));
             }
-            Ok(query)
+            Ok(query.into())
         }
         Method::POST => {
             let media = head
@@ -175,7 +175,7 @@ async fn read_query(request: Request<Incoming>) -> Result<Vec<u8>, Response<Full
                     "the body must be application/dns-message\n",
                 ));
             }
-            Ok(body.to_vec())
+            Ok(body)
         }
         _ => {
             let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "GET or POST\n");

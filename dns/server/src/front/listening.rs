@@ -1,5 +1,6 @@
 //! One listener at work: its sockets, threads and tasks.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -18,7 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use super::bind::{self, Stack};
 use super::desk::{Desk, canonical};
-use super::limits::{Limits, Places};
+use super::limits::{Limits, Place, Places};
+use super::threads::Threads;
 use super::tls::CertificateStore;
 use super::udp::Worker;
 use super::{Context, FrontError, https, quic, stream};
@@ -27,7 +29,8 @@ use crate::stats::proto_label;
 
 pub(super) struct Listening {
     addr: SocketAddr,
-    desk: Arc<Desk>,
+    /// One per thread for connections.
+    desks: Vec<Arc<Desk>>,
     /// What UDP workers look at once per batch.
     listener: Arc<ArcSwap<Listener>>,
     certificates: Arc<ArcSwapOption<CertificateStore>>,
@@ -46,6 +49,7 @@ impl Listening {
         listener: Listener,
         stack: Stack,
         context: &Context,
+        threads: &Threads,
     ) -> Result<Self, FrontError> {
         let transport = listener.transport;
         let store = match transport {
@@ -58,16 +62,20 @@ impl Listening {
             transport
         };
         let listener = Arc::new(listener);
-        let desk = Desk::new(
-            streams_as,
-            Arc::clone(&listener),
-            Arc::clone(&context.shared),
-            Arc::clone(&context.stats),
-            context.log.clone(),
-        );
+        let ledger = context.stats.ledger(Writers::Many);
+        let desks = threads.handles().iter().map(|_| {
+            Desk::new(
+                streams_as,
+                Arc::clone(&listener),
+                Arc::clone(&context.shared),
+                Arc::clone(&context.stats),
+                Arc::clone(&ledger),
+                context.log.clone(),
+            )
+        });
         let mut listening = Self {
             addr: listener.addr,
-            desk,
+            desks: desks.collect(),
             listener: Arc::new(ArcSwap::new(Arc::clone(&listener))),
             certificates: Arc::new(ArcSwapOption::new(store)),
             stop_workers: Arc::default(),
@@ -80,13 +88,15 @@ impl Listening {
         if transport == Transport::Quic {
             listening.start_quic(bind::quic(listener.addr, stack)?, context)?;
         } else {
-            let tcp = bind::tcp(listener.addr, stack)?;
-            listening.addr = tcp.local_addr().unwrap_or(listener.addr);
+            let tcp = bind::tcp(listener.addr, stack, threads.handles().len())?;
+            if let Some(Ok(addr)) = tcp.first().map(StdTcpListener::local_addr) {
+                listening.addr = addr;
+            }
             if transport == Transport::Udp {
                 let sockets = bind::udp(listening.addr, stack, context.workers)?;
                 listening.start_workers(sockets, &listener, context)?;
             }
-            listening.start_streams(tcp, context)?;
+            listening.start_streams(tcp, context, threads)?;
         }
         listening.watch_certificates(context.limits.certificate_poll);
         Ok(listening)
@@ -122,21 +132,30 @@ impl Listening {
         Ok(())
     }
 
-    fn start_streams(&mut self, tcp: StdTcpListener, context: &Context) -> Result<(), FrontError> {
-        let tcp = TcpListener::from_std(tcp).map_err(|source| FrontError::Start {
-            addr: self.addr,
-            source,
-        })?;
-        let server = Server {
-            desk: Arc::clone(&self.desk),
-            certificates: Arc::clone(&self.certificates),
-            limits: context.limits,
-            places: self.places(context),
-            drain: self.drain.clone(),
-            abort: self.abort.clone(),
-            tasks: self.tasks.clone(),
-        };
-        self.tasks.spawn(accept(tcp, Arc::new(server)));
+    fn start_streams(
+        &mut self,
+        sockets: Vec<StdTcpListener>,
+        context: &Context,
+        threads: &Threads,
+    ) -> Result<(), FrontError> {
+        let places = self.places(context);
+        for ((tcp, desk), thread) in sockets.into_iter().zip(&self.desks).zip(threads.handles()) {
+            let _inside = thread.enter();
+            let tcp = TcpListener::from_std(tcp).map_err(|source| FrontError::Start {
+                addr: self.addr,
+                source,
+            })?;
+            let server = Server {
+                desk: Arc::clone(desk),
+                certificates: Arc::clone(&self.certificates),
+                limits: context.limits,
+                places: Arc::clone(&places),
+                drain: self.drain.clone(),
+                abort: self.abort.clone(),
+                tasks: self.tasks.clone(),
+            };
+            self.tasks.spawn(accept(tcp, Arc::new(server)));
+        }
         Ok(())
     }
 
@@ -148,12 +167,13 @@ impl Listening {
         let Some(store) = self.certificates.load_full() else {
             return Ok(());
         };
-        let idle = stream::idle_limit(&self.desk, &context.limits);
+        let desk = Arc::clone(self.first_desk());
+        let idle = desk.idle_limit(&context.limits);
         let endpoint = quic::endpoint(socket, store.current(), idle).map_err(failed)?;
         self.addr = endpoint.local_addr().map_err(failed)?;
         let serving = quic::accept(
             endpoint.clone(),
-            Arc::clone(&self.desk),
+            desk,
             self.places(context),
             context.limits,
             self.drain.clone(),
@@ -164,11 +184,16 @@ impl Listening {
         Ok(())
     }
 
+    fn first_desk(&self) -> &Arc<Desk> {
+        // There is at least one thread.
+        &self.desks[0]
+    }
+
     fn places(&self, context: &Context) -> Arc<Places> {
-        let listener = self.desk.listener();
+        let desk = self.first_desk();
         let counts = context
             .stats
-            .connections(&listener.label, proto_label(self.desk.transport));
+            .connections(&desk.listener().label, proto_label(desk.transport));
         Places::new(context.limits.connections, counts)
     }
 
@@ -215,7 +240,9 @@ impl Listening {
 
     pub(super) fn replace(&mut self, listener: Listener, store: Option<Arc<CertificateStore>>) {
         let listener = Arc::new(listener);
-        self.desk.replace(Arc::clone(&listener));
+        for desk in &self.desks {
+            desk.replace(Arc::clone(&listener));
+        }
         self.listener.store(listener);
         if let (Some(store), Some((endpoint, idle))) = (&store, &self.endpoint)
             && let Ok(config) = quic::server_config(store.current(), *idle)
@@ -307,38 +334,42 @@ async fn accept(tcp: TcpListener, server: Arc<Server>) {
     }
 }
 
-async fn serve(
-    connection: TcpStream,
-    client: SocketAddr,
-    server: &Server,
-    place: &Arc<super::limits::Place>,
-) {
+async fn serve(connection: TcpStream, client: SocketAddr, server: &Server, place: &Arc<Place>) {
     let Server {
         desk,
         limits,
         drain,
         ..
     } = server;
-    // Replies are written whole; waiting for more of them only delays.
-    let _ = connection.set_nodelay(true);
     let result = match server.certificates.load_full() {
         None => stream::serve(connection, client, desk, place, limits, drain).await,
-        Some(store) => {
-            let handshake = TlsAcceptor::from(store.current()).accept(connection);
-            match timeout(limits.handshake, handshake).await {
-                Ok(Ok(connection)) if desk.transport == Transport::Https => {
-                    https::serve(connection, client, desk, place, limits, drain).await;
-                    Ok(())
-                }
-                Ok(Ok(connection)) => {
-                    stream::serve(connection, client, desk, place, limits, drain).await
-                }
-                Ok(Err(error)) => Err(error),
-                Err(elapsed) => Err(elapsed.into()),
-            }
-        }
+        // Boxed, for plain connections to stay as small as they are.
+        Some(store) => Box::pin(serve_tls(connection, client, server, place, &store)).await,
     };
     if let Err(error) = result {
         tracing::debug!(%client, %error, "connection ended");
+    }
+}
+
+async fn serve_tls(
+    connection: TcpStream,
+    client: SocketAddr,
+    server: &Server,
+    place: &Arc<Place>,
+    store: &CertificateStore,
+) -> io::Result<()> {
+    let Server {
+        desk,
+        limits,
+        drain,
+        ..
+    } = server;
+    let handshake = TlsAcceptor::from(store.current()).accept(connection);
+    let connection = timeout(limits.handshake, handshake).await??;
+    if desk.transport == Transport::Https {
+        Box::pin(https::serve(connection, client, desk, place, limits, drain)).await;
+        Ok(())
+    } else {
+        stream::serve(connection, client, desk, place, limits, drain).await
     }
 }

@@ -1,7 +1,7 @@
 //! Everything between sockets and [`respond()`](subm_dns_core::respond::respond).
 //!
-//! UDP has threads of its own (`udp`); TCP and DNS over TLS share one stream code (`stream`); HTTPS and QUIC are
-//! framed over hyper and quinn. A [`Front`] holds all listeners, and on a reload keeps the sockets whose address stays.
+//! UDP has threads of its own (`udp`), and so have connections (`threads`); TCP and DNS over TLS share one stream code
+//! (`stream`); HTTPS and QUIC are framed over hyper and quinn. A [`Front`] holds all listeners, and on a reload keeps the sockets whose address stays.
 
 mod bind;
 mod desk;
@@ -11,6 +11,7 @@ mod limits;
 mod listening;
 mod quic;
 mod stream;
+mod threads;
 mod tls;
 mod udp;
 pub(crate) mod wire;
@@ -26,6 +27,7 @@ pub use self::bind::BindError;
 pub use self::limits::Limits;
 pub(crate) use self::limits::Places;
 use self::listening::Listening;
+use self::threads::Threads;
 pub use self::tls::TlsError;
 pub(crate) use self::udp::batch::kernel_drops;
 use crate::config::Listener;
@@ -49,6 +51,8 @@ pub enum FrontError {
         #[source]
         source: std::io::Error,
     },
+    #[error("cannot start threads for connections")]
+    Threads(#[source] std::io::Error),
 }
 
 /// What all listeners share.
@@ -58,7 +62,7 @@ pub struct Context {
     pub stats: Arc<Stats>,
     pub log: QueryLogWriter,
     pub limits: Limits,
-    /// UDP threads per listener.
+    /// UDP threads per listener, and threads for the connections of all listeners.
     pub workers: usize,
 }
 
@@ -68,14 +72,17 @@ type Key = (&'static str, SocketAddr);
 /// All listeners, serving. Dropping it stops them without regard for what is in flight.
 pub struct Front {
     context: Context,
+    threads: Threads,
     listening: BTreeMap<Key, Listening>,
 }
 
 impl Front {
     /// Binds and serves every listener, or none. Must be called within a tokio runtime.
     pub fn start(listeners: &[Listener], context: Context) -> Result<Self, FrontError> {
+        let threads = Threads::start(context.workers).map_err(FrontError::Threads)?;
         let mut front = Self {
             context,
+            threads,
             listening: BTreeMap::new(),
         };
         front.replace(listeners)?;
@@ -95,7 +102,7 @@ impl Front {
                 let stack = stack_of(listener, listeners);
                 fresh.insert(
                     key,
-                    Listening::start(listener.clone(), stack, &self.context)?,
+                    Listening::start(listener.clone(), stack, &self.context, &self.threads)?,
                 );
             }
         }

@@ -106,7 +106,7 @@ async fn serve(
 ) {
     let streams = TaskTracker::new();
     let limits = *limits;
-    let idle = stream::idle_limit(desk, &limits);
+    let idle = desk.idle_limit(&limits);
     loop {
         tokio::select! {
             accepted = connection.accept_bi() => {
@@ -150,7 +150,7 @@ async fn answer(
     limits: &Limits,
 ) -> Result<(), Violation> {
     let read = timeout(
-        stream::idle_limit(desk, limits),
+        desk.idle_limit(limits),
         receive.read_to_end(2 + MAX_MESSAGE),
     )
     .await;
@@ -167,18 +167,16 @@ async fn answer(
     let query = one_message(&framed).ok_or(Violation)?;
     let client = canonical(connection.remote_address());
     let mut output = Vec::new();
-    let answer = {
-        let mut out = vec![0; MAX_MESSAGE];
-        let answer = desk.answer(query, client, &mut out);
-        if let Answer::Reply(len) = answer {
-            stream::frame(&out[..len], &mut output);
+    let later = desk.attend(client, |turn| match turn.answer(query) {
+        Answer::Reply(reply) => {
+            stream::frame(reply, &mut output);
+            Ok(None)
         }
-        answer
-    };
-    match answer {
-        Answer::Reply(_) => {}
-        Answer::Later(later) => stream::frame_all(later.messages().await, &mut output),
-        Answer::Nothing => return Err(Violation),
+        Answer::Later(later) => Ok(Some(later)),
+        Answer::Nothing => Err(Violation),
+    })?;
+    if let Some(later) = later {
+        stream::frame_all(later.messages().await, &mut output);
     }
     for chunk in output.chunks(64 * 1024) {
         if !matches!(

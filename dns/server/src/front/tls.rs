@@ -163,6 +163,9 @@ fn load(transport: Transport, files: &TlsFiles) -> Result<Arc<ServerConfig>, Tls
         }
     };
     let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
+    // Every client may resume, however many there are, and nothing has to be remembered for it. The key of the tickets goes
+    // with this configuration: a changed certificate or client authority makes them worthless.
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(pair)?;
     config.alpn_protocols = match transport {
         Transport::Https => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         Transport::Quic => vec![b"doq".to_vec()],

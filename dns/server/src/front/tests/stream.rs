@@ -215,3 +215,52 @@ async fn silent_handshake_is_cut() {
     let (_front, addr) = start(&listener, &context);
     assert_closed(&mut connect(addr).await).await;
 }
+
+#[tokio::test]
+async fn client_that_never_stops_asking_does_not_hold_up_the_end() {
+    let context = context(limits());
+    let (front, addr) = start(&listener(Transport::Udp, "127.0.0.1:0"), &context);
+    let (mut read, mut write) = connect(addr).await.into_split();
+    let asking = tokio::spawn(async move {
+        let some = framed(&query(1, ZONE, SOA)).repeat(50);
+        while write.write_all(&some).await.is_ok() {}
+    });
+    let reading = tokio::spawn(async move { while read_message(&mut read).await.is_ok() {} });
+    timeout(PATIENCE, front.drain(Instant::now() + PATIENCE * 2))
+        .await
+        .expect("draining waits for a busy client");
+    timeout(PATIENCE, async { tokio::join!(asking, reading) })
+        .await
+        .expect("the connection stays open")
+        .0
+        .unwrap();
+}
+
+#[tokio::test]
+async fn client_may_resume_however_many_came_after_it() {
+    let context = context(limits());
+    let (listener, dir) = with_certificate(Transport::Tls);
+    let (_front, addr) = start(&listener, &context);
+    let ask = async |config: &Arc<rustls::ClientConfig>| {
+        let tcp = connect(addr).await;
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+        let mut stream = connector
+            .connect("localhost".try_into().unwrap(), tcp)
+            .await
+            .unwrap();
+        stream
+            .write_all(&framed(&query(1, ZONE, SOA)))
+            .await
+            .unwrap();
+        stream.flush().await.unwrap();
+        assert_answer(&read_message(&mut stream).await.unwrap(), 1);
+        stream.get_ref().1.handshake_kind()
+    };
+    let client = || Arc::new(client_config(dir.path(), b"dot"));
+    let first = client();
+    assert_eq!(ask(&first).await, Some(rustls::HandshakeKind::Full));
+    for _ in 0..150 {
+        assert_eq!(ask(&client()).await, Some(rustls::HandshakeKind::Full));
+    }
+    assert_eq!(ask(&first).await, Some(rustls::HandshakeKind::Resumed));
+}

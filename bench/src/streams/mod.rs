@@ -1,0 +1,8 @@
+//! Queries over connections: who answers them, who asks, and what it costs.
+
+pub mod asker;
+pub mod certificate;
+pub mod cpu;
+pub mod load;
+pub mod peers;
+pub mod zone;
