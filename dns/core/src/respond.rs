@@ -99,6 +99,7 @@ pub fn respond(
 }
 
 /// Answers a query that has been read.
+#[expect(clippy::too_many_arguments, reason = "those of respond()")]
 fn answer(
     authority: &Authority,
     snapshot: Option<&Snapshot>,

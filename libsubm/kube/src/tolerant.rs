@@ -101,7 +101,7 @@ mod tests {
             let text = format!(r#"{{"type": "MODIFIED", "object": {object}}}"#);
             match serde_json::from_str(&text).expect("an event") {
                 WatchEvent::<Tolerant<ServiceImport>>::Modified(object) => {
-                    assert_eq!(object.0.is_ok(), valid)
+                    assert_eq!(object.0.is_ok(), valid);
                 }
                 other => panic!("{other:?}"),
             }

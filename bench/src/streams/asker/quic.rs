@@ -14,15 +14,14 @@ impl Round<'_> {
         let crypto = QuicClientConfig::try_from(client_config(b"doq", false)?)?;
         let mut endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into())?;
         endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
-        let clients = (0..amount.clients).map(async |_| match mode {
-            Mode::Quic => {
+        let clients = (0..amount.clients).map(async |_| {
+            if mode == Mode::Quic {
                 let connection = endpoint.connect(self.addr, "localhost")?.await?;
                 let askers =
                     (0..amount.outstanding / amount.clients).map(|_| self.streams_of(&connection));
                 let counts = futures::future::try_join_all(askers).await?;
                 Ok(counts.into_iter().sum())
-            }
-            _ => {
+            } else {
                 let mut answered = 0;
                 while !self.is_over() {
                     let connection = endpoint.connect(self.addr, "localhost")?.await?;

@@ -62,7 +62,6 @@ pub(super) fn name<'a>(
     match (name.label(last), labels) {
         (b"svc" | b"pod" | b"dns", 1) => Found::Empty,
         (b"svc", 2) if snapshot.has_namespace(&name.as_bytes()[..name.start(1)]) => Found::Empty,
-        (b"svc", 2) => Found::Missing,
         (b"dns", 2) if name.label(0) == b"ns" => Found::NameServer,
         (b"dns-version", 1) => Found::Version,
         _ => Found::Missing,

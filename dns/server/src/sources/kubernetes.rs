@@ -216,9 +216,8 @@ impl<R: Reader> Kind<R> {
         // Many objects say nothing to us, such as a broker's copies.
         let says_something = fact.as_ref().is_some_and(convert::says_something);
         match &mut self.listing {
-            Listing::No => self.batch.extend(fact),
             Listing::First | Listing::Again(_) if !says_something => {}
-            Listing::First => self.batch.extend(fact),
+            Listing::No | Listing::First => self.batch.extend(fact),
             Listing::Again(keys) => {
                 self.batch.extend(fact);
                 keys.insert(key);

@@ -44,15 +44,12 @@ proptest! {
         let mut model = BTreeMap::new();
         for (name, endpoints) in steps {
             let key = service(name, 0).wire_key().to_vec();
-            match endpoints {
-                Some(endpoints) => {
-                    shard.insert(hash(name), service(name, endpoints));
-                    model.insert(name, endpoints);
-                }
-                None => {
-                    shard.remove(hash(name), &key);
-                    model.remove(&name);
-                }
+            if let Some(endpoints) = endpoints {
+                shard.insert(hash(name), service(name, endpoints));
+                model.insert(name, endpoints);
+            } else {
+                shard.remove(hash(name), &key);
+                model.remove(&name);
             }
             for name in 0..40 {
                 let key = service(name, 0).wire_key().to_vec();
