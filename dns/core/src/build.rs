@@ -240,7 +240,12 @@ pub(crate) fn build(
         }
         ServiceType::Headless => headless::headless(&mut draft, &exporters),
     }
-    let (root, below, ports, problems) = draft.finish(&exporters);
+    let Finished {
+        root,
+        below,
+        ports,
+        problems,
+    } = draft.finish(&exporters);
     let endpoints = exporters
         .iter()
         .flat_map(|exporter| &exporter.slices)
@@ -408,6 +413,14 @@ pub(crate) struct Draft<'a> {
     problems: Vec<Problem>,
 }
 
+/// What a draft comes to.
+struct Finished {
+    root: Scope,
+    below: Box<[Scope]>,
+    ports: SmallVec<[PortList; 1]>,
+    problems: Vec<Problem>,
+}
+
 impl<'a> Draft<'a> {
     fn new(key: &'a ServiceKey, longest_zone: usize) -> Self {
         let fixed = 2
@@ -497,10 +510,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn finish(
-        mut self,
-        exporters: &[Exporter<'_>],
-    ) -> (Scope, Box<[Scope]>, SmallVec<[PortList; 1]>, Vec<Problem>) {
+    fn finish(mut self, exporters: &[Exporter<'_>]) -> Finished {
         self.arrange();
         let mut has_hosts = vec![false; exporters.len()];
         for scope in &self.scopes {
@@ -517,6 +527,11 @@ impl<'a> Draft<'a> {
             .expect("every kind of service has a name of its own, which comes first");
         let mut below: Box<[Scope]> = scopes.collect();
         headless::index_hosts(&mut root, &mut below, exporters.len());
-        (root, below, self.ports.finish(), self.problems)
+        Finished {
+            root,
+            below,
+            ports: self.ports.finish(),
+            problems: self.problems,
+        }
     }
 }

@@ -227,11 +227,14 @@ impl Catalog {
     }
 
     fn put_gateway(&mut self, key: ObjectKey, gateway: Option<Gateway>) {
-        let before = match gateway.clone() {
+        if self.gateways.get(&key) == gateway.as_ref() {
+            return;
+        }
+        self.dirty_status = true;
+        match gateway {
             Some(gateway) => self.gateways.insert(key, gateway),
             None => self.gateways.remove(&key),
         };
-        self.dirty_status |= before != gateway;
     }
 
     /// Takes back what all objects of a kind said but those that are named.
@@ -244,14 +247,18 @@ impl Catalog {
                 let names: HashSet<_> = keys.iter().map(|key| &*key.name).collect();
                 let gone = |name: &&Label| !names.contains(name.as_str());
                 let gone: Vec<_> = self.namespaces.iter().filter(gone).cloned().collect();
-                return gone
-                    .into_iter()
-                    .for_each(|name| self.put_namespace(name, false));
+                for name in gone {
+                    self.put_namespace(name, false);
+                }
+                return;
             }
             ObjectKind::Gateway => {
                 let gone = |key: &&ObjectKey| !keys.contains(key);
                 let gone: Vec<_> = self.gateways.keys().filter(gone).cloned().collect();
-                return gone.into_iter().for_each(|key| self.put_gateway(key, None));
+                for key in gone {
+                    self.put_gateway(key, None);
+                }
+                return;
             }
         };
         let of_kind = self.services.iter().flat_map(|(_, entry)| {
@@ -286,7 +293,9 @@ impl Catalog {
         if local != self.local {
             self.local = local;
             let all: Vec<_> = self.services.iter().map(|(number, _)| number).collect();
-            all.into_iter().for_each(|number| self.mark(number));
+            for number in all {
+                self.mark(number);
+            }
         }
         let first = self.serial.is_none();
         let serial = serial::next(self.serial, now);
