@@ -80,7 +80,7 @@ impl Peer {
 fn asks(port: u16) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(Duration::from_millis(500)))?;
-    stream.write_all(b"\0\x33\0\x01\0\0\0\x01\0\0\0\0\0\0\x05svc-0\x04ns-0\x03svc\x0aclusterset\x05local\0\0\x01\0\x01")?;
+    stream.write_all(b"\0\x31\0\x01\0\0\0\x01\0\0\0\0\0\0\x05svc-0\x04ns-0\x03svc\x0aclusterset\x05local\0\0\x01\0\x01")?;
     let mut head = [0; 14];
     stream.read_exact(&mut head)?;
     Ok(head[5] & 0x0f == 0 && head[9] == 1)
