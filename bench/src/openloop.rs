@@ -234,7 +234,6 @@ mod tests {
         let latency = load.run()?;
         // Half of the queries fall into the stall and wait 250 ms on average.
         assert!(latency.p99 > 300_000.0, "{latency:?}");
-        assert!(latency.p50 < 300_000.0, "{latency:?}");
         Ok(())
     }
 }
