@@ -14,7 +14,7 @@ use crate::clusters::Clusters;
 use crate::facts::{
     ClusterId, Import, ImportForm, Port, Problem, ServiceKey, ServiceType, SliceForm,
 };
-use crate::name::MAX_NAME;
+use crate::name::{MAX_NAME, push_label};
 use crate::packed::{Kind, Object, ObjectName, SliceView};
 use crate::snapshot::{
     Addresses, Candidate, Octets, PortList, Scope, ScopeKind, Service, Srv, owner_of,
@@ -396,8 +396,7 @@ fn candidates(
 pub(crate) fn cluster_prefix(id: &ClusterId) -> Octets {
     let mut prefix = Octets::with_capacity(id.as_str().len() + 1);
     for label in id.labels() {
-        prefix.push(label.len() as u8);
-        prefix.extend_from_slice(label.as_bytes());
+        push_label(&mut prefix, label.as_bytes());
     }
     prefix
 }

@@ -142,10 +142,10 @@ pub fn labels(mut wire: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Appends one label in wire form. The caller has checked its length.
-pub fn push_label(wire: &mut Vec<u8>, label: &[u8]) {
+pub fn push_label(wire: &mut impl Extend<u8>, label: &[u8]) {
     debug_assert!((1..=MAX_LABEL).contains(&label.len()));
-    wire.push(label.len() as u8);
-    wire.extend_from_slice(label);
+    wire.extend([label.len() as u8]);
+    wire.extend(label.iter().copied());
 }
 
 /// Writes a wire name as text, with RFC 1035 section 5.1 escapes; relative without a root label.

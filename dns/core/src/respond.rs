@@ -98,120 +98,122 @@ pub fn respond(
     prepared.answer(authority, snapshot, status, bytes, ask, ledger, out)
 }
 
-/// Answers a query that has been read.
-#[expect(clippy::too_many_arguments, reason = "those of respond()")]
-fn answer(
-    authority: &Authority,
-    snapshot: Option<&Snapshot>,
-    status: &ClusterStatus,
-    bytes: &[u8],
-    prepared: &Prepared,
-    ask: &Ask,
-    ledger: &Ledger,
-    out: &mut [u8],
-) -> Outcome {
-    let name = &prepared.name;
-    let query = match &prepared.query {
-        Ok(query) => query,
-        Err(Malformed::Silence) => return Outcome::Ignore,
-        Err(Malformed::Header { opcode }) => return header_only(bytes, *opcode, out),
-    };
-    let limit = match (ask.transport, &query.edns) {
-        (Transport::Udp, Some(edns)) => edns.udp_size.clamp(512, authority.udp_limit.max(512)),
-        (Transport::Udp, None) => 512,
-        _ => u16::MAX,
-    };
-    let options = query
-        .edns
-        .as_ref()
-        .map_or(0, |edns| opt_len(authority, edns, ask));
-    let mut reply = Reply {
-        authority,
-        ask,
-        edns: query.edns,
-        opt_len: options,
-        question_end: query.question_end,
-        error: None,
-        writer: Writer::new(
-            out,
-            &bytes[..query.question_end],
-            usize::from(limit).saturating_sub(options),
-        ),
-        facts: Facts {
-            qtype: query.qtype,
-            dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
-            ..Facts::default()
-        },
-        // QR, the opcode and RD; CD in the second octet. AA comes with a zone.
-        flags: [0x80 | bytes[2] & 0x79, bytes[3] & 0x10],
-    };
-    if query.opcode != 0 {
-        return reply.finish(rcode::NOTIMP);
-    }
-    if query.edns.is_some_and(|edns| edns.version != 0) {
-        return reply.finish(rcode::BADVERS);
-    }
-    if query.qclass != class::IN {
-        return reply.chaos(name.as_bytes(), query.qclass, query.qtype);
-    }
-    let Some((index, zone_label)) = prepared.zone else {
-        reply.error = Some(edns::NOT_AUTHORITATIVE);
-        return reply.finish(rcode::REFUSED);
-    };
-    reply.facts.zone = Some(index as u16);
-    let Some(snapshot) = snapshot else {
-        reply.error = Some(edns::NOT_READY);
-        return reply.finish(rcode::SERVFAIL);
-    };
-    let zone = &authority.zones()[index];
-    let zone_start = name.start(zone_label);
-    if matches!(query.qtype, rtype::AXFR | rtype::IXFR) {
-        let apex = zone_start == 0;
-        let over_udp = ask.transport == Transport::Udp;
-        return match (over_udp, query.qtype) {
-            (false, _) => reply.transfer(index, apex),
-            (true, rtype::IXFR) if apex => {
-                reply.flags[0] |= 0x04;
-                reply.put_soa(
-                    zone,
-                    zone_start,
-                    Section::Answer,
-                    serial::newest(snapshot.serial, status.serial),
-                );
-                reply.finish(rcode::NOERROR)
-            }
-            (true, _) => reply.finish(rcode::FORMERR),
+impl Prepared {
+    /// [`respond()`] for a query that has been read.
+    #[expect(clippy::too_many_arguments, reason = "those of respond()")]
+    pub fn answer(
+        &self,
+        authority: &Authority,
+        snapshot: Option<&Snapshot>,
+        status: &ClusterStatus,
+        bytes: &[u8],
+        ask: &Ask,
+        ledger: &Ledger,
+        out: &mut [u8],
+    ) -> Outcome {
+        let name = &self.name;
+        let query = match &self.query {
+            Ok(query) => query,
+            Err(Malformed::Silence) => return Outcome::Ignore,
+            Err(Malformed::Header { opcode }) => return header_only(bytes, *opcode, out),
         };
-    }
-    reply.flags[0] |= 0x04;
-    let found = find::name(snapshot, zone, name, zone_label);
-    let serial = serial::newest(snapshot.serial, status.serial);
-    if matches!(found, Found::Missing) {
-        let within =
-            |origin: &WireName| name.find_origin(origin, origin.labels().count()).is_some();
-        if zone.fallthrough.iter().any(within) {
-            reply.flags[0] &= !0x04;
-            return match reply.finish(rcode::SERVFAIL) {
-                Outcome::Reply { len, facts } => Outcome::FallThrough { len, facts },
-                other => other,
+        let limit = match (ask.transport, &query.edns) {
+            (Transport::Udp, Some(edns)) => edns.udp_size.clamp(512, authority.udp_limit.max(512)),
+            (Transport::Udp, None) => 512,
+            _ => u16::MAX,
+        };
+        let options = query
+            .edns
+            .as_ref()
+            .map_or(0, |edns| opt_len(authority, edns, ask));
+        let mut reply = Reply {
+            authority,
+            ask,
+            edns: query.edns,
+            opt_len: options,
+            question_end: query.question_end,
+            error: None,
+            writer: Writer::new(
+                out,
+                &bytes[..query.question_end],
+                usize::from(limit).saturating_sub(options),
+            ),
+            facts: Facts {
+                qtype: query.qtype,
+                dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
+                ..Facts::default()
+            },
+            // QR, the opcode and RD; CD in the second octet. AA comes with a zone.
+            flags: [0x80 | bytes[2] & 0x79, bytes[3] & 0x10],
+        };
+        if query.opcode != 0 {
+            return reply.finish(rcode::NOTIMP);
+        }
+        if query.edns.is_some_and(|edns| edns.version != 0) {
+            return reply.finish(rcode::BADVERS);
+        }
+        if query.qclass != class::IN {
+            return reply.chaos(name.as_bytes(), query.qclass, query.qtype);
+        }
+        let Some((index, zone_label)) = self.zone else {
+            reply.error = Some(edns::NOT_AUTHORITATIVE);
+            return reply.finish(rcode::REFUSED);
+        };
+        reply.facts.zone = Some(index as u16);
+        let Some(snapshot) = snapshot else {
+            reply.error = Some(edns::NOT_READY);
+            return reply.finish(rcode::SERVFAIL);
+        };
+        let zone = &authority.zones()[index];
+        let zone_start = name.start(zone_label);
+        if matches!(query.qtype, rtype::AXFR | rtype::IXFR) {
+            let apex = zone_start == 0;
+            let over_udp = ask.transport == Transport::Udp;
+            return match (over_udp, query.qtype) {
+                (false, _) => reply.transfer(index, apex),
+                (true, rtype::IXFR) if apex => {
+                    reply.flags[0] |= 0x04;
+                    reply.put_soa(
+                        zone,
+                        zone_start,
+                        Section::Answer,
+                        serial::newest(snapshot.serial, status.serial),
+                    );
+                    reply.finish(rcode::NOERROR)
+                }
+                (true, _) => reply.finish(rcode::FORMERR),
             };
         }
-        reply.put_soa(zone, zone_start, Section::Authority, serial);
-        return reply.finish(rcode::NXDOMAIN);
+        reply.flags[0] |= 0x04;
+        let found = find::name(snapshot, zone, name, zone_label, self.key);
+        let serial = serial::newest(snapshot.serial, status.serial);
+        if matches!(found, Found::Missing) {
+            let within =
+                |origin: &WireName| name.find_origin(origin, origin.labels().count()).is_some();
+            if zone.fallthrough.iter().any(within) {
+                reply.flags[0] &= !0x04;
+                return match reply.finish(rcode::SERVFAIL) {
+                    Outcome::Reply { len, facts } => Outcome::FallThrough { len, facts },
+                    other => other,
+                };
+            }
+            reply.put_soa(zone, zone_start, Section::Authority, serial);
+            return reply.finish(rcode::NXDOMAIN);
+        }
+        let zone_name = &bytes[HEADER + zone_start..HEADER + name.as_bytes().len()];
+        let answering = Answering {
+            zone,
+            zone_name,
+            zone_start,
+            serial,
+            status,
+            ledger,
+        };
+        if !answering.answer(&mut reply, &found, query.qtype) {
+            reply.put_soa(zone, zone_start, Section::Authority, serial);
+        }
+        reply.finish(rcode::NOERROR)
     }
-    let zone_name = &bytes[HEADER + zone_start..HEADER + name.as_bytes().len()];
-    let answering = Answering {
-        zone,
-        zone_name,
-        zone_start,
-        serial,
-        status,
-        ledger,
-    };
-    if !answering.answer(&mut reply, &found, query.qtype) {
-        reply.put_soa(zone, zone_start, Section::Authority, serial);
-    }
-    reply.finish(rcode::NOERROR)
 }
 
 /// FORMERR, or NOTIMP for an opcode whose messages we do not know: the header alone.

@@ -15,10 +15,12 @@ use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use crate::facts::{ClusterId, Protocol, ServiceKey, ServiceType};
+use crate::name::push_label;
 use crate::status::ClusterIndex;
 use shard::Shard;
 
 const SHARDS: usize = 256;
+const HASHER: FixedState = FixedState::with_seed(0x7375_626d);
 
 /// Every name of the cluster set and what it answers.
 #[derive(Clone, Debug)]
@@ -28,7 +30,6 @@ pub struct Snapshot {
     /// Which catalog numbered the services.
     pub(crate) epoch: u32,
     pub(crate) serial: u32,
-    hasher: FixedState,
     shards: Box<[Arc<Shard>]>,
     pub(crate) turns: usize,
     pub(crate) hits: usize,
@@ -155,11 +156,21 @@ pub(crate) struct SrvPort {
     pub(crate) number: u16,
 }
 
-/// Where a key is to be looked for.
+/// Where a key is to be looked for, in every snapshot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     shard: usize,
     hash: u32,
+}
+
+impl Place {
+    pub(crate) fn of(key: &[u8]) -> Self {
+        let hash = HASHER.hash_one(key);
+        Self {
+            shard: (hash >> 32) as usize % SHARDS,
+            hash: hash as u32,
+        }
+    }
 }
 
 /// A service as metrics and reports see it.
@@ -180,10 +191,8 @@ const SVC: &[u8] = b"\x03svc";
 pub(crate) fn key_of(key: &ServiceKey) -> SmallVec<[u8; 40]> {
     let (name, namespace) = (key.name.as_bytes(), key.namespace.as_bytes());
     let mut wire = SmallVec::with_capacity(2 + name.len() + namespace.len() + SVC.len());
-    for label in [name, namespace] {
-        wire.push(label.len() as u8);
-        wire.extend_from_slice(label);
-    }
+    push_label(&mut wire, name);
+    push_label(&mut wire, namespace);
     wire
 }
 
@@ -258,7 +267,6 @@ impl Snapshot {
             namespaces: Arc::default(),
             epoch,
             serial: 0,
-            hasher: FixedState::with_seed(0x7375_626d),
             shards: (0..SHARDS).map(|_| Arc::default()).collect(),
             turns: 0,
             hits: 0,
@@ -307,7 +315,15 @@ impl Snapshot {
 
     /// The service with `<service>.<namespace>` in wire form, without a root label, as its key.
     pub(crate) fn service(&self, key: &[u8]) -> Option<&Arc<Service>> {
-        let Place { shard, hash } = self.place(key);
+        self.service_at(Place::of(key), key)
+    }
+
+    /// [`Snapshot::service`] for a key whose place is known.
+    pub(crate) fn service_at(
+        &self,
+        Place { shard, hash }: Place,
+        key: &[u8],
+    ) -> Option<&Arc<Service>> {
         self.shards[shard].get(hash, key)
     }
 
@@ -327,7 +343,7 @@ impl Snapshot {
 
     /// Puts a service at its key, or takes away what stands there.
     pub(crate) fn set_service(&mut self, key: &[u8], service: Option<Service>) {
-        let Place { shard, hash } = self.place(key);
+        let Place { shard, hash } = Place::of(key);
         let shard = Arc::make_mut(&mut self.shards[shard]);
         match service {
             Some(service) => {
@@ -348,14 +364,6 @@ impl Snapshot {
             namespaces.insert(wire.into());
         } else {
             namespaces.remove(wire);
-        }
-    }
-
-    pub(crate) fn place(&self, key: &[u8]) -> Place {
-        let hash = self.hasher.hash_one(key);
-        Place {
-            shard: (hash >> 32) as usize % SHARDS,
-            hash: hash as u32,
         }
     }
 }

@@ -7,7 +7,6 @@ use std::ops::Range;
 use foldhash::HashMap;
 
 use super::{Draft, Exporter, all, cluster_prefix, pack};
-use crate::facts::Port;
 use crate::packed::{EndpointView, SliceView};
 use crate::snapshot::{Addresses, Group, HostGroup, Octets, Scope, ScopeKind, Srv};
 use crate::status::ClusterIndex;
@@ -26,7 +25,7 @@ pub(super) fn headless(draft: &mut Draft<'_>, exporters: &[Exporter<'_>]) {
         hosts.reserve(endpoints);
         a.reserve(endpoints);
         for slice in slices {
-            let ports = draft.ports.intern(slice.ports);
+            let ports = draft.ports.intern(&slice.slice.ports);
             port_lists.insert(ports);
             for endpoint in slice.endpoints() {
                 a.add(endpoint.a, exporter.index, &mut own_a);
@@ -98,7 +97,6 @@ pub(super) fn index_hosts(root: &mut Scope, below: &mut [Scope], clusters: usize
 
 /// A slice that counts, and whether its endpoints answer while they are not ready.
 struct Answering<'a> {
-    ports: &'a [Port],
     slice: &'a SliceView<'a>,
     publish: bool,
 }
@@ -114,11 +112,7 @@ impl<'a> Answering<'a> {
 
 /// The slices of a cluster that count.
 fn slices<'a>(exporter: &Exporter<'a>) -> Vec<Answering<'a>> {
-    let answering = |slice: &'a SliceView<'a>, publish| Answering {
-        ports: &slice.ports,
-        slice,
-        publish,
-    };
+    let answering = |slice, publish| Answering { slice, publish };
     let at_home = !exporter.at_home.is_empty();
     let mut publish_at_home = false;
     let mut slices = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::authority::{Authority, Zone};
 use crate::message::QueryName;
-use crate::snapshot::{Scope, Service, Snapshot};
+use crate::snapshot::{Place, Scope, Service, Snapshot};
 use crate::targets::PortFilter;
 
 /// What a name is.
@@ -36,22 +36,37 @@ pub(super) fn zone(authority: &Authority, name: &QueryName) -> Option<(usize, us
     })
 }
 
-/// The part of QNAME that would be a service's key: from which octet on, and the end. `labels` stand in front of the
-/// zone.
-pub(super) fn service_key(name: &QueryName, labels: usize) -> Option<(usize, usize)> {
-    let first = labels.checked_sub(3)?;
-    (name.label(labels - 1) == b"svc").then(|| (name.start(first), name.start(labels - 1)))
+/// The part of QNAME that is a service's key, if there is such a service.
+#[derive(Clone, Copy)]
+pub(super) struct Key {
+    start: usize,
+    end: usize,
+    pub(super) place: Place,
 }
 
-/// What stands at QNAME, whose part from label number `labels` on is the zone.
+/// The key of the service that QNAME, whose part from label number `labels` on is the zone, is or stands below.
+pub(super) fn key(name: &QueryName, labels: usize) -> Option<Key> {
+    let first = labels.checked_sub(3)?;
+    (name.label(labels - 1) == b"svc").then(|| {
+        let (start, end) = (name.start(first), name.start(labels - 1));
+        Key {
+            start,
+            end,
+            place: Place::of(&name.as_bytes()[start..end]),
+        }
+    })
+}
+
+/// What stands at QNAME, whose part from label number `labels` on is the zone; `key` is what [`key`] gives.
 pub(super) fn name<'a>(
     snapshot: &'a Snapshot,
     zone: &Zone,
     name: &'a QueryName,
     labels: usize,
+    key: Option<Key>,
 ) -> Found<'a> {
-    if let Some((start, end)) = service_key(name, labels) {
-        return match snapshot.service(&name.as_bytes()[start..end]) {
+    if let Some(Key { start, end, place }) = key {
+        return match snapshot.service_at(place, &name.as_bytes()[start..end]) {
             Some(service) => below(service, &name.as_bytes()[..start], zone.strict),
             None => Found::Missing,
         };

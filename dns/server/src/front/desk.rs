@@ -7,11 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use subm_dns_core::authority::Authority;
 use subm_dns_core::ledger::Ledger;
 use subm_dns_core::respond::{self, Ask, Facts, Outcome, Transport};
-use subm_dns_core::snapshot::Snapshot;
-use subm_dns_core::status::ClusterStatus;
 use tokio::runtime::Handle;
 
 use super::handoff;
@@ -199,15 +196,17 @@ impl Desk {
 impl Turn<'_> {
     pub(crate) fn answer(&mut self, query: &[u8]) -> Answer<'_> {
         let (desk, site) = (self.desk, self.site);
-        let outcome = respond_guarded(
-            &site.listener.authority,
-            self.view.snapshot.as_deref(),
-            &self.view.status,
-            query,
-            &self.ask,
-            self.ledger,
-            self.out,
-        );
+        let outcome = guarded(|| {
+            respond::respond(
+                &site.listener.authority,
+                self.view.snapshot.as_deref(),
+                &self.view.status,
+                query,
+                &self.ask,
+                self.ledger,
+                self.out,
+            )
+        });
         let (len, facts) = match outcome {
             Ok(Outcome::Reply { len, facts } | Outcome::FallThrough { len, facts }) => (len, facts),
             Ok(Outcome::Ignore) => {
@@ -305,20 +304,7 @@ pub(crate) fn wants_log(listener: &Listener, facts: &Facts, reply: &[u8]) -> boo
     })
 }
 
-/// `respond()`, with a defect in it caught: one query fails, the server does not.
-pub(crate) fn respond_guarded(
-    authority: &Authority,
-    snapshot: Option<&Snapshot>,
-    status: &ClusterStatus,
-    query: &[u8],
-    ask: &Ask,
-    ledger: &Ledger,
-    out: &mut [u8],
-) -> Result<Outcome, ()> {
-    guarded(|| respond::respond(authority, snapshot, status, query, ask, ledger, out))
-}
-
-/// A part of answering, with a defect in it caught. Nothing that it refers to may matter half-changed: the buffer for the
+/// A part of answering, with a defect in it caught: one query fails, the server does not. Nothing that it refers to may matter half-changed: the buffer for the
 /// reply is written anew.
 pub(crate) fn guarded<T>(part: impl FnOnce() -> T) -> Result<T, ()> {
     catch_unwind(AssertUnwindSafe(part))

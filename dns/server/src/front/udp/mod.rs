@@ -69,7 +69,7 @@ impl Worker {
                 unread[i] = guarded(|| prepared.read(authority, batch.query(i))).is_err();
             }
             if let (Some(snapshot), 2..) = (snapshot, count) {
-                fetch(&mut prepared[..count], snapshot);
+                fetch(&prepared[..count], snapshot);
             }
             let now = unix_now();
             let mut zones = [None; BATCH];
@@ -86,11 +86,14 @@ impl Worker {
                     now,
                 };
                 let (query, out) = batch.exchange(i);
-                let outcome = guarded(|| {
+                let outcome = if unread[i] {
+                    Err(())
+                } else {
                     let status = &view.status;
-                    prepared[i].answer(authority, snapshot, status, query, &ask, &ledger, out)
-                });
-                let outcome = if unread[i] { Err(()) } else { outcome };
+                    guarded(|| {
+                        prepared[i].answer(authority, snapshot, status, query, &ask, &ledger, out)
+                    })
+                };
                 let (len, facts) = match outcome {
                     Ok(
                         Outcome::Reply { len, facts }
@@ -140,14 +143,11 @@ impl Worker {
 }
 
 /// Has the services of a batch fetched, each step for all of them, so that the processor waits for memory once.
-fn fetch(prepared: &mut [Prepared], snapshot: &Snapshot) {
-    for query in &mut *prepared {
-        query.locate(snapshot);
-    }
-    for query in &*prepared {
+fn fetch(prepared: &[Prepared], snapshot: &Snapshot) {
+    for query in prepared {
         query.fetch_entry(snapshot);
     }
-    for query in &*prepared {
+    for query in prepared {
         query.fetch_service(snapshot);
     }
 }
