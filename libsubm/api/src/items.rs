@@ -30,6 +30,11 @@ impl<T> Items<T> {
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.good.iter().map(|(_, item)| item)
     }
+
+    /// Whether nothing in it could be read.
+    pub fn is_empty(&self) -> bool {
+        self.good.is_empty()
+    }
 }
 
 impl<T> Default for Items<T> {

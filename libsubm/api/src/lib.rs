@@ -20,15 +20,20 @@ pub mod names;
 mod resource;
 mod submariner;
 mod text;
+mod whole;
 
 pub use about::{ClusterProperty, ClusterPropertySpec};
 pub use core::Namespace;
 pub use discovery::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice, TargetRef};
 pub use items::{Items, Malformed};
 pub use mcs::{
-    ClusterStatus, Condition, ServiceExport, ServiceExportStatus, ServiceImport, ServiceImportSpec,
+    ClusterStatus, Condition, ServiceExport, ServiceExportSpec, ServiceExportStatus, ServiceImport, ServiceImportSpec,
     ServiceImportStatus, ServicePort,
 };
 pub use resource::ResourceKind;
-pub use submariner::{Connection, EndpointSpec, Gateway, GatewayStatus};
+pub use submariner::{
+    Cluster, ClusterSpec, Connection, EndpointSpec, Gateway, GatewayStatus, GlobalIngressIP,
+    GlobalIngressIPSpec, GlobalIngressIPStatus, NameRef,
+};
 pub use text::from_json;
+pub use whole::{Kind, Whole};

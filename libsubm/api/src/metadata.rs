@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 
@@ -11,7 +12,11 @@ use serde::{Deserialize, Deserializer};
 struct Read {
     name: Option<String>,
     namespace: Option<String>,
+    uid: Option<String>,
     resource_version: Option<String>,
+    generation: Option<i64>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
 }
@@ -21,7 +26,11 @@ pub(crate) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectM
     Ok(ObjectMeta {
         name: read.name,
         namespace: read.namespace,
+        uid: read.uid,
         resource_version: read.resource_version,
+        generation: read.generation,
+        creation_timestamp: read.creation_timestamp,
+        deletion_timestamp: read.deletion_timestamp,
         labels: read.labels,
         annotations: read.annotations,
         ..ObjectMeta::default()

@@ -37,6 +37,23 @@ pub const IS_HEADLESS: &str = "lighthouse.submariner.io/is-headless";
 pub const PUBLISH_NOT_READY: &str = "lighthouse.submariner.io/publish-not-ready-addresses";
 /// Annotation of a slice, `"true"` where its addresses are global IPs.
 pub const GLOBALNET_ENABLED: &str = "lighthouse.submariner.io/globalnet-enabled";
+/// Annotation of an export and of imports, `"true"` or `"false"`: the service shall have a cluster set IP.
+pub const USE_CLUSTERSET_IP: &str = "lighthouse.submariner.io/use-clusterset-ip";
+/// Annotation of an import: the cluster from whose pool its cluster set IP is.
+pub const CLUSTERSET_IP_ALLOCATED_BY: &str = "lighthouse.submariner.io/clusterset-ip-allocated-by";
+/// Label of a slice: the Kubernetes slice that it copies (headless services).
+pub const SOURCE_SLICE: &str = "lighthouse.submariner.io/source-name";
+/// Annotation of an import: `timestamp.submariner.io/<cluster>`, when that cluster's export was created, ns since the epoch.
+pub const TIMESTAMP_PREFIX: &str = "timestamp.submariner.io/";
+/// Label that objects carry on the broker: the cluster that wrote them.
+pub const BROKER_CLUSTER_ID: &str = "submariner-io/clusterID";
+/// Label that objects carry on the broker: their namespace at home.
+pub const BROKER_NAMESPACE: &str = "submariner-io/originatingNamespace";
+/// Annotation of a GlobalIngressIP: the address of the endpoint that it is for.
+pub const GLOBAL_IP_OF_ENDPOINT: &str = "submariner.io/headless-svc-endpoints-ip";
+/// Annotation of an import: the Service that carries its cluster set IP (mcs-api's reference controller, Cilium).
+pub const DERIVED_SERVICE: &str = "multicluster.kubernetes.io/derived-service";
+
 /// Annotation of an import: `lighthouse-lb-weight.submariner.io/<cluster>`, a share in round robin.
 pub const WEIGHT_PREFIX: &str = "lighthouse-lb-weight.submariner.io/";
 

@@ -56,6 +56,10 @@ macro_rules! resource {
             };
         }
 
+        impl $crate::Kind for $type {
+            const KIND: $crate::ResourceKind = Self::KIND;
+        }
+
         impl kube::Resource for $type {
             type DynamicType = kube::core::ApiResource;
             type Scope = kube::core::DynamicResourceScope;

@@ -1,0 +1,155 @@
+//! What is known of clusters: what they declare, whether they live, which addresses are our own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use super::settings::LostClusters;
+
+/// The members of the cluster set, as the broker shows them, and this cluster's own addresses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Clusters {
+    declared: BTreeMap<String, Declared>,
+    leases: BTreeMap<String, Heard>,
+    lost: BTreeSet<String>,
+    /// Addresses of this cluster's nodes, by node.
+    pub nodes: BTreeMap<String, Vec<IpAddr>>,
+    /// Addresses of this cluster's API server.
+    pub api_servers: BTreeMap<String, Vec<IpAddr>>,
+}
+
+/// Where a cluster's services are, in its own words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    pub networks: Vec<IpNet>,
+}
+
+/// A Lease that changes is a cluster that lives. Only its changes count, not its times: clocks of clusters differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Heard {
+    renewed: String,
+    at: Timestamp,
+}
+
+impl Clusters {
+    /// Notes what a cluster declares; `None` where it declares nothing any more. Tells whether that is news.
+    pub fn declare(&mut self, cluster: &str, declared: Option<Declared>) -> bool {
+        match declared {
+            Some(new) => self.declared.insert(cluster.to_owned(), new.clone()) != Some(new),
+            None => self.declared.remove(cluster).is_some(),
+        }
+    }
+
+    /// `None`: it declares nothing, so nothing can be held against it.
+    pub fn declared(&self, cluster: &str) -> Option<&Declared> {
+        self.declared.get(cluster)
+    }
+
+    /// Notes a cluster's Lease (its `renewTime` as text).
+    pub fn heard(&mut self, cluster: &str, renewed: &str, now: Timestamp) {
+        match self.leases.get_mut(cluster) {
+            Some(heard) if heard.renewed == renewed => {}
+            Some(heard) => {
+                renewed.clone_into(&mut heard.renewed);
+                heard.at = now;
+            }
+            None => {
+                let heard = Heard {
+                    renewed: renewed.to_owned(),
+                    at: now,
+                };
+                self.leases.insert(cluster.to_owned(), heard);
+            }
+        }
+    }
+
+    /// A cluster whose Lease is gone has left, or never had one: it is not lost.
+    pub fn left(&mut self, cluster: &str) {
+        self.leases.remove(cluster);
+    }
+
+    /// Works out who is lost, and gives those for whom that is new, lost or back. While the broker does not answer nobody is
+    /// lost: we would not hear of anyone.
+    pub fn judge(&mut self, policy: LostClusters, now: Timestamp) -> Vec<String> {
+        let LostClusters::DropAfter(patience) = policy else {
+            return Vec::new();
+        };
+        let lost: BTreeSet<String> = self
+            .leases
+            .iter()
+            .filter(|(_, heard)| elapsed(heard.at, now) >= patience)
+            .map(|(cluster, _)| cluster.clone())
+            .collect();
+        let changed = lost.symmetric_difference(&self.lost).cloned().collect();
+        self.lost = lost;
+        changed
+    }
+
+    /// The broker answers again: what was not heard meanwhile is not held against anyone.
+    pub fn forgive_silence(&mut self, now: Timestamp) {
+        for heard in self.leases.values_mut() {
+            heard.at = now;
+        }
+    }
+
+    pub fn is_lost(&self, cluster: &str) -> bool {
+        self.lost.contains(cluster)
+    }
+
+    /// Whether an address is one of our own nodes' or API server's.
+    pub fn is_ours(&self, address: IpAddr) -> bool {
+        let mut ours = self.nodes.values().chain(self.api_servers.values());
+        ours.any(|addresses| addresses.contains(&address))
+    }
+}
+
+fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(since).try_into().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).expect("in range")
+    }
+
+    #[test]
+    fn silence_loses_a_cluster_and_a_word_brings_it_back() {
+        let policy = LostClusters::DropAfter(Duration::from_secs(60));
+        let mut clusters = Clusters::default();
+        clusters.heard("c2", "one", at(0));
+        assert!(clusters.judge(policy, at(59)).is_empty());
+        // The same Lease again is no sign of life.
+        clusters.heard("c2", "one", at(59));
+        assert_eq!(clusters.judge(policy, at(60)), ["c2"]);
+        assert!(clusters.is_lost("c2"));
+        assert!(clusters.judge(policy, at(61)).is_empty(), "said once");
+        clusters.heard("c2", "two", at(70));
+        assert_eq!(clusters.judge(policy, at(70)), ["c2"]);
+        assert!(!clusters.is_lost("c2"));
+    }
+
+    #[test]
+    fn without_a_lease_or_under_keep_nobody_is_lost() {
+        let mut clusters = Clusters::default();
+        clusters.heard("c2", "one", at(0));
+        assert!(clusters.judge(LostClusters::Keep, at(1_000_000)).is_empty());
+        clusters.left("c2");
+        let policy = LostClusters::DropAfter(Duration::from_secs(60));
+        assert!(clusters.judge(policy, at(1_000_000)).is_empty());
+    }
+
+    #[test]
+    fn an_outage_of_the_broker_loses_nobody() {
+        let policy = LostClusters::DropAfter(Duration::from_secs(60));
+        let mut clusters = Clusters::default();
+        clusters.heard("c2", "one", at(0));
+        clusters.forgive_silence(at(500));
+        assert!(clusters.judge(policy, at(510)).is_empty());
+    }
+}

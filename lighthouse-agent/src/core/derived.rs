@@ -1,0 +1,165 @@
+//! Cluster set IPs that every kube-proxy understands: a Service in each importing cluster whose ClusterIP is the import's, and
+//! slices that point it to the exporters. A connection then fails over without waiting for DNS.
+//!
+//! Endpoints are this cluster's own pods, and of each other cluster the ClusterIP (or global IP) that its slices on the broker
+//! have, which that cluster's kube-proxy spreads over its pods. Where the export has a `trafficDistribution` (traffic shall
+//! stay near), others are left out while a backend of this cluster is ready.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::core::ObjectMeta;
+use serde_json::{Value, json};
+use subm_api::{ServicePort, names};
+
+use super::imports::IpChoice;
+use super::merge::Merged;
+use super::objects::{ObjectKind, Observed, Place, Urgency, Wanted, object};
+use super::plan::OfService;
+use super::world::{DERIVED_FROM, label};
+use super::{names as object_names, slices};
+
+/// Not [`names::LIGHTHOUSE_AGENT`]: DNS servers must not take these for slices of the cluster set.
+const MANAGER: &str = "derived-service.lighthouse.submariner.io";
+
+pub(super) fn plan(service: &mut OfService<'_>, choice: &IpChoice) {
+    let key = service.key;
+    let name = object_names::derived(key);
+    let merged = service
+        .merged
+        .filter(|_| choice.derived && service.world.has_namespace(&key.namespace));
+    let id = service.id(Place::Home, ObjectKind::Service, &key.namespace, &name);
+    let observed = service
+        .view
+        .derived
+        .as_ref()
+        .map(|derived| Observed::of(&derived.metadata, derived));
+    let mut kept = Vec::new();
+    match merged {
+        Some(merged) => {
+            service.plan.wanted.push(Wanted {
+                id,
+                body: body(&key.name, merged),
+                status: None,
+                observed,
+                shared: false,
+                urgency: Urgency::Resolve,
+            });
+            for (slice_name, slice) in endpoints(service, merged, &name) {
+                let id = service.id(
+                    Place::Home,
+                    ObjectKind::EndpointSlice,
+                    &key.namespace,
+                    &slice_name,
+                );
+                let observed = service.view.derived_slices.get(&slice_name);
+                service.want_slice(id, &slice, observed);
+                kept.push(slice_name);
+            }
+        }
+        None => {
+            if let Some(observed) = observed {
+                service.reject(id, observed, false);
+            }
+        }
+    }
+    for (slice_name, slice) in &service.view.derived_slices {
+        if !kept.contains(slice_name) {
+            let id = service.id(
+                Place::Home,
+                ObjectKind::EndpointSlice,
+                &key.namespace,
+                slice_name,
+            );
+            service.reject(id, Observed::of(&slice.metadata, slice), false);
+        }
+    }
+}
+
+fn body(of: &str, merged: &Merged<'_>) -> Value {
+    let port = |port: &ServicePort| {
+        object([
+            ("name", json!(port.name)),
+            ("protocol", json!(port.protocol)),
+            ("port", json!(port.port)),
+            ("targetPort", json!(port.port)),
+            ("appProtocol", json!(port.app_protocol)),
+        ])
+    };
+    let dual = merged.ip_families.len() > 1;
+    json!({
+        "metadata": {"labels": {DERIVED_FROM: of}},
+        "spec": object([
+            ("type", json!("ClusterIP")),
+            ("ports", merged.ports.iter().map(port).collect()),
+            ("sessionAffinity", json!(merged.session_affinity)),
+            ("sessionAffinityConfig", json!(merged.session_affinity_config)),
+            ("ipFamilyPolicy", if dual { json!("PreferDualStack") } else { Value::Null }),
+        ]),
+    })
+}
+
+fn endpoints(
+    service: &OfService<'_>,
+    merged: &Merged<'_>,
+    derived: &str,
+) -> BTreeMap<String, EndpointSlice> {
+    let us = service.world.settings.cluster.as_str();
+    let takes_part = |cluster: &str| {
+        merged
+            .exports
+            .iter()
+            .any(|export| export.cluster == cluster)
+    };
+    let mut all = BTreeMap::new();
+    let mut near = false;
+    if takes_part(us) {
+        for (name, backend) in &service.view.backends {
+            near = near || backend.endpoints.iter().any(slices::is_ready);
+            put(&mut all, service, us, name, derived, backend.clone());
+        }
+    }
+    if near && merged.traffic_distribution.is_some() {
+        return all;
+    }
+    for (name, slice) in &service.view.broker_slices {
+        let cluster = label(&slice.metadata, names::SOURCE_CLUSTER).unwrap_or_default();
+        if cluster != us && takes_part(cluster) {
+            let (slice, _) = slices::imported(service.world, slice, cluster);
+            put(&mut all, service, cluster, name, derived, slice);
+        }
+    }
+    all
+}
+
+fn put(
+    all: &mut BTreeMap<String, EndpointSlice>,
+    service: &OfService<'_>,
+    cluster: &str,
+    of: &str,
+    derived: &str,
+    mut slice: EndpointSlice,
+) {
+    let labels = [
+        (names::MANAGED_BY, MANAGER),
+        (names::LOCAL_SERVICE_NAME, derived),
+        (DERIVED_FROM, &service.key.name),
+        (names::SOURCE_CLUSTER, cluster),
+    ];
+    slice.metadata = ObjectMeta {
+        labels: Some(
+            labels
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        ),
+        ..ObjectMeta::default()
+    };
+    // Pods and nodes of other clusters mean nothing here, and ours do not need the references.
+    for endpoint in &mut slice.endpoints {
+        endpoint.target_ref = None;
+        endpoint.hints = None;
+    }
+    let plain = object_names::slice(service.key, cluster, of);
+    let suffix = plain.rsplit('-').next().unwrap_or_default();
+    all.insert(format!("{derived}-{suffix}"), slice);
+}

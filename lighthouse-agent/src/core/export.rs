@@ -1,0 +1,275 @@
+//! What this cluster exports: a ServiceExport and its Service, judged.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Service, ServiceSpec, SessionAffinityConfig};
+use serde::{Deserialize, Serialize};
+use subm_api::{ServiceExport, ServicePort, names};
+
+use super::global_ips::Allocation;
+use super::view::ServiceView;
+use super::{ServiceKey, World};
+
+/// `spec.type` of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImportType {
+    ClusterSetIP,
+    Headless,
+}
+
+impl ImportType {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClusterSetIP => "ClusterSetIP",
+            Self::Headless => "Headless",
+        }
+    }
+
+    pub fn parse(text: Option<&str>) -> Option<Self> {
+        match text? {
+            "ClusterSetIP" => Some(Self::ClusterSetIP),
+            "Headless" => Some(Self::Headless),
+            _ => None,
+        }
+    }
+}
+
+/// What one cluster exports under a name of the cluster set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Export {
+    pub cluster: String,
+    /// When its ServiceExport was created, ns since the epoch: the oldest decides where exports disagree.
+    pub since: i64,
+    pub kind: ImportType,
+    /// Where the service is reached in its cluster: the (first) ClusterIP or the global IP.
+    pub ip: Option<String>,
+    pub ports: Vec<ServicePort>,
+    pub session_affinity: String,
+    pub session_affinity_config: Option<SessionAffinityConfig>,
+    pub publish_not_ready: bool,
+    /// Whether it asks for a cluster set IP, where it says.
+    pub use_cluster_set_ip: Option<bool>,
+    /// What Lighthouse does not know; `None` for exports of Lighthouse.
+    pub details: Option<Details>,
+}
+
+/// The part of an export for which Lighthouse has no place: an annotation of the record on the broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Details {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub internal_traffic_policy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic_distribution: Option<String>,
+    pub ip_families: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The annotation that holds [`Details`] as JSON.
+pub const DETAILS: &str = "lighthouse.submariner.io/export-details";
+
+/// This cluster's own part.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Own {
+    /// There is no ServiceExport.
+    None,
+    /// There is one, but nothing comes of it: reason and message of its condition `Valid`.
+    Invalid {
+        reason: String,
+        message: String,
+    },
+    Valid(Box<Export>),
+}
+
+impl Own {
+    pub fn valid(&self) -> Option<&Export> {
+        match self {
+            Self::Valid(export) => Some(export),
+            _ => None,
+        }
+    }
+}
+
+pub fn own(world: &World, key: &ServiceKey, view: &ServiceView) -> Own {
+    let invalid = |reason: &str, message: String| Own::Invalid {
+        reason: reason.to_owned(),
+        message,
+    };
+    // An export that waits for its finalizers is over.
+    let export = view
+        .export
+        .as_ref()
+        .filter(|export| export.metadata.deletion_timestamp.is_none());
+    let Some(export) = export else {
+        return Own::None;
+    };
+    if !world.settings.permits(&key.namespace) {
+        return invalid(
+            "RestrictedNamespace",
+            format!(
+                "Services of the namespace {:?} are not exported",
+                key.namespace
+            ),
+        );
+    }
+    let Some((service, spec)) = view
+        .service
+        .as_ref()
+        .and_then(|service| Some((service, service.spec.as_ref()?)))
+    else {
+        return invalid(
+            "NoService",
+            "Service to be exported doesn't exist".to_owned(),
+        );
+    };
+    if spec.type_.as_deref() == Some("ExternalName") {
+        return invalid(
+            "InvalidServiceType",
+            "Service of type ExternalName not supported".to_owned(),
+        );
+    }
+    let headless = is_headless(spec);
+    let ip = match (headless, world.settings.globalnet) {
+        (true, _) => None,
+        (false, false) => match cluster_ips(spec).next() {
+            Some(ip) => Some(ip.to_owned()),
+            None => {
+                return invalid(
+                    "NoClusterIP",
+                    "Service doesn't have a cluster IP yet".to_owned(),
+                );
+            }
+        },
+        (false, true) => match world.global_ips().of_service(&key.namespace, &key.name) {
+            Some(Allocation::Given(ip)) => Some(ip.clone()),
+            Some(Allocation::Failed { reason, message }) => {
+                let reason = if reason.is_empty() {
+                    "ServiceGlobalIPUnavailable"
+                } else {
+                    reason
+                };
+                return invalid(reason, format!("Unable to obtain global IP: {message}"));
+            }
+            Some(Allocation::Waiting) | None => {
+                return invalid(
+                    "ServiceGlobalIPUnavailable",
+                    "Service doesn't have a global IP yet".to_owned(),
+                );
+            }
+        },
+    };
+    Own::Valid(Box::new(describe(world, export, service, spec, ip)))
+}
+
+fn describe(
+    world: &World,
+    export: &ServiceExport,
+    service: &Service,
+    spec: &ServiceSpec,
+    ip: Option<String>,
+) -> Export {
+    let headless = is_headless(spec);
+    let wanted = export.spec.clone().unwrap_or_default();
+    // Globalnet has IPv4 only.
+    let families = if world.settings.globalnet {
+        vec!["IPv4".to_owned()]
+    } else {
+        spec.ip_families.clone().unwrap_or_default()
+    };
+    Export {
+        cluster: world.settings.cluster.clone(),
+        since: since(export),
+        kind: if headless {
+            ImportType::Headless
+        } else {
+            ImportType::ClusterSetIP
+        },
+        ip,
+        ports: if headless {
+            Vec::new()
+        } else {
+            service_ports(spec)
+        },
+        session_affinity: spec
+            .session_affinity
+            .clone()
+            .unwrap_or_else(|| "None".to_owned()),
+        session_affinity_config: spec.session_affinity_config.clone(),
+        publish_not_ready: spec.publish_not_ready_addresses == Some(true),
+        use_cluster_set_ip: asks_for_ip(export),
+        details: Some(Details {
+            internal_traffic_policy: spec.internal_traffic_policy.clone().filter(|_| !headless),
+            traffic_distribution: traffic_distribution(service),
+            ip_families: families,
+            labels: exportable(wanted.exported_labels),
+            annotations: exportable(wanted.exported_annotations),
+        }),
+    }
+}
+
+/// `creationTimestamp` in ns; one that has none is the youngest of all, as Lighthouse has it.
+fn since(export: &ServiceExport) -> i64 {
+    let created = export.metadata.creation_timestamp.as_ref();
+    created
+        .and_then(|time| i64::try_from(time.0.as_nanosecond()).ok())
+        .unwrap_or(i64::MAX - 1)
+}
+
+fn asks_for_ip(export: &ServiceExport) -> Option<bool> {
+    let annotations = export.metadata.annotations.as_ref()?;
+    annotations
+        .get(names::USE_CLUSTERSET_IP)
+        .map(|value| value == "true")
+}
+
+/// `spec.trafficDistribution` arrived in 1.30; before, an annotation said the same.
+fn traffic_distribution(service: &Service) -> Option<String> {
+    service.spec.as_ref()?.traffic_distribution.clone()
+}
+
+/// Keys of our own kind are not for exports to set on other clusters' objects.
+pub fn exportable(wanted: Option<BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    let reserved = |key: &str| {
+        let domain = key.split_once('/').map_or("", |(domain, _)| domain);
+        ["submariner.io", "kubernetes.io", "k8s.io"]
+            .iter()
+            .any(|ours| domain == *ours || domain.ends_with(&format!(".{ours}")))
+            || key.starts_with("submariner-io/")
+    };
+    wanted
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|(key, _)| !reserved(key))
+        .collect()
+}
+
+pub fn is_headless(spec: &ServiceSpec) -> bool {
+    spec.cluster_ip.as_deref() == Some("None")
+}
+
+/// ClusterIPs of all families, the primary one first.
+pub fn cluster_ips(spec: &ServiceSpec) -> impl Iterator<Item = &str> {
+    let all = spec.cluster_ips.iter().flatten();
+    // An old API server gives the one only.
+    let one = spec
+        .cluster_ip
+        .iter()
+        .filter(|_| spec.cluster_ips.is_none());
+    all.chain(one)
+        .map(String::as_str)
+        .filter(|ip| !ip.is_empty() && *ip != "None")
+}
+
+/// Ports by which the service is reached, without those of its pods.
+pub fn service_ports(spec: &ServiceSpec) -> Vec<ServicePort> {
+    let port = |port: &k8s_openapi::api::core::v1::ServicePort| ServicePort {
+        name: port.name.clone().filter(|name| !name.is_empty()),
+        protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".to_owned())),
+        port: Some(port.port.into()),
+        app_protocol: port.app_protocol.clone(),
+    };
+    spec.ports.iter().flatten().map(port).collect()
+}

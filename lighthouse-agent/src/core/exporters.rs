@@ -1,0 +1,229 @@
+//! Who exports a service, oldest first, as the broker and this cluster's own objects tell.
+
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use subm_api::{ServiceImport, ServicePort, names};
+
+use super::export::{DETAILS, Details, Export, ImportType, Own, exportable};
+use super::key::is_label;
+use super::trust::{self, Refusal, Why};
+use super::view::ServiceView;
+use super::world::{annotation, label};
+use super::{ServiceKey, World, names as object_names};
+
+/// The exports of all clusters, in the order of precedence: by age of the ServiceExport, then by the cluster's id.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exporters {
+    pub exports: Vec<Export>,
+    pub refusals: Vec<Refusal>,
+}
+
+pub fn gather(world: &World, key: &ServiceKey, view: &ServiceView, own: &Own) -> Exporters {
+    let mut gathered = Exporters::default();
+    let us = world.settings.cluster.as_str();
+    gathered.exports.extend(own.valid().cloned());
+    for record in view.records.values() {
+        let cluster = label(&record.metadata, names::SOURCE_CLUSTER).unwrap_or_default();
+        if cluster == us || world.clusters.is_lost(cluster) || !is_label(cluster) {
+            continue;
+        }
+        match from_record(world, record, cluster) {
+            Ok((export, refusal)) => {
+                gathered.exports.push(export);
+                gathered.refusals.extend(refusal);
+            }
+            Err(what) => gathered.refusals.push(Refusal {
+                cluster: cluster.to_owned(),
+                why: Why::Object(what),
+            }),
+        }
+    }
+    // Agents of Lighthouse leave no record: the aggregate and their slices tell.
+    if let Some(aggregate) = view.aggregate() {
+        for member in aggregate
+            .status
+            .iter()
+            .flat_map(|status| status.clusters.iter())
+        {
+            let cluster = member.cluster.as_str();
+            let known = gathered
+                .exports
+                .iter()
+                .any(|export| export.cluster == cluster)
+                || gathered
+                    .refusals
+                    .iter()
+                    .any(|refusal| refusal.cluster == cluster);
+            if known || cluster == us || world.clusters.is_lost(cluster) || !is_label(cluster) {
+                continue;
+            }
+            gathered
+                .exports
+                .extend(from_aggregate(world, aggregate, view, cluster));
+        }
+    }
+    if !world.settings.permits(&key.namespace) {
+        let others = gathered
+            .exports
+            .drain(..)
+            .filter(|export| export.cluster != us);
+        let refused = others.map(|export| Refusal {
+            cluster: export.cluster,
+            why: Why::Namespace,
+        });
+        gathered.refusals.extend(refused.collect::<Vec<_>>());
+    }
+    gathered
+        .exports
+        .sort_by(|one, other| (one.since, &one.cluster).cmp(&(other.since, &other.cluster)));
+    gathered
+        .exports
+        .dedup_by(|one, other| one.cluster == other.cluster);
+    gathered
+}
+
+fn from_record(
+    world: &World,
+    record: &ServiceImport,
+    cluster: &str,
+) -> Result<(Export, Option<Refusal>), String> {
+    let spec = &record.spec;
+    let Some(kind) = ImportType::parse(spec.r#type.as_deref()) else {
+        return Err(format!(
+            "its record says type {:?}",
+            spec.r#type.as_deref().unwrap_or_default()
+        ));
+    };
+    let mut refusal = None;
+    let ip =
+        spec.ips
+            .iter()
+            .next()
+            .filter(|ip| match trust::address(ip, cluster, &world.clusters) {
+                Ok(_) => true,
+                Err(bad) => {
+                    refusal = Some(Refusal {
+                        cluster: cluster.to_owned(),
+                        why: Why::Address(bad),
+                    });
+                    false
+                }
+            });
+    let details = annotation(&record.metadata, DETAILS)
+        .and_then(|text| serde_json::from_str::<Details>(text).ok());
+    let details = details.map(|details| Details {
+        labels: exportable(Some(details.labels)),
+        annotations: exportable(Some(details.annotations)),
+        ..details
+    });
+    let export = Export {
+        cluster: cluster.to_owned(),
+        since: timestamp(record, cluster).unwrap_or_else(|| created(record)),
+        kind,
+        ip: ip.cloned(),
+        ports: if kind == ImportType::Headless {
+            Vec::new()
+        } else {
+            valid_ports(spec.ports.iter())
+        },
+        session_affinity: spec
+            .session_affinity
+            .clone()
+            .unwrap_or_else(|| "None".to_owned()),
+        session_affinity_config: spec.session_affinity_config.clone(),
+        publish_not_ready: annotation(&record.metadata, names::PUBLISH_NOT_READY) == Some("true"),
+        use_cluster_set_ip: annotation(&record.metadata, names::USE_CLUSTERSET_IP)
+            .map(|value| value == "true"),
+        details,
+    };
+    Ok((export, refusal))
+}
+
+fn from_aggregate(
+    world: &World,
+    aggregate: &ServiceImport,
+    view: &ServiceView,
+    cluster: &str,
+) -> Option<Export> {
+    let kind = ImportType::parse(aggregate.spec.r#type.as_deref())?;
+    let slices = view
+        .broker_slices
+        .values()
+        .filter(|slice| label(&slice.metadata, names::SOURCE_CLUSTER) == Some(cluster));
+    let slice = slices.min_by_key(|slice| &slice.metadata.name);
+    let address = slice
+        .and_then(|slice| slice.endpoints.first())
+        .and_then(|endpoint| endpoint.addresses.first());
+    let address = address.filter(|address| {
+        kind == ImportType::ClusterSetIP
+            && trust::address(address, cluster, &world.clusters).is_ok()
+    });
+    Some(Export {
+        cluster: cluster.to_owned(),
+        since: timestamp(aggregate, cluster).unwrap_or(i64::MAX - 1),
+        kind,
+        ip: address.cloned(),
+        ports: match (kind, slice) {
+            (ImportType::ClusterSetIP, Some(slice)) => valid_ports(slice_ports(slice).iter()),
+            _ => Vec::new(),
+        },
+        // Lighthouse tells only what all agreed on.
+        session_affinity: aggregate
+            .spec
+            .session_affinity
+            .clone()
+            .unwrap_or_else(|| "None".to_owned()),
+        session_affinity_config: aggregate.spec.session_affinity_config.clone(),
+        publish_not_ready: slice.is_some_and(|slice| {
+            annotation(&slice.metadata, names::PUBLISH_NOT_READY) == Some("true")
+        }),
+        use_cluster_set_ip: None,
+        details: None,
+    })
+}
+
+/// When a cluster's ServiceExport was created, as the annotation of an import tells.
+pub fn timestamp(import: &ServiceImport, cluster: &str) -> Option<i64> {
+    let key = format!(
+        "{}{}",
+        names::TIMESTAMP_PREFIX,
+        object_names::in_annotation(cluster)
+    );
+    annotation(&import.metadata, &key)?.parse().ok()
+}
+
+fn created(import: &ServiceImport) -> i64 {
+    let created = import.metadata.creation_timestamp.as_ref();
+    created
+        .and_then(|time| i64::try_from(time.0.as_nanosecond()).ok())
+        .unwrap_or(i64::MAX - 1)
+}
+
+fn slice_ports(slice: &EndpointSlice) -> Vec<ServicePort> {
+    let ports = slice.ports.iter().flatten().map(|port| ServicePort {
+        name: port.name.clone().filter(|name| !name.is_empty()),
+        protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".to_owned())),
+        port: port.port.map(i64::from),
+        app_protocol: port.app_protocol.clone(),
+    });
+    ports.collect()
+}
+
+/// Ports that an import may have: numbers in range, names once each.
+fn valid_ports<'a>(ports: impl Iterator<Item = &'a ServicePort>) -> Vec<ServicePort> {
+    let mut valid: Vec<ServicePort> = Vec::new();
+    for port in ports {
+        let in_range = port
+            .port
+            .is_some_and(|number| (1..=65_535).contains(&number));
+        let name = port.name.clone().filter(|name| !name.is_empty());
+        if in_range && valid.iter().all(|other| other.name != name) {
+            valid.push(ServicePort {
+                name,
+                protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".to_owned())),
+                port: port.port,
+                app_protocol: port.app_protocol.clone(),
+            });
+        }
+    }
+    valid
+}

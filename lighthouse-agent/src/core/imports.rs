@@ -1,0 +1,332 @@
+//! ServiceImports: the one that users see, the record and the aggregate on the broker, and those per cluster.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use subm_api::{Condition, ServiceImport, names};
+
+use super::conditions::whole_seconds;
+use super::export::{DETAILS, Export, ImportType};
+use super::merge::Merged;
+use super::objects::{object, port_values};
+use super::trust;
+use super::view::ServiceView;
+use super::world::{annotation, lists};
+use super::{ServiceKey, World, names as object_names};
+
+/// Whether and how a service has an address of the cluster set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IpChoice {
+    /// Out of a pool: `use-clusterset-ip` of the aggregate.
+    pub used: bool,
+    pub ip: Option<String>,
+    pub allocated_by: Option<String>,
+    /// One is due, and the pool has none.
+    pub exhausted: bool,
+    /// By a Service of each importing cluster.
+    pub derived: bool,
+}
+
+impl IpChoice {
+    /// As an aggregate has it. One of Lighthouse before 0.19 does not say: no.
+    pub fn of(aggregate: &ServiceImport) -> Self {
+        let used = annotation(&aggregate.metadata, names::USE_CLUSTERSET_IP) == Some("true");
+        Self {
+            used,
+            ip: aggregate.spec.ips.iter().next().filter(|_| used).cloned(),
+            allocated_by: annotation(&aggregate.metadata, names::CLUSTERSET_IP_ALLOCATED_BY)
+                .filter(|_| used)
+                .map(str::to_owned),
+            ..Self::default()
+        }
+    }
+}
+
+/// A cluster's import in the agents' namespace.
+pub fn per_cluster(key: &ServiceKey, export: &Export) -> Value {
+    let mut annotations = BTreeMap::from([(
+        names::PUBLISH_NOT_READY,
+        export.publish_not_ready.to_string(),
+    )]);
+    if let Some(asked) = export.use_cluster_set_ip {
+        annotations.insert(names::USE_CLUSTERSET_IP, asked.to_string());
+    }
+    json!({
+        "metadata": {"labels": identity(key, &export.cluster), "annotations": annotations},
+        "spec": spec_of_export(export),
+    })
+}
+
+/// The same on the broker, with what other agents need to know to merge.
+pub fn record(key: &ServiceKey, export: &Export) -> Value {
+    let mut annotations = BTreeMap::from([
+        (
+            names::PUBLISH_NOT_READY.to_owned(),
+            export.publish_not_ready.to_string(),
+        ),
+        (timestamp_key(&export.cluster), export.since.to_string()),
+    ]);
+    if let Some(asked) = export.use_cluster_set_ip {
+        annotations.insert(names::USE_CLUSTERSET_IP.to_owned(), asked.to_string());
+    }
+    if let Some(details) = &export.details {
+        annotations.insert(DETAILS.to_owned(), json!(details).to_string());
+    }
+    json!({
+        "metadata": {"labels": identity(key, &export.cluster), "annotations": annotations},
+        "spec": spec_of_export(export),
+    })
+}
+
+fn identity(key: &ServiceKey, cluster: &str) -> Value {
+    json!({
+        names::SERVICE_NAME: key.name,
+        names::SOURCE_NAMESPACE: key.namespace,
+        names::SOURCE_CLUSTER: cluster,
+    })
+}
+
+fn spec_of_export(export: &Export) -> Value {
+    object([
+        ("type", json!(export.kind.name())),
+        (
+            "ips",
+            export.ip.as_ref().map_or(Value::Null, |ip| json!([ip])),
+        ),
+        ("ports", port_values(&export.ports)),
+        ("sessionAffinity", json!(export.session_affinity)),
+        (
+            "sessionAffinityConfig",
+            json!(export.session_affinity_config),
+        ),
+    ])
+}
+
+/// What becomes of an aggregate that is there.
+pub enum Aggregate {
+    /// It has nothing of us.
+    Untouched,
+    /// We were the last.
+    Gone,
+    Wanted {
+        body: Value,
+        status: Value,
+    },
+}
+
+/// `ours`: our export, where it takes part in this aggregate.
+pub fn aggregate(
+    existing: &ServiceImport,
+    key: &ServiceKey,
+    us: &str,
+    ours: Option<&Export>,
+    merged: Option<&Merged<'_>>,
+    choice: &IpChoice,
+) -> Aggregate {
+    let ours_key = timestamp_key(us);
+    let mut annotations = existing.metadata.annotations.clone().unwrap_or_default();
+    let mut clusters: Vec<&str> = existing
+        .status
+        .iter()
+        .flat_map(|status| status.clusters.iter())
+        .map(|member| member.cluster.as_str())
+        .collect();
+    let named = lists(existing, us);
+    match ours {
+        Some(export) => {
+            annotations.insert(ours_key, export.since.to_string());
+            if !named {
+                clusters.push(us);
+            }
+        }
+        None if !named && !annotations.contains_key(&ours_key) => return Aggregate::Untouched,
+        None => {
+            annotations.remove(&ours_key);
+            clusters.retain(|cluster| *cluster != us);
+            if clusters.is_empty() {
+                return Aggregate::Gone;
+            }
+        }
+    }
+    let status = json!({"clusters": clusters.iter().map(|cluster| json!({"cluster": cluster})).collect::<Vec<_>>()});
+    // Who leaves takes its part out; what the rest then looks like is for those to say who stay. They may not know yet that we
+    // left, and would write the opposite. Agents of Lighthouse (without details) leave that to the one who goes.
+    let left_to_others = ours.is_none()
+        && merged
+            .is_some_and(|merged| merged.exports.iter().any(|export| export.details.is_some()));
+    let Some(merged) = merged.filter(|_| !left_to_others) else {
+        return Aggregate::Wanted {
+            body: json!({"metadata": {"annotations": annotations}}),
+            status,
+        };
+    };
+    identify(&mut annotations, key);
+    set_ip_annotations(&mut annotations, merged.kind, choice);
+    Aggregate::Wanted {
+        body: json!({
+            "metadata": {"annotations": annotations},
+            "spec": aggregate_spec(merged, choice),
+        }),
+        status,
+    }
+}
+
+pub fn new_aggregate(
+    key: &ServiceKey,
+    export: &Export,
+    merged: &Merged<'_>,
+    choice: &IpChoice,
+) -> (Value, Value) {
+    let mut annotations =
+        BTreeMap::from([(timestamp_key(&export.cluster), export.since.to_string())]);
+    identify(&mut annotations, key);
+    set_ip_annotations(&mut annotations, merged.kind, choice);
+    let body = json!({
+        "metadata": {"annotations": annotations},
+        "spec": aggregate_spec(merged, choice),
+    });
+    (body, json!({"clusters": [{"cluster": export.cluster}]}))
+}
+
+fn identify(annotations: &mut BTreeMap<String, String>, key: &ServiceKey) {
+    annotations.insert(names::SERVICE_NAME.to_owned(), key.name.clone());
+    annotations.insert(names::SOURCE_NAMESPACE.to_owned(), key.namespace.clone());
+}
+
+fn set_ip_annotations(
+    annotations: &mut BTreeMap<String, String>,
+    kind: ImportType,
+    choice: &IpChoice,
+) {
+    // Of a headless service Lighthouse says nothing at first and "false" later, which it never takes back.
+    let used = choice.used && kind == ImportType::ClusterSetIP;
+    annotations.insert(names::USE_CLUSTERSET_IP.to_owned(), used.to_string());
+    match &choice.allocated_by {
+        Some(cluster) => annotations.insert(
+            names::CLUSTERSET_IP_ALLOCATED_BY.to_owned(),
+            cluster.clone(),
+        ),
+        None => annotations.remove(names::CLUSTERSET_IP_ALLOCATED_BY),
+    };
+}
+
+fn aggregate_spec(merged: &Merged<'_>, choice: &IpChoice) -> Value {
+    object([
+        ("type", json!(merged.kind.name())),
+        (
+            "ips",
+            choice.ip.as_ref().map_or(Value::Null, |ip| json!([ip])),
+        ),
+        ("ports", port_values(&merged.ports)),
+        ("sessionAffinity", json!(merged.session_affinity)),
+        (
+            "sessionAffinityConfig",
+            json!(merged.session_affinity_config),
+        ),
+    ])
+}
+
+/// The import that users see, and its status.
+pub fn import(
+    world: &World,
+    key: &ServiceKey,
+    view: &ServiceView,
+    merged: &Merged<'_>,
+    choice: &IpChoice,
+    now: Timestamp,
+) -> (Value, Value) {
+    let mut annotations = merged.annotations.clone();
+    for export in &merged.exports {
+        if export.since != i64::MAX - 1 {
+            annotations.insert(timestamp_key(&export.cluster), export.since.to_string());
+        }
+    }
+    set_ip_annotations(&mut annotations, merged.kind, choice);
+    let mut ips: Vec<String> = choice
+        .ip
+        .iter()
+        .filter(|ip| trust::address(ip, "", &world.clusters).is_ok())
+        .cloned()
+        .collect();
+    let mut ready = true;
+    if choice.derived {
+        annotations.insert(
+            names::DERIVED_SERVICE.to_owned(),
+            object_names::derived(key),
+        );
+        annotations.insert(names::USE_CLUSTERSET_IP.to_owned(), "true".to_owned());
+        let spec = view
+            .derived
+            .as_ref()
+            .and_then(|service| service.spec.as_ref());
+        ips = spec
+            .map(|spec| {
+                super::export::cluster_ips(spec)
+                    .map(str::to_owned)
+                    .collect()
+            })
+            .unwrap_or_default();
+        ready = !ips.is_empty();
+    }
+    let headless = merged.kind == ImportType::Headless;
+    let body = json!({
+        "metadata": {"labels": merged.labels, "annotations": annotations},
+        "spec": object([
+            ("type", json!(merged.kind.name())),
+            ("ips", if ips.is_empty() { Value::Null } else { json!(ips) }),
+            ("ports", port_values(&merged.ports)),
+            ("sessionAffinity", json!(merged.session_affinity)),
+            ("sessionAffinityConfig", json!(merged.session_affinity_config)),
+            ("ipFamilies", if merged.ip_families.is_empty() { Value::Null } else { json!(merged.ip_families) }),
+            ("internalTrafficPolicy", if headless { Value::Null } else { json!(merged.internal_traffic_policy) }),
+            ("trafficDistribution", json!(merged.traffic_distribution)),
+        ]),
+    });
+    let clusters: Vec<Value> = merged
+        .exports
+        .iter()
+        .map(|export| json!({"cluster": export.cluster}))
+        .collect();
+    (
+        body,
+        json!({"clusters": clusters, "conditions": [readiness(view, ready, now)]}),
+    )
+}
+
+fn readiness(view: &ServiceView, ready: bool, now: Timestamp) -> Condition {
+    let status = if ready { "True" } else { "False" };
+    let before = view
+        .import
+        .as_ref()
+        .and_then(|import| import.status.as_ref());
+    let before = before.and_then(|status| {
+        status
+            .conditions
+            .iter()
+            .find(|condition| condition.r#type == "Ready")
+    });
+    let since = before
+        .filter(|before| before.status == status)
+        .and_then(|before| before.last_transition_time.clone());
+    Condition {
+        r#type: "Ready".to_owned(),
+        status: status.to_owned(),
+        reason: if ready { "Ready" } else { "Pending" }.to_owned(),
+        message: if ready {
+            String::new()
+        } else {
+            "the derived Service has no cluster IP yet".to_owned()
+        },
+        last_transition_time: Some(since.unwrap_or_else(|| whole_seconds(now))),
+        observed_generation: None,
+    }
+}
+
+pub fn timestamp_key(cluster: &str) -> String {
+    format!(
+        "{}{}",
+        names::TIMESTAMP_PREFIX,
+        object_names::in_annotation(cluster)
+    )
+}

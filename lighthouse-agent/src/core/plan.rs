@@ -1,0 +1,651 @@
+//! One service: from all that is known of it to all that should be, here and on the broker.
+
+use jiff::Timestamp;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde_json::{Value, json};
+use subm_api::{ServiceImport, names};
+
+use super::conditions::{self, Progress};
+use super::export::{Export, ImportType, Own, own as own_export};
+use super::exporters::{Exporters, gather};
+use super::imports::{self, IpChoice};
+use super::merge::{Conflict, Merged, merge as merge_exports};
+use super::objects::{ObjectId, ObjectKind, Observed, Place, Unwanted, Urgency, Wanted};
+use super::pool::Pool;
+use super::settings::IpSource;
+use super::trust::{Refusal, Why};
+use super::view::ServiceView;
+use super::world::{Source, label, lists};
+use super::{ServiceKey, World, derived, names as object_names, slices};
+
+/// What should be of one service, and what its users should know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub wanted: Vec<Wanted>,
+    pub unwanted: Vec<Unwanted>,
+    pub refusals: Vec<Refusal>,
+    pub conflicts: Vec<Conflict>,
+    /// An import waits for its namespace.
+    pub missing_namespace: bool,
+}
+
+/// `trouble` is what the API servers said to the last attempt, if they refused.
+pub fn plan(
+    world: &World,
+    pool: &mut Pool,
+    key: &ServiceKey,
+    now: Timestamp,
+    trouble: Option<&str>,
+) -> Plan {
+    let empty = ServiceView::default();
+    let view = world.service(key).unwrap_or(&empty);
+    if !world.knows_home() {
+        return Plan::default();
+    }
+    let own = own_export(world, key, view);
+    let gathered = gather(world, key, view, &own);
+    let merged = merge_exports(&gathered.exports, settled(world, view, &gathered));
+    let mut service = OfService {
+        world,
+        key,
+        view,
+        own: &own,
+        now,
+        merged: merged.as_ref(),
+        all: &gathered.exports,
+        plan: Plan {
+            refusals: gathered.refusals.clone(),
+            conflicts: merged
+                .iter()
+                .flat_map(|merged| merged.conflicts.clone())
+                .collect(),
+            ..Plan::default()
+        },
+    };
+    let choice = service.choose_ip(pool);
+    service.own_slices();
+    if world.knows_broker() {
+        service.on_broker(&choice);
+        service.import(&choice);
+        service.imported_slices();
+        derived::plan(&mut service, &choice);
+    }
+    service.per_cluster();
+    service.conditions(&choice, trouble);
+    service.plan.refusals.sort();
+    service.plan.refusals.dedup();
+    service.plan
+}
+
+/// The type that agents without records have settled on, and cannot be talked out of.
+fn settled(world: &World, view: &ServiceView, gathered: &Exporters) -> Option<ImportType> {
+    let aggregate = view.aggregate()?;
+    let fixed = gathered.exports.iter().any(|export| {
+        export.details.is_none()
+            && export.cluster != world.settings.cluster
+            && lists(aggregate, &export.cluster)
+    });
+    ImportType::parse(aggregate.spec.r#type.as_deref()).filter(|_| fixed)
+}
+
+/// The parts of a plan, as they come together.
+pub(super) struct OfService<'a> {
+    pub(super) world: &'a World,
+    pub(super) key: &'a ServiceKey,
+    pub(super) view: &'a ServiceView,
+    own: &'a Own,
+    now: Timestamp,
+    pub(super) merged: Option<&'a Merged<'a>>,
+    all: &'a [Export],
+    pub(super) plan: Plan,
+}
+
+impl<'a> OfService<'a> {
+    fn us(&self) -> &'a str {
+        &self.world.settings.cluster
+    }
+
+    pub(super) fn id(
+        &self,
+        place: Place,
+        kind: ObjectKind,
+        namespace: &str,
+        name: &str,
+    ) -> ObjectId {
+        ObjectId {
+            place,
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// This cluster's export, where it takes part: its type is that of the cluster set.
+    fn taking_part(&self) -> Option<&'a Export> {
+        let merged = self.merged?;
+        self.own.valid().filter(|export| export.kind == merged.kind)
+    }
+
+    /// A name that no other service has, the plain one if possible.
+    fn free_name(&self, source: Source, namespace: &str, plain: String) -> String {
+        match self.world.holder(source, namespace, &plain) {
+            Some(holder) if holder != self.key => object_names::hashed(&plain, self.key),
+            _ => plain,
+        }
+    }
+
+    fn choose_ip(&self, pool: &mut Pool) -> IpChoice {
+        let settings = &self.world.settings;
+        let Some(merged) = self
+            .merged
+            .filter(|merged| merged.kind == ImportType::ClusterSetIP)
+        else {
+            pool.release(self.key);
+            return IpChoice::default();
+        };
+        let asked = |export: Option<&Export>| {
+            export
+                .and_then(|export| export.use_cluster_set_ip)
+                .unwrap_or(settings.cluster_set_ips.by_default)
+        };
+        let wanted = asked(merged.exports.first().copied());
+        if settings.cluster_set_ips.from == IpSource::DerivedService {
+            return IpChoice {
+                derived: wanted,
+                ..IpChoice::default()
+            };
+        }
+        let alone = merged
+            .exports
+            .iter()
+            .all(|export| export.cluster == self.us());
+        let existing = self.view.aggregate().filter(|_| !alone);
+        if let Some(existing) = existing {
+            let choice = IpChoice::of(existing);
+            if choice.allocated_by.as_deref() == Some(self.us()) {
+                if let Some(ip) = choice.ip.as_deref().and_then(|ip| ip.parse().ok()) {
+                    pool.reserve(self.key, ip);
+                }
+            } else {
+                // Another cluster was first; what we set aside is free again.
+                pool.release(self.key);
+            }
+            return choice;
+        }
+        if !wanted || !pool.is_there() || self.taking_part().is_none() {
+            pool.release(self.key);
+            return IpChoice::default();
+        }
+        // After a restart the address is on the broker.
+        if let Some(ip) = self
+            .view
+            .aggregate()
+            .and_then(|aggregate| aggregate.spec.ips.iter().next()?.parse().ok())
+        {
+            pool.reserve(self.key, ip);
+        }
+        if !self.world.knows_broker() {
+            return IpChoice::default();
+        }
+        match pool.take(self.key) {
+            Some(ip) => IpChoice {
+                used: true,
+                ip: Some(ip.to_string()),
+                allocated_by: Some(self.us().to_owned()),
+                ..IpChoice::default()
+            },
+            None => IpChoice {
+                exhausted: true,
+                ..IpChoice::default()
+            },
+        }
+    }
+
+    /// Slices of this cluster's own export, in the service's namespace.
+    fn own_slices(&mut self) {
+        let us = self.us();
+        let ours = self
+            .view
+            .slices
+            .values()
+            .filter(|slice| label(&slice.metadata, names::SOURCE_CLUSTER) == Some(us));
+        let ours: Vec<&EndpointSlice> = ours.collect();
+        let mut kept = Vec::new();
+        if let Some(export) = self.taking_part() {
+            let headless = export.kind == ImportType::Headless;
+            for own in slices::own(self.world, self.key, self.view, export) {
+                let name = slices::name_for(self.key, us, &own.of, headless, ours.iter().copied());
+                let id = self.id(
+                    Place::Home,
+                    ObjectKind::EndpointSlice,
+                    &self.key.namespace,
+                    &name,
+                );
+                self.want_slice(id, &own.slice, self.view.slices.get(&name));
+                kept.push(name);
+            }
+        }
+        for slice in ours {
+            let name = slice.metadata.name.as_deref().unwrap_or_default();
+            if !kept.iter().any(|kept| kept == name) {
+                let id = self.id(
+                    Place::Home,
+                    ObjectKind::EndpointSlice,
+                    &self.key.namespace,
+                    name,
+                );
+                self.reject(id, Observed::of(&slice.metadata, slice), false);
+            }
+        }
+    }
+
+    fn on_broker(&mut self, choice: &IpChoice) {
+        let namespace = self.world.settings.broker_namespace.clone();
+        let us = self.us();
+        let ours = self
+            .view
+            .broker_slices
+            .values()
+            .filter(|slice| label(&slice.metadata, names::SOURCE_CLUSTER) == Some(us));
+        let ours: Vec<&EndpointSlice> = ours.collect();
+        let mut kept = Vec::new();
+        if let Some(export) = self.taking_part() {
+            let headless = export.kind == ImportType::Headless;
+            for own in slices::own(self.world, self.key, self.view, export) {
+                let name = slices::name_for(self.key, us, &own.of, headless, ours.iter().copied());
+                let mut slice = own.slice;
+                let labels = slice.metadata.labels.get_or_insert_default();
+                labels.insert(names::BROKER_CLUSTER_ID.to_owned(), us.to_owned());
+                labels.insert(
+                    names::BROKER_NAMESPACE.to_owned(),
+                    self.key.namespace.clone(),
+                );
+                let id = self.id(Place::Broker, ObjectKind::EndpointSlice, &namespace, &name);
+                self.want_slice(id, &slice, self.view.broker_slices.get(&name));
+                kept.push(name);
+            }
+        }
+        for slice in ours {
+            let name = slice.metadata.name.as_deref().unwrap_or_default();
+            if !kept.iter().any(|kept| kept == name) {
+                let id = self.id(Place::Broker, ObjectKind::EndpointSlice, &namespace, name);
+                self.reject(id, Observed::of(&slice.metadata, slice), false);
+            }
+        }
+        self.record(&namespace);
+        self.aggregate(&namespace, choice);
+    }
+
+    /// What this cluster exports, for the others' agents.
+    fn record(&mut self, namespace: &str) {
+        let us = self.us();
+        let ours = self
+            .view
+            .records
+            .iter()
+            .filter(|(_, record)| label(&record.metadata, names::SOURCE_CLUSTER) == Some(us));
+        let ours: Vec<(&String, &ServiceImport)> = ours.collect();
+        let mut kept = None;
+        if let Own::Valid(export) = self.own {
+            let plain = object_names::of_cluster(self.key, us);
+            let name = match ours
+                .iter()
+                .find(|(name, _)| **name == plain)
+                .or(ours.first())
+            {
+                Some((name, _)) => (*name).clone(),
+                None => self.free_name(Source::BrokerImports, namespace, plain),
+            };
+            let id = self.id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
+            let observed = self.view.records.get(&name);
+            self.plan.wanted.push(Wanted {
+                id,
+                body: imports::record(self.key, export),
+                status: None,
+                observed: observed.map(|record| Observed::of(&record.metadata, record)),
+                shared: false,
+                urgency: Urgency::Resolve,
+            });
+            kept = Some(name);
+        }
+        // While the aggregate names us, the others would take a missing record for an export of Lighthouse's agent.
+        let named = self
+            .view
+            .aggregates
+            .values()
+            .any(|aggregate| lists(aggregate, us));
+        for (name, record) in ours {
+            if kept.as_ref() != Some(name) && (kept.is_some() || !named) {
+                let id = self.id(Place::Broker, ObjectKind::ServiceImport, namespace, name);
+                self.reject(id, Observed::of(&record.metadata, record), false);
+            }
+        }
+    }
+
+    /// What all clusters export, for Lighthouse's agents. Every exporter writes it, and all of them the same.
+    fn aggregate(&mut self, namespace: &str, choice: &IpChoice) {
+        let us = self.us();
+        let taking_part = self.taking_part();
+        let chosen = self
+            .view
+            .aggregate()
+            .and_then(|aggregate| aggregate.metadata.name.clone());
+        for (name, aggregate) in &self.view.aggregates {
+            let id = self.id(Place::Broker, ObjectKind::ServiceImport, namespace, name);
+            let observed = Observed::of(&aggregate.metadata, aggregate);
+            let ours = taking_part.filter(|_| chosen.as_ref() == Some(name));
+            match imports::aggregate(aggregate, self.key, us, ours, self.merged, choice) {
+                imports::Aggregate::Untouched => {}
+                imports::Aggregate::Gone => self.reject(id, observed, true),
+                imports::Aggregate::Wanted { body, status } => self.plan.wanted.push(Wanted {
+                    id,
+                    body,
+                    status: Some(status),
+                    observed: Some(observed),
+                    shared: true,
+                    urgency: Urgency::Resolve,
+                }),
+            }
+        }
+        if let (Some(export), Some(merged), None) = (taking_part, self.merged, &chosen)
+            && !choice.exhausted
+        {
+            let name = self.free_name(
+                Source::BrokerImports,
+                namespace,
+                object_names::aggregate(self.key),
+            );
+            let id = self.id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
+            let (body, status) = imports::new_aggregate(self.key, export, merged, choice);
+            self.plan.wanted.push(Wanted {
+                id,
+                body,
+                status: Some(status),
+                observed: None,
+                shared: true,
+                urgency: Urgency::Resolve,
+            });
+        }
+    }
+
+    /// The import that users see.
+    fn import(&mut self, choice: &IpChoice) {
+        let observed = self
+            .view
+            .import
+            .as_ref()
+            .map(|import| Observed::of(&import.metadata, import));
+        let id = self.id(
+            Place::Home,
+            ObjectKind::ServiceImport,
+            &self.key.namespace,
+            &self.key.name,
+        );
+        let Some(merged) = self.merged else {
+            if let Some(observed) = observed {
+                self.reject(id, observed, false);
+            }
+            return;
+        };
+        if !self.world.has_namespace(&self.key.namespace) {
+            self.plan.missing_namespace = true;
+            return;
+        }
+        let (body, status) =
+            imports::import(self.world, self.key, self.view, merged, choice, self.now);
+        self.plan.wanted.push(Wanted {
+            id,
+            body,
+            status: Some(status),
+            observed,
+            shared: false,
+            urgency: Urgency::Resolve,
+        });
+    }
+
+    /// Copies of the other clusters' slices.
+    fn imported_slices(&mut self) {
+        let us = self.us();
+        let here = self.world.has_namespace(&self.key.namespace);
+        let mut kept = Vec::new();
+        for (name, slice) in self.view.broker_slices.iter().filter(|_| here) {
+            let cluster = label(&slice.metadata, names::SOURCE_CLUSTER).unwrap_or_default();
+            let takes_part = self.merged.is_some_and(|merged| {
+                merged
+                    .exports
+                    .iter()
+                    .any(|export| export.cluster == cluster)
+            });
+            if cluster == us || !takes_part {
+                continue;
+            }
+            let writer = label(&slice.metadata, names::BROKER_CLUSTER_ID);
+            if writer.is_some_and(|writer| writer != cluster) {
+                self.refuse(
+                    cluster,
+                    Why::Object(format!("its slice {name:?} names two clusters")),
+                );
+                continue;
+            }
+            let (mut good, bad) = slices::imported(self.world, slice, cluster);
+            for why in bad {
+                self.refuse(cluster, Why::Address(why));
+            }
+            // Another service's local slice may have the name.
+            let taken = self
+                .world
+                .holder(Source::Slices, &self.key.namespace, name)
+                .is_some()
+                && !self.view.slices.contains_key(name);
+            let name = if taken {
+                object_names::slice(self.key, cluster, name)
+            } else {
+                name.clone()
+            };
+            good.metadata = kube::core::ObjectMeta {
+                labels: good.metadata.labels,
+                annotations: good.metadata.annotations,
+                ..Default::default()
+            };
+            let id = self.id(
+                Place::Home,
+                ObjectKind::EndpointSlice,
+                &self.key.namespace,
+                &name,
+            );
+            self.want_slice(id, &good, self.view.slices.get(&name));
+            kept.push(name);
+        }
+        for (name, slice) in &self.view.slices {
+            let remote = label(&slice.metadata, names::SOURCE_CLUSTER) != Some(us);
+            if remote && !kept.contains(name) {
+                let id = self.id(
+                    Place::Home,
+                    ObjectKind::EndpointSlice,
+                    &self.key.namespace,
+                    name,
+                );
+                self.reject(id, Observed::of(&slice.metadata, slice), false);
+            }
+        }
+    }
+
+    /// What each cluster exports, shown in the agents' namespace as release 0.14 did. This cluster's own is what later
+    /// releases have there.
+    fn per_cluster(&mut self) {
+        let settings = &self.world.settings;
+        let us = self.us();
+        let mut kept = Vec::new();
+        if self.world.has_namespace(&settings.namespace) {
+            let shown = |export: &&Export| {
+                export.cluster == us || (settings.per_cluster_imports && self.world.knows_broker())
+            };
+            for export in self.all.iter().filter(shown) {
+                let plain = object_names::of_cluster(self.key, &export.cluster);
+                let has_it = |import: &ServiceImport| {
+                    label(&import.metadata, names::SOURCE_CLUSTER) == Some(&export.cluster)
+                };
+                let name = match self
+                    .view
+                    .per_cluster
+                    .iter()
+                    .find(|(_, import)| has_it(import))
+                {
+                    Some((name, _)) => name.clone(),
+                    None => self.free_name(Source::Imports, &settings.namespace, plain),
+                };
+                let observed = self.view.per_cluster.get(&name);
+                self.plan.wanted.push(Wanted {
+                    id: self.id(
+                        Place::Home,
+                        ObjectKind::ServiceImport,
+                        &settings.namespace,
+                        &name,
+                    ),
+                    body: imports::per_cluster(self.key, export),
+                    status: Some(json!({"clusters": [{"cluster": export.cluster}]})),
+                    observed: observed.map(|import| Observed::of(&import.metadata, import)),
+                    shared: false,
+                    urgency: Urgency::Report,
+                });
+                kept.push(name);
+            }
+        }
+        for (name, import) in &self.view.per_cluster {
+            let ours = label(&import.metadata, names::SOURCE_CLUSTER) == Some(us);
+            if !kept.contains(name) && (ours || self.world.knows_broker()) {
+                let id = self.id(
+                    Place::Home,
+                    ObjectKind::ServiceImport,
+                    &settings.namespace,
+                    name,
+                );
+                self.reject(id, Observed::of(&import.metadata, import), false);
+            }
+        }
+    }
+
+    fn conditions(&mut self, choice: &IpChoice, trouble: Option<&str>) {
+        let Some(export) = &self.view.export else {
+            return;
+        };
+        let progress = self.progress(choice, trouble);
+        let mut conflicts = if self.own.valid().is_some() {
+            self.plan.conflicts.clone()
+        } else {
+            Vec::new()
+        };
+        conflicts.extend(self.ip_conflict(choice));
+        let after = conditions::of(export, self.own, &progress, &conflicts, self.now);
+        self.plan.wanted.push(Wanted {
+            id: self.id(
+                Place::Home,
+                ObjectKind::ServiceExport,
+                &self.key.namespace,
+                &self.key.name,
+            ),
+            body: Value::Null,
+            status: Some(json!({"conditions": after})),
+            observed: Some(Observed::of(&export.metadata, export)),
+            shared: false,
+            urgency: Urgency::Report,
+        });
+    }
+
+    fn progress(&self, choice: &IpChoice, trouble: Option<&str>) -> Progress {
+        let Own::Valid(export) = self.own else {
+            return Progress::Awaiting;
+        };
+        if self.taking_part().is_none() {
+            return Progress::Failed("Unable to export due to an irresolvable conflict".to_owned());
+        }
+        if choice.exhausted {
+            return Progress::Failed(
+                "Unable to export: no cluster set IP is left in this cluster's range".to_owned(),
+            );
+        }
+        let us = self.us();
+        let has =
+            |labels: &kube::core::ObjectMeta| label(labels, names::SOURCE_CLUSTER) == Some(us);
+        let record = self
+            .view
+            .records
+            .values()
+            .any(|record| has(&record.metadata));
+        let slices = self
+            .view
+            .broker_slices
+            .values()
+            .any(|slice| has(&slice.metadata));
+        let needs_slice = export.kind == ImportType::ClusterSetIP;
+        let aggregated = self
+            .view
+            .aggregates
+            .values()
+            .any(|aggregate| lists(aggregate, us));
+        if record && aggregated && (slices || !needs_slice) {
+            return Progress::Exported;
+        }
+        match trouble {
+            Some(trouble) => Progress::Failed(format!("Unable to export: {trouble}")),
+            None => Progress::Awaiting,
+        }
+    }
+
+    /// Whether a service has a cluster set IP is decided by the first exporter.
+    fn ip_conflict(&self, choice: &IpChoice) -> Option<Conflict> {
+        let settings = &self.world.settings;
+        let export = self
+            .taking_part()
+            .filter(|export| export.kind == ImportType::ClusterSetIP)?;
+        if settings.cluster_set_ips.from == IpSource::DerivedService || choice.exhausted {
+            return None;
+        }
+        let asked = export
+            .use_cluster_set_ip
+            .unwrap_or(settings.cluster_set_ips.by_default);
+        let possible = !matches!(settings.cluster_set_ips.from, IpSource::Pool(None));
+        let local = asked && possible;
+        let first = self.merged?.exports.first()?.cluster.as_str();
+        let decider = choice.allocated_by.as_deref().unwrap_or(first);
+        (local != choice.used && decider != self.us()).then(|| Conflict {
+            reason: "ClusterSetIPEnablementConflict",
+            message: format!(
+                "The local service clusterset IP enablement setting \"{local}\" conflicts with the enablement setting \"{}\" \
+                 determined by the first exporting cluster {decider:?}.",
+                choice.used
+            ),
+        })
+    }
+
+    pub(super) fn want_slice(
+        &mut self,
+        id: ObjectId,
+        slice: &EndpointSlice,
+        observed: Option<&EndpointSlice>,
+    ) {
+        self.plan.wanted.push(Wanted {
+            id,
+            body: serde_json::to_value(slice).unwrap_or_default(),
+            status: None,
+            observed: observed.map(|slice| Observed::of(&slice.metadata, slice)),
+            shared: false,
+            urgency: Urgency::Resolve,
+        });
+    }
+
+    pub(super) fn reject(&mut self, id: ObjectId, observed: Observed, shared: bool) {
+        self.plan.unwanted.push(Unwanted {
+            id,
+            observed,
+            shared,
+        });
+    }
+
+    fn refuse(&mut self, cluster: &str, why: Why) {
+        self.plan.refusals.push(Refusal {
+            cluster: cluster.to_owned(),
+            why,
+        });
+    }
+}

@@ -1,0 +1,116 @@
+//! What an operator chooses.
+
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+/// See `docs/agent.md` for the environment that sets these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// This cluster's id, an RFC 1123 label.
+    pub cluster: String,
+    /// Where the agent runs, and where imports per cluster are shown.
+    pub namespace: String,
+    /// The namespace of the cluster set on the broker.
+    pub broker_namespace: String,
+    /// Services are reached by global IPs.
+    pub globalnet: bool,
+    pub cluster_set_ips: ClusterSetIps,
+    /// Show what each cluster exports as `<service>-<namespace>-<cluster>` in [`Settings::namespace`], as release 0.14 did.
+    pub per_cluster_imports: bool,
+    pub lost_clusters: LostClusters,
+    pub namespaces: NamespaceRules,
+}
+
+/// Which services have an address of the cluster set, beside those whose export asks for one or asks for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterSetIps {
+    /// Those whose export does not say.
+    pub by_default: bool,
+    pub from: IpSource,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IpSource {
+    /// This cluster's part of a range that the data plane knows, as Lighthouse does. Without a range nothing gets an address.
+    Pool(Option<Ipv4Net>),
+    /// A Service in each importing cluster, which every kube-proxy understands.
+    DerivedService,
+}
+
+impl Default for IpSource {
+    fn default() -> Self {
+        Self::Pool(None)
+    }
+}
+
+/// What becomes of the imports of a cluster that renews its Lease no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LostClusters {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They go after this long.
+    DropAfter(Duration),
+}
+
+/// Namespaces that take part. What another cluster exports must not appear where only this cluster's administrators write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceRules {
+    /// Names, or prefixes that end in `*`.
+    pub deny: Vec<String>,
+    /// Exceptions to it.
+    pub allow: Vec<String>,
+}
+
+impl Default for NamespaceRules {
+    fn default() -> Self {
+        let deny = ["kube-*", "openshift", "openshift-*", "default"];
+        Self {
+            deny: deny.map(str::to_owned).to_vec(),
+            allow: Vec::new(),
+        }
+    }
+}
+
+impl NamespaceRules {
+    fn permit(&self, namespace: &str) -> bool {
+        let named = |patterns: &[String]| {
+            patterns
+                .iter()
+                .any(|pattern| match pattern.strip_suffix('*') {
+                    Some(prefix) => namespace.starts_with(prefix),
+                    None => pattern == namespace,
+                })
+        };
+        named(&self.allow) || !named(&self.deny)
+    }
+}
+
+impl Settings {
+    /// Whether services of a namespace are exported and imported.
+    pub fn permits(&self, namespace: &str) -> bool {
+        namespace != self.namespace
+            && namespace != self.broker_namespace
+            && self.namespaces.permit(namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_names_or_prefixes() {
+        let mut rules = NamespaceRules::default();
+        for denied in ["kube-system", "openshift", "openshift-dns", "default"] {
+            assert!(!rules.permit(denied), "{denied}");
+        }
+        for permitted in ["shop", "kube", "openshifty", "my-default"] {
+            assert!(rules.permit(permitted), "{permitted}");
+        }
+        rules.allow = vec!["openshift-storage".into(), "default".into()];
+        assert!(rules.permit("openshift-storage") && rules.permit("default"));
+        assert!(!rules.permit("openshift-dns"));
+    }
+}

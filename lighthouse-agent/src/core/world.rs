@@ -1,0 +1,456 @@
+//! Everything that is known, by service. Objects come in any order; which services have to be planned anew comes out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::core::ObjectMeta;
+use subm_api::{GlobalIngressIP, ServiceExport, ServiceImport, names};
+
+use super::global_ips::GlobalIps;
+use super::view::{ServiceView, Slot};
+use super::{Clusters, ServiceKey, Settings};
+
+/// Label of what carries a cluster set IP: the service that it belongs to.
+pub const DERIVED_FROM: &str = "lighthouse.submariner.io/derived-from";
+
+/// A stream of objects of one kind from one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    Exports,
+    Services,
+    Slices,
+    Imports,
+    Namespaces,
+    Nodes,
+    GlobalIps,
+    BrokerImports,
+    BrokerSlices,
+    BrokerClusters,
+    BrokerLeases,
+}
+
+impl Source {
+    /// Without all of these nothing about this cluster is certain.
+    const HOME: [Self; 5] = [
+        Self::Exports,
+        Self::Services,
+        Self::Slices,
+        Self::Imports,
+        Self::Namespaces,
+    ];
+    /// Without these nothing about the others is.
+    const BROKER: [Self; 2] = [Self::BrokerImports, Self::BrokerSlices];
+}
+
+/// The whole view. See the [module](self).
+#[derive(Debug)]
+pub struct World {
+    pub settings: Settings,
+    pub clusters: Clusters,
+    services: BTreeMap<ServiceKey, ServiceView>,
+    namespaces: HashMap<String, u64>,
+    global_ips: GlobalIps,
+    /// Where the objects of each source went, and in which list they were last seen.
+    placed: HashMap<Source, HashMap<ObjectName, Placed>>,
+    lists: HashMap<Source, u64>,
+    listed: HashSet<Source>,
+    dirty: BTreeSet<ServiceKey>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ObjectName {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Clone, Debug)]
+struct Placed {
+    /// `None`: it is nothing of ours.
+    at: Option<(ServiceKey, Slot)>,
+    version: Option<u64>,
+    list: u64,
+}
+
+impl World {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            clusters: Clusters::default(),
+            services: BTreeMap::new(),
+            namespaces: HashMap::new(),
+            global_ips: GlobalIps::default(),
+            placed: HashMap::new(),
+            lists: HashMap::new(),
+            listed: HashSet::new(),
+            dirty: BTreeSet::new(),
+        }
+    }
+
+    pub fn service(&self, key: &ServiceKey) -> Option<&ServiceView> {
+        self.services.get(key)
+    }
+
+    pub fn services(&self) -> impl Iterator<Item = (&ServiceKey, &ServiceView)> {
+        self.services.iter()
+    }
+
+    pub fn has_namespace(&self, namespace: &str) -> bool {
+        self.namespaces.contains_key(namespace)
+    }
+
+    pub fn global_ips(&self) -> &GlobalIps {
+        &self.global_ips
+    }
+
+    /// Whether all of this cluster has been read once.
+    pub fn knows_home(&self) -> bool {
+        let globalnet = !self.settings.globalnet || self.listed.contains(&Source::GlobalIps);
+        globalnet
+            && Source::HOME
+                .iter()
+                .all(|source| self.listed.contains(source))
+    }
+
+    /// Whether all of the broker has been read once. Until then the imports that are here stay as they are.
+    pub fn knows_broker(&self) -> bool {
+        Source::BROKER
+            .iter()
+            .all(|source| self.listed.contains(source))
+    }
+
+    /// Services to plan anew, since the last call.
+    pub fn take_dirty(&mut self) -> BTreeSet<ServiceKey> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    pub fn mark_all(&mut self) {
+        self.dirty.extend(self.services.keys().cloned());
+    }
+
+    /// Those that a cluster exports, or exported to us.
+    pub fn mark_cluster(&mut self, cluster: &str) {
+        let labelled = |labels: Option<&BTreeMap<String, String>>| {
+            labels
+                .and_then(|labels| labels.get(names::SOURCE_CLUSTER))
+                .map(String::as_str)
+                == Some(cluster)
+        };
+        let named = self.services.iter().filter(|(_, view)| {
+            let records = view.records.values().chain(view.per_cluster.values());
+            let slices = view.broker_slices.values().chain(view.slices.values());
+            records
+                .map(|object| object.metadata.labels.as_ref())
+                .any(labelled)
+                || slices
+                    .map(|object| object.metadata.labels.as_ref())
+                    .any(labelled)
+                || view
+                    .aggregates
+                    .values()
+                    .any(|aggregate| lists(aggregate, cluster))
+        });
+        let keys: Vec<_> = named.map(|(key, _)| key.clone()).collect();
+        self.dirty.extend(keys);
+    }
+
+    /// Who has a name on the broker or in our own namespace.
+    pub fn holder(&self, source: Source, namespace: &str, name: &str) -> Option<&ServiceKey> {
+        let name = ObjectName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let placed = self.placed.get(&source)?.get(&name)?;
+        placed.at.as_ref().map(|(key, _)| key)
+    }
+
+    /// A list of all objects of a source begins.
+    pub fn started(&mut self, source: Source) {
+        *self.lists.entry(source).or_default() += 1;
+    }
+
+    /// It is complete: what it did not name is gone.
+    pub fn listed(&mut self, source: Source) {
+        let list = self.lists.get(&source).copied().unwrap_or_default();
+        if source == Source::Namespaces {
+            let gone: Vec<_> = self
+                .namespaces
+                .iter()
+                .filter(|(_, seen)| **seen != list)
+                .map(|(name, _)| name.clone())
+                .collect();
+            for name in gone {
+                self.namespace_gone(&name);
+            }
+        }
+        let placed = self.placed.entry(source).or_default();
+        let gone: Vec<_> = placed
+            .iter()
+            .filter(|(_, placed)| placed.list != list)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            self.gone(source, &name.namespace, &name.name);
+        }
+        if self.listed.insert(source) {
+            self.mark_all();
+        }
+    }
+
+    /// An object is gone.
+    pub fn gone(&mut self, source: Source, namespace: &str, name: &str) {
+        let object = ObjectName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        if source == Source::GlobalIps && self.global_ips.remove(namespace, name) {
+            self.mark_namespace(namespace);
+        }
+        let placed = self
+            .placed
+            .get_mut(&source)
+            .and_then(|placed| placed.remove(&object));
+        if let Some((key, slot)) = placed.and_then(|placed| placed.at) {
+            self.remove(key, slot, name);
+        }
+    }
+
+    pub fn export(&mut self, export: ServiceExport) {
+        let key = key_of(&export.metadata);
+        self.place(
+            Source::Exports,
+            &export.metadata.clone(),
+            key.map(|key| (key, Slot::Export)),
+            |view, _| {
+                view.export = Some(export);
+            },
+        );
+    }
+
+    pub fn service_of_kubernetes(&mut self, service: Service) {
+        let metadata = service.metadata.clone();
+        let derived = label(&metadata, DERIVED_FROM)
+            .and_then(|name| ServiceKey::new(metadata.namespace.as_deref()?, name));
+        let at = match derived {
+            Some(key) => Some((key, Slot::Derived)),
+            None => key_of(&metadata).map(|key| (key, Slot::Service)),
+        };
+        self.place(Source::Services, &metadata, at, |view, slot| match slot {
+            Slot::Derived => view.derived = Some(service),
+            _ => view.service = Some(service),
+        });
+    }
+
+    /// A slice of this cluster: Kubernetes' own, or one of ours.
+    pub fn slice(&mut self, slice: EndpointSlice) {
+        let metadata = slice.metadata.clone();
+        let at = place_of_slice(&metadata);
+        self.place(Source::Slices, &metadata, at, |view, slot| {
+            let slices = match slot {
+                Slot::Slice => &mut view.slices,
+                Slot::DerivedSlice => &mut view.derived_slices,
+                _ => &mut view.backends,
+            };
+            slices.insert(slice.metadata.name.clone().unwrap_or_default(), slice);
+        });
+    }
+
+    /// An import of this cluster.
+    pub fn import(&mut self, import: ServiceImport) {
+        let metadata = import.metadata.clone();
+        let at = self.place_of_import(&metadata);
+        self.place(Source::Imports, &metadata, at, |view, slot| match slot {
+            Slot::PerCluster => {
+                view.per_cluster
+                    .insert(import.metadata.name.clone().unwrap_or_default(), import);
+            }
+            _ => view.import = Some(import),
+        });
+    }
+
+    pub fn broker_import(&mut self, import: ServiceImport) {
+        let metadata = import.metadata.clone();
+        let at = match annotation(&metadata, names::SERVICE_NAME) {
+            Some(name) => annotation(&metadata, names::SOURCE_NAMESPACE)
+                .and_then(|namespace| ServiceKey::new(namespace, name))
+                .map(|key| (key, Slot::Aggregate)),
+            None => label(&metadata, names::SOURCE_CLUSTER)
+                .and_then(|_| key_of_labels(&metadata))
+                .map(|key| (key, Slot::Record)),
+        };
+        self.place(Source::BrokerImports, &metadata, at, |view, slot| {
+            let imports = match slot {
+                Slot::Aggregate => &mut view.aggregates,
+                _ => &mut view.records,
+            };
+            imports.insert(import.metadata.name.clone().unwrap_or_default(), import);
+        });
+    }
+
+    pub fn broker_slice(&mut self, slice: EndpointSlice) {
+        let metadata = slice.metadata.clone();
+        let ours = label(&metadata, names::MANAGED_BY) == Some(names::LIGHTHOUSE_AGENT);
+        let at = key_of_labels(&metadata)
+            .filter(|_| ours)
+            .map(|key| (key, Slot::BrokerSlice));
+        self.place(Source::BrokerSlices, &metadata, at, |view, _| {
+            view.broker_slices
+                .insert(slice.metadata.name.clone().unwrap_or_default(), slice);
+        });
+    }
+
+    pub fn namespace(&mut self, name: &str, going: bool) {
+        if going {
+            return self.namespace_gone(name);
+        }
+        let list = self
+            .lists
+            .get(&Source::Namespaces)
+            .copied()
+            .unwrap_or_default();
+        if self.namespaces.insert(name.to_owned(), list).is_none() {
+            self.mark_namespace(name);
+        }
+    }
+
+    pub fn namespace_gone(&mut self, name: &str) {
+        if self.namespaces.remove(name).is_some() {
+            self.mark_namespace(name);
+        }
+    }
+
+    pub fn global_ip(&mut self, ip: &GlobalIngressIP) {
+        let namespace = ip.metadata.namespace.clone().unwrap_or_default();
+        self.place(Source::GlobalIps, &ip.metadata, None, |_, _| {});
+        if self.global_ips.insert(ip) {
+            self.mark_namespace(&namespace);
+        }
+    }
+
+    fn mark_namespace(&mut self, namespace: &str) {
+        let keys = self
+            .services
+            .keys()
+            .filter(|key| key.namespace == namespace);
+        self.dirty.extend(keys.cloned());
+    }
+
+    fn remove(&mut self, key: ServiceKey, slot: Slot, name: &str) {
+        if let Some(view) = self.services.get_mut(&key) {
+            view.remove(slot, name);
+            if view.is_empty() {
+                self.services.remove(&key);
+            }
+        }
+        self.dirty.insert(key);
+    }
+
+    /// Puts an object where it belongs, and takes it from where it was. What is older than what is there is left out: the
+    /// answer to a write may come before the watch tells of an earlier one.
+    fn place(
+        &mut self,
+        source: Source,
+        metadata: &ObjectMeta,
+        at: Option<(ServiceKey, Slot)>,
+        put: impl FnOnce(&mut ServiceView, Slot),
+    ) {
+        let object = ObjectName {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+        };
+        let version = metadata
+            .resource_version
+            .as_deref()
+            .and_then(|version| version.parse().ok());
+        let list = self.lists.get(&source).copied().unwrap_or_default();
+        let placed = self.placed.entry(source).or_default();
+        let new = Placed {
+            at: at.clone(),
+            version,
+            list,
+        };
+        let old = placed.get_mut(&object);
+        if let Some(old) = old {
+            // A new list is the truth even where versions went back: a broker may be restored from a backup.
+            let same_list = std::mem::replace(&mut old.list, list) == list;
+            if same_list && old.version.is_some() && version.is_some() && version < old.version {
+                return;
+            }
+            let unchanged = version.is_some() && version == old.version;
+            let before = std::mem::replace(old, new).at;
+            if unchanged && before == at {
+                return;
+            }
+            if before != at
+                && let Some((key, slot)) = before
+            {
+                self.remove(key, slot, &object.name);
+            }
+        } else {
+            placed.insert(object, new);
+        }
+        if let Some((key, slot)) = at {
+            put(self.services.entry(key.clone()).or_default(), slot);
+            self.dirty.insert(key);
+        }
+    }
+
+    fn place_of_import(&self, metadata: &ObjectMeta) -> Option<(ServiceKey, Slot)> {
+        // The broker may be this very cluster; its objects are not ours to show.
+        if annotation(metadata, names::SERVICE_NAME).is_some()
+            || label(metadata, names::LEGACY_SOURCE_NAME).is_some()
+        {
+            return None;
+        }
+        if label(metadata, names::SOURCE_CLUSTER).is_some() {
+            let here = metadata.namespace.as_deref() == Some(&self.settings.namespace);
+            return key_of_labels(metadata)
+                .filter(|_| here)
+                .map(|key| (key, Slot::PerCluster));
+        }
+        key_of(metadata).map(|key| (key, Slot::Import))
+    }
+}
+
+/// Whether an aggregated import names a cluster among its exporters.
+pub fn lists(aggregate: &ServiceImport, cluster: &str) -> bool {
+    aggregate
+        .status
+        .iter()
+        .flat_map(|status| status.clusters.iter())
+        .any(|member| member.cluster == cluster)
+}
+
+fn place_of_slice(metadata: &ObjectMeta) -> Option<(ServiceKey, Slot)> {
+    let namespace = metadata.namespace.as_deref()?;
+    if let Some(service) = label(metadata, DERIVED_FROM) {
+        return ServiceKey::new(namespace, service).map(|key| (key, Slot::DerivedSlice));
+    }
+    if label(metadata, names::MANAGED_BY) == Some(names::LIGHTHOUSE_AGENT) {
+        // In another namespace it is the broker's.
+        return key_of_labels(metadata)
+            .filter(|key| key.namespace == namespace)
+            .map(|key| (key, Slot::Slice));
+    }
+    let service = label(metadata, names::LOCAL_SERVICE_NAME)?;
+    ServiceKey::new(namespace, service).map(|key| (key, Slot::Backend))
+}
+
+fn key_of(metadata: &ObjectMeta) -> Option<ServiceKey> {
+    ServiceKey::new(metadata.namespace.as_deref()?, metadata.name.as_deref()?)
+}
+
+fn key_of_labels(metadata: &ObjectMeta) -> Option<ServiceKey> {
+    ServiceKey::new(
+        label(metadata, names::SOURCE_NAMESPACE)?,
+        label(metadata, names::SERVICE_NAME)?,
+    )
+}
+
+pub(super) fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+pub(super) fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
