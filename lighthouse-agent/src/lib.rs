@@ -20,3 +20,4 @@
 //! Start reading at [`core`].
 
 pub mod core;
+pub mod shell;

@@ -60,7 +60,7 @@ pub async fn connect(
         context: context.map(str::to_owned),
         ..Default::default()
     };
-    let mut config = match kubeconfig {
+    let config = match kubeconfig {
         Some(path) => {
             let failed = |error: KubeconfigError| ConnectError::Kubeconfig {
                 path: path.to_owned(),
@@ -78,6 +78,11 @@ pub async fn connect(
             .await
             .map_err(|error| ConnectError::NoKubeconfig((&error).into()))?,
     };
+    with_timeouts(config)
+}
+
+/// A client of a configuration that was made otherwise, with the patience of [`connect`].
+pub fn with_timeouts(mut config: Config) -> Result<Client, ConnectError> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
     // Watches have their own backoff and say why they wait.

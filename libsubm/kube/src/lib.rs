@@ -11,10 +11,12 @@
 
 mod backoff;
 mod client;
+pub mod election;
 mod tolerant;
 mod trouble;
 mod watch;
 
-pub use client::{ConnectError, KubeconfigFault, connect};
+pub use backoff::Backoff;
+pub use client::{ConnectError, KubeconfigFault, connect, with_timeouts};
 pub use trouble::Trouble;
-pub use watch::{Event, Watch};
+pub use watch::{Event, Watch, served_version};

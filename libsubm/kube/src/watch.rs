@@ -1,11 +1,11 @@
-//! A watch of one kind of object in all namespaces that never ends.
+//! A watch of one kind of object that never ends.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use kube::core::{ApiResource, ObjectMeta};
+use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -64,6 +64,7 @@ pub enum Event<K> {
 pub struct Watch<K> {
     client: Client,
     kind: ResourceKind,
+    namespace: Option<String>,
     selector: Option<String>,
     backoff: Backoff,
     /// The last thing said was [`Event::Trouble`].
@@ -95,19 +96,32 @@ impl<K> State<K> {
 
 impl<K> Watch<K>
 where
-    K: Resource<DynamicType = ApiResource> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
 {
     /// A watch of all objects of `kind` that a label selector chooses.
     pub fn new(client: Client, kind: ResourceKind, selector: Option<&str>) -> Self {
         Self {
             client,
             kind,
+            namespace: None,
             selector: selector.map(str::to_owned),
             backoff: Backoff::new(),
             troubled: false,
             seen: false,
             state: State::look_after(Duration::ZERO),
         }
+    }
+
+    /// Only those of one namespace.
+    #[must_use]
+    pub fn in_namespace(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self
     }
 
     /// The next thing that happens. Waits as long as nothing does, and between attempts when the
@@ -161,7 +175,7 @@ where
                 None
             }
             Ok(None) => {
-                let wait = self.backoff.next().min(ABSENT_POLL);
+                let wait = self.backoff.wait().min(ABSENT_POLL);
                 self.state = State::Looking {
                     misses: misses.saturating_add(1),
                     wait,
@@ -174,7 +188,7 @@ where
                 (misses + 1 == confirmed).then_some(Event::Absent)
             }
             Err(error) => {
-                self.state = State::look_after(self.backoff.next());
+                self.state = State::look_after(self.backoff.wait());
                 Some(Event::Trouble(Trouble::of_request(&self.kind, &error)))
             }
         }
@@ -207,7 +221,11 @@ where
     }
 
     fn open(&self, version: &str) -> Stream<K> {
-        let api = Api::all_with(self.client.clone(), &self.kind.at(version));
+        let resource = self.kind.at(version);
+        let api = match &self.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
         let mut config = watcher::Config::default()
             .timeout(WATCH_SECONDS)
             .page_size(PAGE);
@@ -241,7 +259,7 @@ where
             }
             Some(Err(error)) => {
                 let trouble = Trouble::of_watch(&self.kind, &error);
-                let wait = self.backoff.next();
+                let wait = self.backoff.wait();
                 match &mut self.state {
                     State::Watching {
                         resume, recheck, ..
@@ -256,15 +274,15 @@ where
             }
             // kube's watcher does not end; should it, it is opened anew.
             None => {
-                self.state = State::look_after(self.backoff.next());
+                self.state = State::look_after(self.backoff.wait());
                 None
             }
         }
     }
 }
 
-/// The version of `kind` to read: `current` while it is served, else the first of ours that is.
-async fn served_version(
+/// The version of `kind` to read and write, `None` if it is not served: `current` while it is served, else the first of ours that is.
+pub async fn served_version(
     client: &Client,
     kind: &ResourceKind,
     current: Option<&str>,

@@ -112,15 +112,23 @@ pub fn of(
             }
         }
     }
-    let ours = ["Valid", "Ready", "Synced", "Conflict"];
-    after.extend(
-        before
-            .into_iter()
-            .filter(|condition| !ours.contains(&condition.r#type.as_str()))
-            .cloned(),
-    );
+    after.extend(foreign(export));
     after
 }
+
+/// Conditions of types that are not ours.
+pub fn foreign(export: &ServiceExport) -> Vec<Condition> {
+    let conditions = export
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter());
+    conditions
+        .filter(|condition| !OURS.contains(&condition.r#type.as_str()))
+        .cloned()
+        .collect()
+}
+
+const OURS: [&str; 4] = ["Valid", "Ready", "Synced", "Conflict"];
 
 /// The API has whole seconds.
 pub(super) fn whole_seconds(now: Timestamp) -> Time {

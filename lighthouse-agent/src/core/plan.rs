@@ -42,8 +42,13 @@ pub fn plan(
     if !world.knows_home() {
         return Plan::default();
     }
-    let own = own_export(world, key, view);
-    let gathered = gather(world, key, view, &own);
+    let (own, gathered) = if world.settings.uninstalling {
+        (Own::None, Exporters::default())
+    } else {
+        let own = own_export(world, key, view);
+        let gathered = gather(world, key, view, &own);
+        (own, gathered)
+    };
     let merged = merge_exports(&gathered.exports, settled(world, view, &gathered));
     let mut service = OfService {
         world,
@@ -128,10 +133,10 @@ impl<'a> OfService<'a> {
 
     /// A name that no other service has, the plain one if possible.
     fn free_name(&self, source: Source, namespace: &str, plain: String) -> String {
-        match self.world.holder(source, namespace, &plain) {
-            Some(holder) if holder != self.key => object_names::hashed(&plain, self.key),
-            _ => plain,
+        if self.world.is_taken(source, namespace, &plain, self.key) {
+            return object_names::hashed(&plain, self.key);
         }
+        plain
     }
 
     fn choose_ip(&self, pool: &mut Pool) -> IpChoice {
@@ -431,12 +436,10 @@ impl<'a> OfService<'a> {
             for why in bad {
                 self.refuse(cluster, Why::Address(why));
             }
-            // Another service's local slice may have the name.
+            // Somebody else's slice may have the name.
             let taken = self
                 .world
-                .holder(Source::Slices, &self.key.namespace, name)
-                .is_some()
-                && !self.view.slices.contains_key(name);
+                .is_taken(Source::Slices, &self.key.namespace, name, self.key);
             let name = if taken {
                 object_names::slice(self.key, cluster, name)
             } else {
@@ -536,6 +539,9 @@ impl<'a> OfService<'a> {
             Vec::new()
         };
         conflicts.extend(self.ip_conflict(choice));
+        if self.world.settings.uninstalling {
+            return self.clear_conditions(export);
+        }
         let after = conditions::of(export, self.own, &progress, &conflicts, self.now);
         self.plan.wanted.push(Wanted {
             id: self.id(
@@ -546,6 +552,22 @@ impl<'a> OfService<'a> {
             ),
             body: Value::Null,
             status: Some(json!({"conditions": after})),
+            observed: Some(Observed::of(&export.metadata, export)),
+            shared: false,
+            urgency: Urgency::Report,
+        });
+    }
+
+    fn clear_conditions(&mut self, export: &subm_api::ServiceExport) {
+        self.plan.wanted.push(Wanted {
+            id: self.id(
+                Place::Home,
+                ObjectKind::ServiceExport,
+                &self.key.namespace,
+                &self.key.name,
+            ),
+            body: Value::Null,
+            status: Some(json!({"conditions": conditions::foreign(export)})),
             observed: Some(Observed::of(&export.metadata, export)),
             shared: false,
             urgency: Urgency::Report,

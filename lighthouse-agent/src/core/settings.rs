@@ -20,6 +20,8 @@ pub struct Settings {
     pub per_cluster_imports: bool,
     pub lost_clusters: LostClusters,
     pub namespaces: NamespaceRules,
+    /// Nothing should be: neither imports nor exports of this cluster, nor conditions of them.
+    pub uninstalling: bool,
 }
 
 /// Which services have an address of the cluster set, beside those whose export asks for one or asks for none.

@@ -154,14 +154,17 @@ impl World {
         self.dirty.extend(keys);
     }
 
-    /// Who has a name on the broker or in our own namespace.
-    pub fn holder(&self, source: Source, namespace: &str, name: &str) -> Option<&ServiceKey> {
+    /// Whether another service, or somebody else's object, has a name.
+    pub fn is_taken(&self, source: Source, namespace: &str, name: &str, key: &ServiceKey) -> bool {
         let name = ObjectName {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         };
-        let placed = self.placed.get(&source)?.get(&name)?;
-        placed.at.as_ref().map(|(key, _)| key)
+        let placed = self
+            .placed
+            .get(&source)
+            .and_then(|placed| placed.get(&name));
+        placed.is_some_and(|placed| placed.at.as_ref().is_none_or(|(holder, _)| holder != key))
     }
 
     /// A list of all objects of a source begins.

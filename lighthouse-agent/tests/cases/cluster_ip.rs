@@ -221,8 +221,7 @@ fn a11_session_affinity_is_told() {
 fn a17_the_same_name_in_two_namespaces() {
     let mut set = exported(2);
     for cluster in ["c1", "c2"] {
-        set.server(cluster)
-            .put(crate::model::build::namespace("other-ns"));
+        set.server(cluster).put(model::build::namespace("other-ns"));
     }
     for mut object in [
         service(NAME, "10.101.0.2", &[port("http", 80)]),
@@ -273,7 +272,7 @@ fn a19_the_namespace_comes_later_to_the_importing_cluster() {
     assert_eq!(import(&mut set, "c2"), None);
     assert!(set.plan("c2", &key()).missing_namespace);
     assert!(set.server("c2").slices(NAME, "c1").is_empty());
-    set.server("c2").put(crate::model::build::namespace(NS));
+    set.server("c2").put(model::build::namespace(NS));
     set.settle();
     assert_exported_by(&mut set, &["c1"]);
 }

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::model::build::{global_ip, headless};
 use crate::model::settings;
+use model::build::{global_ip, headless};
 
 fn globalnet() -> ClusterSet {
     ClusterSet::new((1..=2).map(|i| {

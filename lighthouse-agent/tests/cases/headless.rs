@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::model::build::headless;
+use model::build::headless;
 
 fn export_headless(set: &mut ClusterSet, cluster: &str, slices: &[(&str, &str)], age: u32) {
     set.server(cluster).put(headless(NAME, &[port("http", 80)]));

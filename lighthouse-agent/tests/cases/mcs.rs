@@ -129,7 +129,7 @@ fn families_are_those_that_all_have() {
 fn a_headless_import_has_families_too() {
     let mut set = ClusterSet::of(2);
     set.server("c1")
-        .put(crate::model::build::headless(NAME, &[port("http", 80)]));
+        .put(model::build::headless(NAME, &[port("http", 80)]));
     set.server("c1").put(export(NAME, 1));
     set.settle();
     assert_eq!(

@@ -131,7 +131,7 @@ fn a_type_that_lighthouse_settled_on_stays() {
         &web_ports(),
     );
     set.server("c1")
-        .put(crate::model::build::headless(NAME, &[port("http", 80)]));
+        .put(model::build::headless(NAME, &[port("http", 80)]));
     set.server("c1").put(export(NAME, 1));
     set.settle();
     assert_eq!(set.condition("c1", NAME, "Ready").unwrap().1, "Failed");
@@ -170,9 +170,8 @@ fn a78_to_a80_in_the_place_of_lighthouse_nothing_blinks() {
     let (before, server) = (set.broker.history.len(), set.server("c1").history.len());
     set.settle();
     assert_exported_by(&mut set, &["c1"]);
-    let gone = |history: &[crate::model::server::Event]| {
-        history.iter().any(|event| event.object.is_none())
-    };
+    let gone =
+        |history: &[model::server::Event]| history.iter().any(|event| event.object.is_none());
     assert!(
         !gone(&set.broker.history[before..]),
         "nothing is deleted on the broker"
@@ -242,8 +241,7 @@ fn x19_ambiguous_names() {
     let mut set = ClusterSet::of(2);
     for (namespace, name, ip) in [("c", "a-b", "10.101.0.1"), ("b-c", "a", "10.101.0.2")] {
         for cluster in ["c1", "c2"] {
-            set.server(cluster)
-                .put(crate::model::build::namespace(namespace));
+            set.server(cluster).put(model::build::namespace(namespace));
         }
         for mut object in [service(name, ip, &[port("http", 80)]), export(name, 1)] {
             object["metadata"]["namespace"] = json!(namespace);

@@ -82,7 +82,7 @@ fn a72_a73_slices_here_without_reason() {
 fn a74_kubernetes_slice_of_a_headless_service_is_gone() {
     let mut set = ClusterSet::of(2);
     set.server("c1")
-        .put(crate::model::build::headless(NAME, &[port("http", 80)]));
+        .put(model::build::headless(NAME, &[port("http", 80)]));
     set.server("c1")
         .put(backends("k8s-1", NAME, &["10.1.0.5"], &[]));
     set.server("c1").put(export(NAME, 1));

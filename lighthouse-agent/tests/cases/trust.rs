@@ -6,7 +6,7 @@ use subm_lighthouse_agent::core::trust::Why;
 
 use super::*;
 use crate::model::BROKER;
-use crate::model::build::namespace;
+use model::build::namespace;
 
 /// Writes on the broker what an agent of `evil` would for a service of its own.
 fn forge(set: &mut ClusterSet, service_namespace: &str, address: &str) {

@@ -33,6 +33,7 @@ pub(crate) fn settings(cluster: &str) -> Settings {
         per_cluster_imports: true,
         lost_clusters: LostClusters::Keep,
         namespaces: NamespaceRules::default(),
+        uninstalling: false,
     }
 }
 

@@ -1,0 +1,477 @@
+//! The one task that knows: takes news, plans what is dirty, gives writes to the lanes.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Node;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use subm_kube::Trouble;
+use tokio::time::Instant;
+
+use super::lanes::{Accepted, Done, Lanes};
+use super::metrics::Metrics;
+use super::presence::cluster_of_lease;
+use super::reports::Reports;
+use super::watches::{Item, News};
+use super::words;
+use super::writer::Outcome;
+use crate::core::clusters::Declared;
+use crate::core::settings::IpSource;
+use crate::core::{Place, Plan, Pool, ServiceKey, Settings, Source, World, Write, diff, plan};
+
+/// Services planned before news are looked at again.
+const AT_ONCE: usize = 64;
+
+pub(super) struct Brain {
+    pub(super) world: World,
+    pool: Pool,
+    lanes: Lanes,
+    /// Since when a service is dirty.
+    due: BTreeMap<ServiceKey, Instant>,
+    later: BinaryHeap<Reverse<(Instant, ServiceKey)>>,
+    /// What the broker said to a service's last writes.
+    trouble: HashMap<ServiceKey, String>,
+    leads: bool,
+    broker_silent: bool,
+    troubled: BTreeSet<Source>,
+    reports: Reports,
+    metrics: Metrics,
+}
+
+impl Brain {
+    pub(super) fn new(
+        settings: Settings,
+        lanes: Lanes,
+        reports: Reports,
+        metrics: Metrics,
+    ) -> Self {
+        let range = match &settings.cluster_set_ips.from {
+            IpSource::Pool(range) => *range,
+            IpSource::DerivedService => None,
+        };
+        Self {
+            world: World::new(settings),
+            pool: Pool::new(range),
+            lanes,
+            due: BTreeMap::new(),
+            later: BinaryHeap::new(),
+            trouble: HashMap::new(),
+            leads: false,
+            broker_silent: true,
+            troubled: BTreeSet::new(),
+            reports,
+            metrics,
+        }
+    }
+
+    /// Whether this replica writes.
+    pub(super) fn lead(&mut self, leads: bool) {
+        if leads != self.leads {
+            self.leads = leads;
+            self.metrics.leader(leads);
+            if leads {
+                self.world.mark_all();
+            }
+        }
+    }
+
+    pub(super) fn knows_home(&self) -> bool {
+        self.world.knows_home()
+    }
+
+    pub(super) fn hears_broker(&self) -> bool {
+        self.world.knows_broker() && !self.broker_silent
+    }
+
+    pub(super) fn leads(&self) -> bool {
+        self.leads
+    }
+
+    /// Whether no request is under way.
+    pub(super) fn is_resting(&self) -> bool {
+        self.lanes.running() == 0
+    }
+
+    /// Whether all that is known has been dealt with.
+    pub(super) fn is_idle(&self) -> bool {
+        self.due.is_empty() && self.later.is_empty() && self.lanes.running() == 0
+    }
+
+    pub(super) fn news(&mut self, source: Source, news: News) {
+        match news {
+            News::Started => self.world.started(source),
+            News::Listed => {
+                self.recovered(source);
+                let knew = self.world.knows_broker();
+                self.world.listed(source);
+                if !knew && self.world.knows_broker() {
+                    self.reserve_addresses();
+                }
+            }
+            News::Item(item) => self.item(source, *item),
+            News::Gone(metadata) => {
+                let name = metadata.name.unwrap_or_default();
+                self.gone(source, &metadata.namespace.unwrap_or_default(), &name);
+            }
+            News::Absent => self.absent(source),
+            News::Invalid(metadata, error) => {
+                tracing::warn!(
+                    "{} {}/{} cannot be read and is left as it is: {error}",
+                    words::kind(source),
+                    metadata.namespace.unwrap_or_default(),
+                    metadata.name.unwrap_or_default(),
+                );
+            }
+            News::Trouble(trouble) => self.troubled(source, &trouble),
+            News::Recovered => self.recovered(source),
+        }
+        let now = Instant::now();
+        for key in self.world.take_dirty() {
+            self.due.entry(key).or_insert(now);
+        }
+    }
+
+    fn item(&mut self, source: Source, item: Item) {
+        match item {
+            Item::Export(export) => self.world.export(export),
+            Item::Service(service) => self.world.service_of_kubernetes(service),
+            Item::Slice(slice) if source == Source::BrokerSlices => self.world.broker_slice(slice),
+            Item::Slice(slice) => {
+                self.note_api_servers(&slice);
+                self.world.slice(slice);
+            }
+            Item::Import(import) if source == Source::BrokerImports => {
+                self.world.broker_import(import)
+            }
+            Item::Import(import) => self.world.import(import),
+            Item::Namespace(namespace) => {
+                let going = namespace.metadata.deletion_timestamp.is_some();
+                self.world
+                    .namespace(&namespace.metadata.name.unwrap_or_default(), going);
+            }
+            Item::Node(node) => {
+                let (name, addresses) = addresses_of(&node);
+                if self.world.clusters.nodes.insert(name, addresses.clone()) != Some(addresses) {
+                    self.world.mark_all();
+                }
+            }
+            Item::GlobalIp(ip) => self.world.global_ip(&ip),
+            Item::Cluster(cluster) => {
+                let networks = networks_of(&cluster.spec);
+                if self
+                    .world
+                    .clusters
+                    .declare(&cluster.spec.cluster_id, Some(Declared { networks }))
+                {
+                    self.world.mark_cluster(&cluster.spec.cluster_id);
+                }
+            }
+            Item::Lease(lease) => self.lease(&lease),
+        }
+    }
+
+    fn lease(&mut self, lease: &Lease) {
+        let name = lease.metadata.name.as_deref().unwrap_or_default();
+        let Some(cluster) = cluster_of_lease(name) else {
+            return;
+        };
+        let renewed = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.renew_time.as_ref());
+        let renewed = renewed.map_or_else(String::new, |time| time.0.to_string());
+        self.world
+            .clusters
+            .heard(cluster, &renewed, Timestamp::now());
+        self.judge_clusters();
+    }
+
+    fn gone(&mut self, source: Source, namespace: &str, name: &str) {
+        match source {
+            Source::Namespaces => self.world.namespace_gone(name),
+            Source::Nodes => drop(self.world.clusters.nodes.remove(name)),
+            Source::BrokerClusters => {
+                if self.world.clusters.declare(name, None) {
+                    self.world.mark_cluster(name);
+                }
+            }
+            Source::BrokerLeases => {
+                if let Some(cluster) = cluster_of_lease(name) {
+                    self.world.clusters.left(cluster);
+                }
+            }
+            _ => self.world.gone(source, namespace, name),
+        }
+    }
+
+    /// Kinds of the data plane may be absent; without those of MCS nothing can be done but wait.
+    fn absent(&mut self, source: Source) {
+        if matches!(source, Source::GlobalIps | Source::BrokerClusters) {
+            self.world.started(source);
+            self.world.listed(source);
+        } else {
+            self.reports.missing(source);
+        }
+    }
+
+    fn troubled(&mut self, source: Source, trouble: &Trouble) {
+        if self.troubled.insert(source) {
+            self.reports.trouble(source, trouble);
+        }
+        if words::place(source) == Place::Broker {
+            self.broker_silent = true;
+            self.metrics.broker(false);
+        }
+    }
+
+    fn recovered(&mut self, source: Source) {
+        if self.troubled.remove(&source) {
+            tracing::info!("{} can be read again", words::kind(source));
+        }
+        if words::place(source) == Place::Broker
+            && !self
+                .troubled
+                .iter()
+                .any(|source| words::place(*source) == Place::Broker)
+        {
+            if self.broker_silent {
+                self.world.clusters.forgive_silence(Timestamp::now());
+            }
+            self.broker_silent = false;
+            self.metrics.broker(true);
+        }
+    }
+
+    /// After a restart the addresses that we gave are on the broker.
+    fn reserve_addresses(&mut self) {
+        let us = &self.world.settings.cluster;
+        for (key, view) in self.world.services() {
+            for aggregate in view.aggregates.values() {
+                let choice = crate::core::imports::IpChoice::of(aggregate);
+                let ip = choice.ip.and_then(|ip| ip.parse().ok());
+                if let Some(ip) = ip.filter(|_| choice.allocated_by.as_ref() == Some(us)) {
+                    self.pool.reserve(key, ip);
+                }
+            }
+        }
+    }
+
+    fn note_api_servers(&mut self, slice: &k8s_openapi::api::discovery::v1::EndpointSlice) {
+        let metadata = &slice.metadata;
+        let service = metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get("kubernetes.io/service-name"));
+        if metadata.namespace.as_deref() != Some("default")
+            || service.map(String::as_str) != Some("kubernetes")
+        {
+            return;
+        }
+        let texts = slice
+            .endpoints
+            .iter()
+            .flat_map(|endpoint| &endpoint.addresses);
+        let addresses: Vec<IpAddr> = texts.filter_map(|text| text.parse().ok()).collect();
+        let name = metadata.name.clone().unwrap_or_default();
+        if self
+            .world
+            .clusters
+            .api_servers
+            .insert(name, addresses.clone())
+            != Some(addresses)
+        {
+            self.world.mark_all();
+        }
+    }
+
+    /// Once a second: who is lost, what is due again.
+    pub(super) fn tick(&mut self) {
+        if !self.broker_silent {
+            self.judge_clusters();
+        }
+        let now = Instant::now();
+        for key in self.world.take_dirty() {
+            self.due.entry(key).or_insert(now);
+        }
+        self.metrics.depth(self.due.len() + self.lanes.waiting());
+        self.metrics.world(&self.world);
+    }
+
+    fn judge_clusters(&mut self) {
+        let policy = self.world.settings.lost_clusters;
+        for cluster in self.world.clusters.judge(policy, Timestamp::now()) {
+            if self.world.clusters.is_lost(&cluster) {
+                tracing::warn!(
+                    "cluster {cluster:?} does not renew its Lease any more: its services are dropped here"
+                );
+            } else {
+                tracing::info!("cluster {cluster:?} is back");
+            }
+            self.world.mark_cluster(&cluster);
+        }
+    }
+
+    /// When something is due that is not now.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        if !self.due.is_empty() && self.leads {
+            return Some(Instant::now());
+        }
+        self.later.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Plans what is due, a part of it at once.
+    pub(super) fn work(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse((at, _))) = self.later.peek() {
+            if *at > now {
+                break;
+            }
+            if let Some(Reverse((_, key))) = self.later.pop() {
+                self.due.entry(key).or_insert(now);
+            }
+        }
+        if !self.leads || !self.world.knows_home() {
+            return;
+        }
+        for _ in 0..AT_ONCE {
+            let Some((key, since)) = self.due.pop_first() else {
+                return;
+            };
+            self.plan(&key, since);
+        }
+    }
+
+    fn plan(&mut self, key: &ServiceKey, since: Instant) {
+        let trouble = self.trouble.get(key).map(String::as_str);
+        let planned = plan(&self.world, &mut self.pool, key, Timestamp::now(), trouble);
+        self.reports.plan(key, &planned);
+        let (home, broker) = split(&planned);
+        if broker.is_empty() && self.world.knows_broker() {
+            self.trouble.remove(key);
+        }
+        for (place, writes) in [(Place::Home, home), (Place::Broker, broker)] {
+            for futile in self.lanes.note_futile(place, key, &writes) {
+                tracing::debug!(
+                    "{} changes nothing; its CRD may be older than the field",
+                    words::write(&futile)
+                );
+            }
+            if let Accepted::Waiting(at) = self.lanes.submit(place, key, writes, since) {
+                self.later.push(Reverse((at, key.clone())));
+            }
+        }
+    }
+
+    pub(super) fn done(&mut self, done: Done) {
+        let again = self.lanes.finished(&done);
+        let mut failure = None;
+        for (write, outcome) in &done.results {
+            self.metrics.write(write, outcome);
+            match outcome {
+                Outcome::Written(object) => {
+                    tracing::info!("{}", words::done(write));
+                    self.take(write.id.source(), object.clone());
+                }
+                Outcome::Deleted => {
+                    tracing::info!("{}", words::done(write));
+                    self.world
+                        .gone(write.id.source(), &write.id.namespace, &write.id.name);
+                }
+                Outcome::Missing => {
+                    self.world
+                        .gone(write.id.source(), &write.id.namespace, &write.id.name)
+                }
+                Outcome::Overtaken => tracing::debug!("{} was overtaken", words::write(write)),
+                Outcome::Failed(why) => {
+                    tracing::warn!(
+                        "{} failed, and will be tried again: {why}",
+                        words::write(write)
+                    );
+                    failure = Some(why.clone());
+                }
+            }
+        }
+        if done.place == Place::Broker {
+            match failure {
+                Some(why) => drop(self.trouble.insert(done.key.clone(), why)),
+                None => drop(self.trouble.remove(&done.key)),
+            }
+        }
+        if again.is_none() {
+            self.metrics.hop(done.place, done.started.elapsed());
+        }
+        let now = Instant::now();
+        for key in self.world.take_dirty() {
+            self.due.entry(key).or_insert(now);
+        }
+        match again {
+            Some(at) => self.later.push(Reverse((at, done.key.clone()))),
+            None => drop(self.due.entry(done.key.clone()).or_insert(done.started)),
+        }
+        if self.trouble.contains_key(&done.key) {
+            // Its users read why.
+            self.due.entry(done.key).or_insert(now);
+        }
+    }
+
+    /// The answer to a write is news too, and comes before the watch's.
+    fn take(&mut self, source: Source, object: Value) {
+        fn read<T: DeserializeOwned>(object: Value, take: impl FnOnce(T)) {
+            match serde_json::from_value(object) {
+                Ok(object) => take(object),
+                Err(error) => tracing::debug!(
+                    "the API server's answer cannot be read, the watch will tell: {error}"
+                ),
+            }
+        }
+        let world = &mut self.world;
+        match source {
+            Source::Exports => read(object, |object| world.export(object)),
+            Source::Services => read(object, |object| world.service_of_kubernetes(object)),
+            Source::Slices => read(object, |object| world.slice(object)),
+            Source::Imports => read(object, |object| world.import(object)),
+            Source::BrokerImports => read(object, |object| world.broker_import(object)),
+            Source::BrokerSlices => read(object, |object| world.broker_slice(object)),
+            _ => {}
+        }
+    }
+}
+
+fn split(plan: &Plan) -> (Vec<Write>, Vec<Write>) {
+    diff(plan)
+        .into_iter()
+        .partition(|write| write.id.place == Place::Home)
+}
+
+fn addresses_of(node: &Node) -> (String, Vec<IpAddr>) {
+    let name = node.metadata.name.clone().unwrap_or_default();
+    let status = node
+        .status
+        .as_ref()
+        .and_then(|status| status.addresses.as_ref());
+    let texts = status
+        .into_iter()
+        .flatten()
+        .map(|address| address.address.as_str());
+    (name, texts.filter_map(|text| text.parse().ok()).collect())
+}
+
+/// Under Globalnet only global addresses are of use to others.
+fn networks_of(spec: &subm_api::ClusterSpec) -> Vec<IpNet> {
+    let lists = if spec.global_cidr.is_empty() {
+        vec![&spec.service_cidr, &spec.cluster_cidr]
+    } else {
+        vec![&spec.global_cidr]
+    };
+    let texts = lists.into_iter().flat_map(|list| list.iter());
+    // Several of one family may be written with commas.
+    texts
+        .flat_map(|text| text.split(','))
+        .filter_map(|text| text.trim().parse().ok())
+        .collect()
+}

@@ -1,0 +1,221 @@
+//! Writes under way: one lane for each service and API server, so that none waits for another. A lane that failed waits
+//! longer each time, with jitter; the rest goes on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
+
+use super::writer::{Outcome, Writer};
+use crate::core::{Action, Place, ServiceKey, Urgency, Write};
+
+/// Requests to one API server at once: those that make names resolve, and those that report.
+const RESOLVING: usize = 24;
+const REPORTING: usize = 4;
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Somebody else wrote at the same time: the news of it is under way.
+const OVERTAKEN_WAIT: Duration = Duration::from_millis(20);
+
+/// What came of the writes of a lane.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) place: Place,
+    pub(super) key: ServiceKey,
+    pub(super) results: Vec<(Write, Outcome)>,
+    pub(super) started: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    running: bool,
+    failures: u32,
+    not_before: Option<Instant>,
+    /// Writes that were accepted and changed nothing: the server leaves something out. Not tried again as they are.
+    futile: Vec<Write>,
+    last: Vec<Write>,
+}
+
+pub(super) struct Lanes {
+    lanes: HashMap<(Place, ServiceKey), Lane>,
+    servers: HashMap<Place, Server>,
+    done: UnboundedSender<Done>,
+}
+
+#[derive(Clone)]
+struct Server {
+    writer: Arc<Writer>,
+    resolving: Arc<Semaphore>,
+    reporting: Arc<Semaphore>,
+}
+
+/// What a lane did with its writes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Accepted {
+    Started,
+    /// Others are under way; plan again when they are done.
+    Busy,
+    /// Not before then.
+    Waiting(Instant),
+    /// All of it was tried already and is of no use.
+    Futile,
+}
+
+impl Lanes {
+    pub(super) fn new(writers: [(Place, Writer); 2], done: UnboundedSender<Done>) -> Self {
+        let server = |writer| Server {
+            writer: Arc::new(writer),
+            resolving: Arc::new(Semaphore::new(RESOLVING)),
+            reporting: Arc::new(Semaphore::new(REPORTING)),
+        };
+        Self {
+            lanes: HashMap::new(),
+            servers: writers
+                .into_iter()
+                .map(|(place, writer)| (place, server(writer)))
+                .collect(),
+            done,
+        }
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.lanes.values().filter(|lane| lane.running).count()
+    }
+
+    /// Lanes that wait for another attempt.
+    pub(super) fn waiting(&self) -> usize {
+        self.lanes
+            .values()
+            .filter(|lane| lane.not_before.is_some())
+            .count()
+    }
+
+    /// Takes a service's writes for one API server. `since` is when the news arrived that made them due.
+    pub(super) fn submit(
+        &mut self,
+        place: Place,
+        key: &ServiceKey,
+        mut writes: Vec<Write>,
+        since: Instant,
+    ) -> Accepted {
+        let id = (place, key.clone());
+        let now = Instant::now();
+        if writes.is_empty() {
+            // Nothing is due: a lane that failed has been overtaken by events.
+            if self.lanes.get(&id).is_some_and(|lane| !lane.running) {
+                self.lanes.remove(&id);
+            }
+            return Accepted::Futile;
+        }
+        let lane = self.lanes.entry(id).or_default();
+        if lane.running {
+            return Accepted::Busy;
+        }
+        if let Some(at) = lane.not_before.filter(|at| *at > now) {
+            return Accepted::Waiting(at);
+        }
+        writes.retain(|write| !lane.futile.contains(write));
+        if writes.is_empty() {
+            return Accepted::Futile;
+        }
+        lane.running = true;
+        lane.not_before = None;
+        lane.last.clone_from(&writes);
+        let server = self.servers[&place].clone();
+        let (key, done) = (key.clone(), self.done.clone());
+        tokio::spawn(async move {
+            let results = run(&server, writes).await;
+            // Nobody listens any more when the agent ends.
+            let _ = done.send(Done {
+                place,
+                key,
+                results,
+                started: since,
+            });
+        });
+        Accepted::Started
+    }
+
+    /// A lane is done. Tells when its service is to be planned again at the earliest.
+    pub(super) fn finished(&mut self, done: &Done) -> Option<Instant> {
+        let lane = self.lanes.get_mut(&(done.place, done.key.clone()))?;
+        lane.running = false;
+        let failed = done
+            .results
+            .iter()
+            .any(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
+        let overtaken = done
+            .results
+            .iter()
+            .any(|(_, outcome)| matches!(outcome, Outcome::Overtaken | Outcome::Missing));
+        let wait = if failed {
+            lane.failures += 1;
+            FIRST_WAIT
+                .saturating_mul(1 << lane.failures.min(12).saturating_sub(1))
+                .min(LONGEST_WAIT)
+        } else if overtaken {
+            OVERTAKEN_WAIT
+        } else {
+            lane.failures = 0;
+            lane.not_before = None;
+            return None;
+        };
+        let at = Instant::now() + wait.mul_f64(rand::random_range(0.5..=1.0));
+        lane.not_before = Some(at);
+        Some(at)
+    }
+
+    /// The same writes are due again though they were accepted: they are of no use as long as nothing else changes.
+    pub(super) fn note_futile(
+        &mut self,
+        place: Place,
+        key: &ServiceKey,
+        due: &[Write],
+    ) -> Vec<Write> {
+        let Some(lane) = self
+            .lanes
+            .get_mut(&(place, key.clone()))
+            .filter(|lane| !lane.running && lane.failures == 0 && lane.not_before.is_none())
+        else {
+            return Vec::new();
+        };
+        let again: Vec<Write> = due
+            .iter()
+            .filter(|write| lane.last.contains(write) && !lane.futile.contains(write))
+            .cloned()
+            .collect();
+        lane.futile.extend(again.iter().cloned());
+        again
+    }
+}
+
+/// New objects first, then old ones go; what makes names resolve before what tells of it.
+async fn run(server: &Server, writes: Vec<Write>) -> Vec<(Write, Outcome)> {
+    let mut stages: [Vec<Write>; 3] = Default::default();
+    for write in writes {
+        let stage = match (write.urgency, &write.action) {
+            (Urgency::Resolve, Action::Delete { .. }) => 1,
+            (Urgency::Resolve, _) => 0,
+            (Urgency::Report, _) => 2,
+        };
+        stages[stage].push(write);
+    }
+    let mut results = Vec::new();
+    for (stage, writes) in stages.into_iter().enumerate() {
+        let permits = if stage == 2 {
+            &server.reporting
+        } else {
+            &server.resolving
+        };
+        let attempts = writes.into_iter().map(|write| async {
+            let _permit = permits.acquire().await;
+            let outcome = server.writer.write(&write).await;
+            (write, outcome)
+        });
+        results.extend(futures::future::join_all(attempts).await);
+    }
+    results
+}

@@ -1,0 +1,20 @@
+//! The part that waits and sends: watches in, writes out.
+//!
+//! ```text
+//! watches ──▶ Brain (one task, owns the World) ──▶ lanes: one per service and API server, each with its own retries
+//!                 ▲                                     │
+//!                 └────────── what came of it ──────────┘
+//! ```
+
+pub mod admin;
+mod brain;
+pub mod broker;
+pub mod environment;
+mod lanes;
+mod metrics;
+mod presence;
+mod reports;
+pub mod run;
+mod watches;
+mod words;
+mod writer;

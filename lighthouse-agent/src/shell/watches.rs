@@ -1,0 +1,138 @@
+//! Watches of everything that a plan depends on, as messages.
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Client;
+use kube::core::ObjectMeta;
+use subm_api::{Cluster, GlobalIngressIP, Kind, Namespace, ServiceExport, ServiceImport, Whole};
+use subm_kube::{Event, Trouble, Watch};
+use tokio::sync::mpsc::Sender;
+use tokio::task::JoinSet;
+
+use crate::core::Source;
+
+/// What a watch tells.
+#[derive(Debug)]
+pub(super) enum News {
+    Started,
+    Listed,
+    Item(Box<Item>),
+    Gone(ObjectMeta),
+    /// The kind is not served.
+    Absent,
+    Invalid(ObjectMeta, String),
+    Trouble(Trouble),
+    Recovered,
+}
+
+#[derive(Debug)]
+pub(super) enum Item {
+    Export(ServiceExport),
+    Service(Service),
+    Slice(EndpointSlice),
+    Import(ServiceImport),
+    Namespace(Namespace),
+    Node(Node),
+    GlobalIp(GlobalIngressIP),
+    Cluster(Cluster),
+    Lease(Lease),
+}
+
+/// Starts the watches of this cluster.
+pub(super) fn home(
+    tasks: &mut JoinSet<()>,
+    client: &Client,
+    globalnet: bool,
+    to: &Sender<(Source, News)>,
+) {
+    let mut start = Starter {
+        tasks,
+        client,
+        namespace: None,
+        to,
+    };
+    start.watch(Source::Exports, Item::Export);
+    start.watch(Source::Services, |service: Whole<Service>| {
+        Item::Service(service.0)
+    });
+    start.watch(Source::Slices, |slice: Whole<EndpointSlice>| {
+        Item::Slice(slice.0)
+    });
+    start.watch(Source::Imports, Item::Import);
+    start.watch(Source::Namespaces, Item::Namespace);
+    start.watch(Source::Nodes, |node: Whole<Node>| Item::Node(node.0));
+    if globalnet {
+        start.watch(Source::GlobalIps, Item::GlobalIp);
+    }
+}
+
+/// Starts those of the broker.
+pub(super) fn broker(
+    tasks: &mut JoinSet<()>,
+    client: &Client,
+    namespace: &str,
+    to: &Sender<(Source, News)>,
+) {
+    let namespace = Some(namespace);
+    let mut start = Starter {
+        tasks,
+        client,
+        namespace,
+        to,
+    };
+    start.watch(Source::BrokerImports, Item::Import);
+    start.watch(Source::BrokerSlices, |slice: Whole<EndpointSlice>| {
+        Item::Slice(slice.0)
+    });
+    start.watch(Source::BrokerClusters, Item::Cluster);
+    start.watch(Source::BrokerLeases, |lease: Whole<Lease>| {
+        Item::Lease(lease.0)
+    });
+}
+
+struct Starter<'a> {
+    tasks: &'a mut JoinSet<()>,
+    client: &'a Client,
+    namespace: Option<&'a str>,
+    to: &'a Sender<(Source, News)>,
+}
+
+impl Starter<'_> {
+    fn watch<K>(&mut self, source: Source, item: fn(K) -> Item)
+    where
+        K: Kind
+            + kube::Resource<
+                DynamicType = kube::core::ApiResource,
+                Scope = kube::core::DynamicResourceScope,
+            > + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let mut watch = Watch::<K>::new(self.client.clone(), K::KIND, None);
+        if let Some(namespace) = self.namespace {
+            watch = watch.in_namespace(namespace);
+        }
+        let to = self.to.clone();
+        self.tasks.spawn(async move {
+            loop {
+                let news = match watch.next().await {
+                    Event::Started => News::Started,
+                    Event::Listed => News::Listed,
+                    Event::Apply(object) => News::Item(Box::new(item(object))),
+                    Event::Delete(metadata) => News::Gone(metadata),
+                    Event::Absent => News::Absent,
+                    Event::Invalid { metadata, error } => News::Invalid(metadata, error),
+                    Event::Trouble(trouble) => News::Trouble(trouble),
+                    Event::Recovered => News::Recovered,
+                };
+                // Nobody listens any more: the agent ends.
+                if to.send((source, news)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
