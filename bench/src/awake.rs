@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use anyhow::Context;
 
+use crate::server::pin_thread;
 use crate::sys;
 
 /// Keeps a core awake until dropped, with a thread that gives way to everybody.
@@ -20,7 +21,7 @@ impl Awake {
         let wanted = Arc::clone(&awake.0);
         let (ready, outcome) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let priority = sys::be_idle().and_then(|()| sys::pin_thread(core));
+            let priority = sys::be_idle().and_then(|()| Ok(pin_thread(core)?));
             let spin = priority.is_ok();
             // Whoever wants to know waits for it below.
             let _ = ready.send(priority);

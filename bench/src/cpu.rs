@@ -5,17 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
-use crate::sys;
-
-/// CPU time that the process group which `leader` leads has used, in microseconds. Threads that have ended count,
-/// processes that have ended do not: measure between two calls while none ends.
-pub fn micros(leader: u32) -> anyhow::Result<u64> {
-    let used = time(leader)?;
-    Ok(u64::try_from(used.as_micros())?)
-}
-
-/// As [`micros`], with all its digits.
+/// CPU time that the process group which `leader` leads has used. Threads that have ended count, processes that have
+/// ended do not: measure between two calls while none ends.
 pub fn time(leader: u32) -> anyhow::Result<Duration> {
     let processes = group(leader)?;
     ensure!(
@@ -24,9 +18,15 @@ pub fn time(leader: u32) -> anyhow::Result<Duration> {
     );
     let mut sum = Duration::ZERO;
     for process in processes {
-        sum += sys::cpu_time(process).with_context(|| format!("CPU time of process {process}"))?;
+        sum += of_process(process).with_context(|| format!("CPU time of process {process}"))?;
     }
     Ok(sum)
+}
+
+/// Unlike `/proc/PID/stat` this clock does not round to ticks of 10 ms.
+fn of_process(process: u32) -> nix::Result<Duration> {
+    let clock = clock_getcpuclockid(Pid::from_raw(process.cast_signed()))?;
+    Ok(clock_gettime(clock)?.into())
 }
 
 /// Processes of a group, in no order.
@@ -84,7 +84,7 @@ mod tests {
         let mut process = Process::spawn(Command::new("true"))?;
         let id = process.id();
         process.kill();
-        assert!(micros(id).is_err());
+        assert!(time(id).is_err());
         Ok(())
     }
 }

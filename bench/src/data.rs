@@ -79,11 +79,6 @@ impl DataSet {
     }
 }
 
-/// Writes the manifests of the mixed data set into a folder.
-pub fn write_manifests(folder: &Path, services: usize) -> std::io::Result<()> {
-    DataSet::mixed(services).write(folder)
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     ClusterSetIp,
@@ -183,11 +178,6 @@ impl Workload {
         self == Self::Headless50
     }
 
-    /// Queries in dnsperf's form, in an order that walks over all services of the mixed data set.
-    pub fn queries(self, services: usize) -> String {
-        self.queries_of(&DataSet::mixed(services))
-    }
-
     /// Queries in dnsperf's form, in an order that walks over all services that the workload asks for.
     pub fn queries_of(self, data: &DataSet) -> String {
         let kind = match self {
@@ -254,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_fifth_of_the_names_does_not_exist() {
-        let queries = Workload::SomeNxDomain.queries(1000);
+        let queries = Workload::SomeNxDomain.queries_of(&DataSet::mixed(1000));
         let missing = queries.lines().filter(|line| line.starts_with("no-"));
         assert_eq!((missing.count(), queries.lines().count()), (160, 800));
     }

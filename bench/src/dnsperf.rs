@@ -12,6 +12,8 @@ use crate::server::on_cores;
 /// What to ask, and from where.
 #[derive(Clone, Copy, Debug)]
 pub struct Load<'a> {
+    /// dnsperf's word for the transport: `udp`, `tcp`, `dot`.
+    pub mode: &'a str,
     pub server: SocketAddr,
     /// A file with a query per line.
     pub queries: &'a Path,
@@ -28,6 +30,8 @@ pub struct Load<'a> {
 pub struct Outcome {
     pub completed: u64,
     pub lost: u64,
+    /// All answers had the code NOERROR.
+    pub no_errors: bool,
 }
 
 impl Load<'_> {
@@ -36,11 +40,12 @@ impl Load<'_> {
         let cores: Vec<String> = self.cores.iter().map(u8::to_string).collect();
         let mut dnsperf = on_cores(&cores.join(","), &Binaries::find("dnsperf")?);
         dnsperf
-            .args(["-s", &self.server.ip().to_string()])
+            .args(["-m", self.mode, "-s", &self.server.ip().to_string()])
             .args(["-p", &self.server.port().to_string()])
             .args(["-l", &self.seconds.to_string()])
             .args(["-c", &self.sockets.to_string()])
             .args(["-T", &self.cores.len().to_string()])
+            .args(["-O", "suppress=timeouts,unexpected"])
             .args(["-q", "200", "-d"])
             .arg(self.queries);
         if self.edns {
@@ -71,16 +76,23 @@ impl Load<'_> {
 }
 
 fn parse(text: &str) -> anyhow::Result<Outcome> {
-    let count = |label: &str| {
-        text.lines()
-            .find_map(|line| line.trim().strip_prefix(label))
-            .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-            .with_context(|| format!("no {label:?} in the output"))
-    };
+    let codes = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Response codes:"));
     Ok(Outcome {
-        completed: count("Queries completed:")?,
-        lost: count("Queries lost:")?,
+        completed: count(text, "Queries completed:")?,
+        lost: count(text, "Queries lost:")?,
+        no_errors: codes
+            .is_some_and(|codes| codes.contains("NOERROR") && codes.contains("(100.00%)")),
     })
+}
+
+/// The number behind a label.
+pub(crate) fn count(text: &str, label: &str) -> anyhow::Result<u64> {
+    text.lines()
+        .find_map(|line| line.trim().strip_prefix(label))
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .with_context(|| format!("no {label:?} in the output"))
 }
 
 #[cfg(test)]
@@ -93,6 +105,12 @@ mod tests {
                     Queries lost:         1 (0.50%)\n\n  Response codes:       NOERROR 200 (100.00%)\n";
         let outcome = parse(text)?;
         assert_eq!((outcome.completed, outcome.lost), (200, 1));
+        assert!(outcome.no_errors);
+        let text = text.replace(
+            "NOERROR 200 (100.00%)",
+            "NOERROR 100 (50.00%), SERVFAIL 100 (50.00%)",
+        );
+        assert!(!parse(&text)?.no_errors);
         Ok(())
     }
 

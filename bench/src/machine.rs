@@ -21,9 +21,17 @@ pub fn describe(lab: &Lab) -> anyhow::Result<String> {
         .context("lighthouse-dns --version")?;
     let mut versions = vec![ours];
     // Not every table needs every program.
-    for (program, argument) in [("knotd", "--version"), ("nsd", "-v"), ("dnsperf", "-h")] {
+    for (program, argument) in [
+        ("knotd", "--version"),
+        ("nsd", "-v"),
+        ("unbound", "-V"),
+        ("dnsdist", "--version"),
+        ("dnsperf", "-h"),
+    ] {
         if let Ok(path) = Binaries::find(program) {
-            versions.extend(version(Command::new(path).arg(argument)));
+            let line = version(Command::new(path).arg(argument));
+            // Some say "Version 1" and not of what.
+            versions.extend(line.map(|line| line.replacen("Version", program, 1)));
         }
     }
     text += &format!("* {}\n", versions.join("; "));

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::probe::Question;
-use crate::sys;
+use crate::server::pin_thread;
 
 /// How long replies may take after the last query, and what a query without reply counts as.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ impl Load<'_> {
     }
 
     fn ask(&self) -> anyhow::Result<Record> {
-        sys::pin_thread(self.core).with_context(|| format!("cannot run on core {}", self.core))?;
+        pin_thread(self.core).with_context(|| format!("cannot run on core {}", self.core))?;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect(self.server)?;
         socket.set_nonblocking(true)?;

@@ -1,13 +1,19 @@
 //! Single questions: what a server says, and how long its replies are.
 
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use domain::base::Message;
+use domain::base::iana::Rcode;
+use domain::rdata::A;
 
 /// What resolvers offer, and the servers' own limit.
 const EDNS_SIZE: u16 = 1232;
 const TYPE_OPT: u16 = 41;
+/// What a server that has nothing else to do needs at the most for a reply.
+pub const PATIENCE: Duration = Duration::from_millis(500);
 const CLASS_IN: u16 = 1;
 
 /// A query as it goes over the wire, with the id 0.
@@ -56,6 +62,11 @@ impl Question {
         queries.lines().map(question).collect()
     }
 
+    /// The message, with the id 0.
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The message with this id.
     pub fn with_id(&mut self, id: u16) -> &[u8] {
         self.0[..2].copy_from_slice(&id.to_be_bytes());
@@ -78,24 +89,67 @@ pub struct Reply {
     pub size: usize,
 }
 
-/// A socket that asks one server.
-pub struct Client(UdpSocket);
+/// A socket of its own to one server, for one question at a time.
+pub struct Client {
+    socket: UdpSocket,
+    id: u16,
+}
 
 impl Client {
-    pub fn of(server: SocketAddr) -> anyhow::Result<Self> {
+    /// A reply that takes longer than `patience` is none.
+    pub fn of(server: SocketAddr, patience: Duration) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect(server)?;
-        socket.set_read_timeout(Some(Duration::from_millis(500)))?;
-        Ok(Self(socket))
+        socket.set_read_timeout(Some(patience))?;
+        Ok(Self { socket, id: 0 })
     }
 
-    /// One try.
-    pub fn ask(&self, question: &Question) -> anyhow::Result<Reply> {
-        self.0.send(&question.0)?;
-        let mut buffer = [0; 4096];
-        let size = self.0.recv(&mut buffer).context("no reply")?;
-        read(&buffer[..size])
+    /// One try; an error without a reply.
+    pub fn ask(&mut self, question: &Question) -> anyhow::Result<Reply> {
+        read(&self.exchange(question).context("no reply")?)
     }
+
+    /// The addresses (A) in the answer; `None` if there is no reply, or one with an error code.
+    pub fn addresses(&mut self, question: &Question) -> anyhow::Result<Option<Vec<Ipv4Addr>>> {
+        match self.exchange(question) {
+            Ok(reply) => addresses(&reply),
+            Err(error) if is_silence(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn exchange(&mut self, question: &Question) -> io::Result<Vec<u8>> {
+        self.id = self.id.wrapping_add(1);
+        self.socket.send(question.clone().with_id(self.id))?;
+        let mut octets = [0; 4096];
+        loop {
+            let len = self.socket.recv(&mut octets)?;
+            // Another id is the late reply to a question that was given up.
+            if octets[..len].starts_with(&self.id.to_be_bytes()) {
+                return Ok(octets[..len].to_vec());
+            }
+        }
+    }
+}
+
+/// Nobody listens yet, or nobody answers in time.
+fn is_silence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionRefused | ErrorKind::WouldBlock | ErrorKind::TimedOut
+    )
+}
+
+fn addresses(reply: &[u8]) -> anyhow::Result<Option<Vec<Ipv4Addr>>> {
+    let reply = Message::from_octets(reply)?;
+    if reply.header().rcode() != Rcode::NOERROR {
+        return Ok(None);
+    }
+    let mut addresses = Vec::new();
+    for record in reply.answer()?.limit_to::<A>() {
+        addresses.push(record?.data().addr());
+    }
+    Ok(Some(addresses))
 }
 
 fn read(reply: &[u8]) -> anyhow::Result<Reply> {

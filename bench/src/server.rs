@@ -6,11 +6,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use subm_test_support::Process;
 
 use crate::cpu;
 use crate::data::ZONE;
-use crate::probe::{Client, Question};
+use crate::probe::{Client, PATIENCE, Question};
 
 /// Long enough to read the largest data set on a busy machine.
 const START: Duration = Duration::from_secs(120);
@@ -26,7 +28,7 @@ impl Server {
     /// Starts a server and waits until it answers for the zone.
     pub fn start(name: &str, addr: SocketAddr, command: Command) -> anyhow::Result<Self> {
         let mut process = Process::spawn(command)?;
-        let client = Client::of(addr)?;
+        let mut client = Client::of(addr, PATIENCE)?;
         let apex = Question::new(ZONE, "SOA", false)?;
         let deadline = Instant::now() + START;
         loop {
@@ -56,11 +58,6 @@ impl Server {
         })
     }
 
-    /// Microseconds of CPU time that it has used, all its processes together.
-    pub fn cpu_micros(&self) -> anyhow::Result<u64> {
-        cpu::micros(self.process.id())
-    }
-
     /// CPU time that it has used, all its processes together.
     pub fn cpu_time(&self) -> anyhow::Result<Duration> {
         cpu::time(self.process.id())
@@ -72,6 +69,13 @@ pub fn on_cores(cores: &str, program: &Path) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", cores]).arg(program);
     command
+}
+
+/// Has the calling thread run on one core only.
+pub(crate) fn pin_thread(core: usize) -> nix::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core)?;
+    sched_setaffinity(Pid::from_raw(0), &set)
 }
 
 /// A port of 127.0.0.1 that is free right now, for UDP and TCP.

@@ -8,7 +8,7 @@ use crate::awake::Awake;
 use crate::data::{DataSet, Workload};
 use crate::dnsperf;
 use crate::openloop;
-use crate::probe::{Client, Question, Reply};
+use crate::probe::{Client, PATIENCE, Question, Reply};
 use crate::server::Server;
 use crate::tables::Lab;
 
@@ -42,7 +42,7 @@ impl Queries {
 
     /// Replies to the first queries.
     pub fn sample(&self, server: &Server) -> anyhow::Result<Vec<Reply>> {
-        let client = Client::of(server.addr)?;
+        let mut client = Client::of(server.addr, PATIENCE)?;
         let sample = self.questions.iter().take(SAMPLE);
         sample
             .map(|question| client.ask(question))
@@ -75,6 +75,7 @@ pub fn ensure_same_answers(samples: &[(&str, &[Reply])]) -> anyhow::Result<()> {
 /// Microseconds of the server's CPU per query while dnsperf on core 1 asks as fast as it can.
 pub fn saturated(lab: &Lab, server: &Server, queries: &Queries) -> anyhow::Result<f64> {
     let load = dnsperf::Load {
+        mode: "udp",
         server: server.addr,
         queries: &queries.path,
         edns: queries.edns,

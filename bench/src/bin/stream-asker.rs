@@ -4,23 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use subm_bench::probe::Question;
 use subm_bench::streams::asker::{self, Amount, Mode};
-
-#[derive(Clone, Copy, ValueEnum)]
-enum How {
-    Tcp,
-    Tls,
-    Resumed,
-    Get,
-    Post,
-    Quic,
-    QuicHandshakes,
-}
 
 #[derive(Parser)]
 struct Args {
-    how: How,
+    mode: Mode,
     /// Of 127.0.0.1.
     #[arg(long)]
     port: u16,
@@ -39,15 +29,6 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let mode = match args.how {
-        How::Tcp => Mode::Tcp,
-        How::Tls => Mode::Tls,
-        How::Resumed => Mode::Resumed,
-        How::Get => Mode::Get,
-        How::Post => Mode::Post,
-        How::Quic => Mode::Quic,
-        How::QuicHandshakes => Mode::QuicHandshakes,
-    };
     let text = std::fs::read_to_string(&args.queries)
         .with_context(|| args.queries.display().to_string())?;
     let amount = Amount {
@@ -55,7 +36,8 @@ fn main() -> anyhow::Result<()> {
         outstanding: args.outstanding,
         time: Duration::from_secs(args.seconds),
     };
-    let answered = asker::ask(mode, args.port, &asker::read_queries(&text)?, amount)?;
+    let questions = Question::read(&text, false)?;
+    let answered = asker::ask(args.mode, args.port, &questions, amount)?;
     println!("completed: {answered}");
     Ok(())
 }

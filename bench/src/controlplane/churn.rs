@@ -8,15 +8,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use kube::Client;
 use tokio::task::JoinSet;
 
-use super::asker::{Asker, Question};
+use super::LATE;
 use super::delivery::Delivery;
 use super::following::Kind;
 use super::service::{Change, Service};
 use super::world::World;
 use super::writer;
+use crate::probe::{Client, Question};
 use crate::server::Server;
 
 /// Who write at the same time.
@@ -168,7 +168,7 @@ impl Plan {
     /// Makes changes while there are any and time is left; how many.
     async fn work(
         self: Arc<Self>,
-        client: Client,
+        client: kube::Client,
         acknowledged: Sender<Acknowledged>,
     ) -> Result<u32> {
         let mut made = 0;
@@ -181,7 +181,7 @@ impl Plan {
             let number = self.first + turn;
             let service = kind.service(number / 2, self.services);
             let change = service.change(number);
-            let question = Question::new(&service.domain_name())?;
+            let question = Question::new(&service.domain_name(), "A", false)?;
             let due = self.interval * turn as u32;
             tokio::time::sleep(due.saturating_sub(self.began.elapsed())).await;
             writer::patch(&client, &change).await?;
@@ -201,7 +201,7 @@ impl Plan {
 
 /// Asks for all changes that are not visible yet, over and over, until nobody makes any more and all are.
 fn watch(server: &Server, inbox: &Receiver<Acknowledged>) -> Result<Vec<Seen>> {
-    let mut asker = Asker::new(server.addr)?;
+    let mut asker = Client::of(server.addr, LATE)?;
     let mut waiting: Vec<Acknowledged> = Vec::new();
     let mut seen = Vec::new();
     loop {
@@ -217,7 +217,7 @@ fn watch(server: &Server, inbox: &Receiver<Acknowledged>) -> Result<Vec<Seen>> {
         }
         let mut unseen = Vec::with_capacity(waiting.len());
         for entry in waiting {
-            let answer = asker.ask(&entry.question)?;
+            let answer = asker.addresses(&entry.question)?;
             let age = entry.at.elapsed();
             if answer.is_some_and(|answer| entry.change.is_in(&answer)) {
                 seen.push(Seen {
@@ -247,17 +247,20 @@ fn time_replies(
     services: usize,
     over: &AtomicBool,
 ) -> Result<[Vec<Duration>; 2]> {
-    let mut askers = [Asker::new(servers[0].addr)?, Asker::new(servers[1].addr)?];
+    let mut askers = [
+        Client::of(servers[0].addr, LATE)?,
+        Client::of(servers[1].addr, LATE)?,
+    ];
     let mut replies = [Vec::new(), Vec::new()];
     let mut number = 0;
     while !over.load(Ordering::Relaxed) {
         // A step without common divisor with the usual powers of ten spreads neighbours apart.
         number = (number + 7919) % services;
-        let question = Question::new(&Service(number).domain_name())?;
+        let question = Question::new(&Service(number).domain_name(), "A", false)?;
         for (asker, replies) in askers.iter_mut().zip(&mut replies) {
             let sent = Instant::now();
             asker
-                .ask(&question)?
+                .addresses(&question)?
                 .with_context(|| format!("no answer for service {number}"))?;
             replies.push(sent.elapsed());
             thread::sleep(QUESTION_PACE);

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::asker::{Asker, Question};
+use super::LATE;
 use super::service::Large;
-use super::usage;
 use super::world::World;
 use super::writer;
+use crate::probe::{Client, Question};
 use crate::server::Server;
 
 /// Between two changes: far enough apart for each to be published by itself.
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Milliseconds per change, without what the server uses when it is idle.
 pub fn per_change(world: &World, server: &Server, large: Large, count: usize) -> Result<f64> {
-    let used = || usage::cpu(server.process.id());
+    let used = || server.cpu_time();
     let (before, began) = (used()?, Instant::now());
     sleep(IDLE);
     let idle = used()?
@@ -41,11 +41,11 @@ pub fn per_change(world: &World, server: &Server, large: Large, count: usize) ->
             .block_on(writer::patch(&world.client, &change))?;
     }
     let (change, host) = (large.change(last), large.host_name(last));
-    let question = Question::new(&host)?;
-    let mut asker = Asker::new(server.addr)?;
+    let question = Question::new(&host, "A", false)?;
+    let mut asker = Client::of(server.addr, LATE)?;
     let acknowledged = Instant::now();
     while !asker
-        .ask(&question)?
+        .addresses(&question)?
         .is_some_and(|answer| change.is_in(&answer))
     {
         ensure!(

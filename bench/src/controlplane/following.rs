@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::asker::{Asker, Question};
+use super::LATE;
 use super::service::Service;
 use super::world::World;
 use super::writer;
+use crate::probe::{Client, Question};
 use crate::server::Server;
 
 /// Between two changes.
@@ -40,20 +41,20 @@ impl Kind {
 
 /// Makes `count` changes at a relaxed rate; for each, the time from its acknowledgement to the first answer with it.
 pub fn delays(world: &World, server: &Server, kind: Kind, count: usize) -> Result<Vec<Duration>> {
-    let mut asker = Asker::new(server.addr)?;
+    let mut asker = Client::of(server.addr, LATE)?;
     let mut delays = Vec::with_capacity(count);
     let began = Instant::now();
     for (turn, number) in world.take_changes(count).enumerate() {
         let service = kind.service(number, world.services);
         let change = service.change(number);
-        let question = Question::new(&service.domain_name())?;
+        let question = Question::new(&service.domain_name(), "A", false)?;
         std::thread::sleep((PACE * turn as u32).saturating_sub(began.elapsed()));
         world
             .runtime
             .block_on(writer::patch(&world.client, &change))?;
         let acknowledged = Instant::now();
         loop {
-            let answer = asker.ask(&question)?;
+            let answer = asker.addresses(&question)?;
             let delay = acknowledged.elapsed();
             if answer.is_some_and(|answer| change.is_in(&answer)) {
                 delays.push(delay);

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use subm_test_support::{Binaries, Process, random_loopback};
 
-use super::asker::{Asker, Question};
+use super::LATE;
 use super::service::Service;
+use crate::probe::{Client, Question};
 use crate::server::Server;
 
 const PORT: u16 = 5353;
@@ -25,7 +26,6 @@ pub struct Subject {
     /// The version in which it reads imports. To the API server each is a pipeline of its own.
     pub import_version: &'static str,
     program: PathBuf,
-    /// After the program's name; `ADDRESS` stands for the address to listen on.
     arguments: Arguments,
 }
 
@@ -121,10 +121,10 @@ fn corefile_for(addr: SocketAddr, kubeconfig: &Path) -> String {
 /// Asks every few milliseconds until the answers for all of `services` have been right, for some minutes at the most.
 pub fn await_answers(server: &mut Server, services: &[Service]) -> Result<()> {
     let began = Instant::now();
-    let mut asker = Asker::new(server.addr)?;
+    let mut asker = Client::of(server.addr, LATE)?;
     for &service in services {
-        let question = Question::new(&service.domain_name())?;
-        while !is_right(asker.ask(&question)?, service) {
+        let question = Question::new(&service.domain_name(), "A", false)?;
+        while !is_right(asker.addresses(&question)?, service) {
             server.process.ensure_running()?;
             ensure!(
                 began.elapsed() < START,
@@ -140,11 +140,11 @@ pub fn await_answers(server: &mut Server, services: &[Service]) -> Result<()> {
 
 /// Asks for one in 97 services; an error unless all answers are right.
 pub fn verify(server: &Server, services: usize) -> Result<()> {
-    let mut asker = Asker::new(server.addr)?;
+    let mut asker = Client::of(server.addr, LATE)?;
     for service in (0..services).step_by(97).map(Service) {
         let name = service.domain_name();
         let answer = asker
-            .ask(&Question::new(&name)?)
+            .addresses(&Question::new(&name, "A", false)?)
             .with_context(|| name.clone())?;
         let wrong = format!("{} says {answer:?} for {name}", server.name);
         ensure!(is_right(answer, service), wrong);

@@ -5,7 +5,7 @@ pub mod echo;
 pub mod knot;
 pub mod lighthouse;
 pub mod nsd;
-mod zone;
+pub mod zone;
 
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,7 @@ impl Origin {
     }
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
     let path = folder.join(name);
     std::fs::write(&path, text)?;

@@ -10,13 +10,24 @@ use crate::server::{Server, free_addr, on_cores};
 
 /// Serves a zone file; `folder` is for its configuration.
 pub fn start(zone: &Path, folder: &Path, cores: &str, workers: usize) -> anyhow::Result<Server> {
+    start_with(zone, folder, cores, workers, "")
+}
+
+/// The same with further lines in the section `server` of its configuration.
+pub fn start_with(
+    zone: &Path,
+    folder: &Path,
+    cores: &str,
+    workers: usize,
+    options: &str,
+) -> anyhow::Result<Server> {
     let addr = free_addr()?;
     let folder = folder.join(format!("nsd-{}", addr.port()));
     let listen = format!("{}@{}", addr.ip(), addr.port());
     let config = write(
         &folder,
         "nsd.conf",
-        &config(zone, &folder, &listen, workers),
+        &config(zone, &folder, &listen, workers, options),
     )?;
     let mut command = on_cores(cores, &Binaries::find("nsd")?);
     command.arg("-d").arg("-c").arg(config);
@@ -25,7 +36,7 @@ pub fn start(zone: &Path, folder: &Path, cores: &str, workers: usize) -> anyhow:
 
 /// Debian's build limits the rate of replies unless told otherwise. Minimal responses leave out what the others do
 /// not send either (NS in Authority).
-fn config(zone: &Path, folder: &Path, listen: &str, workers: usize) -> String {
+fn config(zone: &Path, folder: &Path, listen: &str, workers: usize, options: &str) -> String {
     format!(
         "\
 server:
@@ -42,6 +53,7 @@ server:
     verbosity: 0
     rrl-ratelimit: 0
     minimal-responses: yes
+{options}\
 remote-control:
     control-enable: no
 zone:

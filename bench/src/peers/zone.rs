@@ -11,7 +11,7 @@ use subm_test_support::Binaries;
 use crate::data::ZONE;
 
 /// Takes a zone transfer and writes it as a zone file.
-pub(super) fn transfer(from: SocketAddr, to: &Path) -> anyhow::Result<()> {
+pub fn transfer(from: SocketAddr, to: &Path) -> anyhow::Result<()> {
     let output = Command::new(Binaries::find("kdig")?)
         .args([&format!("@{}", from.ip()), "-p", &from.port().to_string()])
         .args([ZONE, "AXFR", "+time=60"])

@@ -2,7 +2,5 @@
 
 pub mod asker;
 pub mod certificate;
-pub mod cpu;
 pub mod load;
 pub mod peers;
-pub mod zone;

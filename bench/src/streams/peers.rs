@@ -1,25 +1,23 @@
-//! The servers under test, each on core 0 with one worker, the same records and the same certificate.
+//! The servers under test, each on core 0 with one worker, the same records and the same certificate. Knot, NSD and
+//! lighthouse-dns are those of the other tables, told to listen for connections too.
 
-use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
-use subm_test_support::{Binaries, Process, free_port};
+use anyhow::ensure;
+use subm_test_support::{Binaries, free_port};
 
 use super::certificate::Certificate;
-use super::cpu;
-use super::zone::ZONE;
-use crate::server::on_cores;
+use crate::data::ZONE;
+use crate::peers;
+use crate::server::{Server, free_addr, on_cores};
+use crate::tables::Lab;
 
 /// A running server, and its ports of 127.0.0.1 by transport.
 pub struct Peer {
-    pub name: &'static str,
+    pub server: Server,
     pub ports: Ports,
-    process: Process,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,222 +32,167 @@ pub struct Ports {
 
 /// What every peer serves and with what.
 pub struct Site<'a> {
-    /// For configuration; one folder below it per peer.
+    /// For configuration.
     pub folder: &'a Path,
     pub zone_file: &'a Path,
     pub certificate: &'a Certificate,
 }
 
 impl Peer {
-    pub fn cpu_micros(&self) -> anyhow::Result<f64> {
-        cpu::micros(self.process.id())
-    }
-
-    fn start(name: &'static str, command: Command, ports: Ports) -> anyhow::Result<Self> {
-        let mut peer = Self {
-            name,
-            ports,
-            process: Process::spawn(command)?,
-        };
+    /// Waits until somebody listens for the other transports too: the server answers over UDP.
+    fn new(server: Server, ports: Ports) -> anyhow::Result<Self> {
+        let listens = |port: u16| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !peer.answers() {
-            peer.process.ensure_running()?;
-            ensure!(
-                Instant::now() < deadline,
-                "{name} does not answer over TCP\n{}",
-                peer.process.output()?
-            );
-            std::thread::park_timeout(Duration::from_millis(20));
+        for port in [ports.tcp, ports.tls, ports.https].into_iter().flatten() {
+            while !listens(port) {
+                ensure!(
+                    Instant::now() < deadline,
+                    "{} does not listen at port {port}\n{}",
+                    server.name,
+                    server.process.output()?
+                );
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
         }
-        Ok(peer)
-    }
-
-    /// Whether the zone's first service is there (over TCP), and somebody listens for the other transports.
-    fn answers(&self) -> bool {
-        let others = [self.ports.tls, self.ports.https];
-        self.ports
-            .tcp
-            .is_some_and(|port| asks(port).is_ok_and(|answered| answered))
-            && others
-                .into_iter()
-                .flatten()
-                .all(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())
+        Ok(Self { server, ports })
     }
 }
 
-fn asks(port: u16) -> std::io::Result<bool> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(Duration::from_millis(500)))?;
-    stream.write_all(b"\0\x31\0\x01\0\0\0\x01\0\0\0\0\0\0\x05svc-0\x04ns-0\x03svc\x0aclusterset\x05local\0\0\x01\0\x01")?;
-    let mut head = [0; 14];
-    stream.read_exact(&mut head)?;
-    Ok(head[5] & 0x0f == 0 && head[9] == 1)
-}
-
-/// `binaries`: folder of the release build.
+/// lighthouse-dns, with a TTL that keeps dnsdist's cache warm.
 pub fn lighthouse_dns(
-    binaries: &Path,
+    lab: &Lab,
     manifests: &Path,
     certificate: &Certificate,
 ) -> anyhow::Result<Peer> {
-    let tls = free_port()?;
+    let (tls, https, quic) = (free_port()?, free_port()?, free_port()?);
+    let arguments = [
+        format!("--listen=tls://127.0.0.1:{tls}"),
+        format!("--listen=https://127.0.0.1:{https}"),
+        format!("--listen=quic://127.0.0.1:{quic}"),
+        format!("--tls-cert={}", certificate.chain.display()),
+        format!("--tls-key={}", certificate.key.display()),
+        "--ttl=3600".to_owned(),
+    ];
+    let server = peers::lighthouse::start_with(lab, manifests, "0", 1, &arguments)?;
     let ports = Ports {
-        tcp: Some(free_port()?),
+        tcp: Some(server.addr.port()),
         tls: Some(tls),
         resumable: Some(tls),
-        https: Some(free_port()?),
-        quic: Some(free_port()?),
+        https: Some(https),
+        quic: Some(quic),
     };
-    let mut command = on_cores("0", &binaries.join("lighthouse-dns"));
-    command.arg("--manifests").arg(manifests);
-    for (scheme, port) in [
-        ("dns", ports.tcp),
-        ("tls", ports.tls),
-        ("https", ports.https),
-        ("quic", ports.quic),
-    ] {
-        let port = port.context("every transport has a port")?;
-        command.args(["--listen", &format!("{scheme}://127.0.0.1:{port}")]);
-    }
-    command
-        .arg("--tls-cert")
-        .arg(&certificate.chain)
-        .arg("--tls-key")
-        .arg(&certificate.key)
-        // A TTL that keeps dnsdist's cache warm.
-        .args([
-            "--workers",
-            "1",
-            "--ttl",
-            "3600",
-            "--transfer-to",
-            "127.0.0.0/8",
-        ])
-        .args([
-            "--health",
-            "off",
-            "--ready",
-            "off",
-            "--metrics",
-            "off",
-            "--log-level",
-            "warn",
-        ]);
-    Peer::start("lighthouse-dns", command, ports)
+    Peer::new(server, ports)
 }
 
 impl Site<'_> {
-    /// A folder of `name`'s own with its configuration.
-    fn configure(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
-        let folder = self.folder.join(name);
-        fs::create_dir_all(&folder)?;
-        let path = folder.join("conf");
-        let text = text
-            .replace("@FOLDER@", &folder.display().to_string())
-            .replace("@ZONE@", ZONE)
-            .replace("@FILE@", &self.zone_file.display().to_string())
-            .replace(
-                "@CERTIFICATE@",
-                &self.certificate.chain.display().to_string(),
-            )
-            .replace("@KEY@", &self.certificate.key.display().to_string());
-        fs::write(&path, text)?;
-        Ok(path)
-    }
-
     /// Knot DNS. Debian's version has no TLS.
     pub fn knot(&self) -> anyhow::Result<Peer> {
-        let port = free_port()?;
-        let conf = self.configure(
-            "knot",
-            &format!(
-                "server:\n  listen: 127.0.0.1@{port}\n  rundir: @FOLDER@\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
-                 log:\n  - target: stderr\n    any: warning\n\
-                 database:\n  storage: @FOLDER@\n\
-                 zone:\n  - domain: @ZONE@\n    file: @FILE@\n    zonefile-sync: -1\n"
-            ),
-        )?;
-        let mut command = on_cores("0", &Binaries::find("knotd")?);
-        command.arg("-c").arg(conf);
+        let server = peers::knot::start(self.zone_file, self.folder, "0", 1)?;
         let ports = Ports {
-            tcp: Some(port),
+            tcp: Some(server.addr.port()),
             ..Ports::default()
         };
-        Peer::start("Knot", command, ports)
+        Peer::new(server, ports)
     }
 
     pub fn nsd(&self) -> anyhow::Result<Peer> {
-        let (tcp, tls) = (free_port()?, free_port()?);
-        let conf = self.configure(
-            "nsd",
-            &format!(
-                "server:\n  server-count: 1\n  ip-address: 127.0.0.1@{tcp}\n  ip-address: 127.0.0.1@{tls}\n  tls-port: {tls}\n\
-                 \x20 tls-service-pem: @CERTIFICATE@\n  tls-service-key: @KEY@\n  tcp-count: 1000\n  username: \"\"\n  database: \"\"\n\
-                 \x20 zonesdir: @FOLDER@\n  pidfile: @FOLDER@/pid\n  xfrdfile: @FOLDER@/xfrd\n  xfrdir: @FOLDER@\n  zonelistfile: @FOLDER@/zones\n\
-                 remote-control:\n  control-enable: no\n\
-                 zone:\n  name: @ZONE@\n  zonefile: @FILE@\n"
-            ),
-        )?;
-        let mut command = on_cores("0", &Binaries::find("nsd")?);
-        command.arg("-d").arg("-c").arg(conf);
+        let tls = free_port()?;
+        let options = format!(
+            "    ip-address: 127.0.0.1@{tls}\n    tls-port: {tls}\n    tls-service-pem: {}\n    tls-service-key: {}\n    tcp-count: 1000\n",
+            self.certificate.chain.display(),
+            self.certificate.key.display()
+        );
+        let server = peers::nsd::start_with(self.zone_file, self.folder, "0", 1, &options)?;
         let ports = Ports {
-            tcp: Some(tcp),
+            tcp: Some(server.addr.port()),
             tls: Some(tls),
             resumable: Some(tls),
             ..Ports::default()
         };
-        Peer::start("NSD", command, ports)
+        Peer::new(server, ports)
     }
 
     /// Unbound with the zone as its own (`auth-zone`).
     pub fn unbound(&self) -> anyhow::Result<Peer> {
-        let (tcp, tls, https) = (free_port()?, free_port()?, free_port()?);
-        let conf = self.configure(
-            "unbound",
-            &format!(
-                "server:\n  num-threads: 1\n  interface: 127.0.0.1@{tcp}\n  interface: 127.0.0.1@{tls}\n  interface: 127.0.0.1@{https}\n\
-                 \x20 tls-port: {tls}\n  https-port: {https}\n  tls-service-pem: @CERTIFICATE@\n  tls-service-key: @KEY@\n\
-                 \x20 incoming-num-tcp: 1000\n  username: \"\"\n  chroot: \"\"\n  directory: @FOLDER@\n  pidfile: @FOLDER@/pid\n\
-                 \x20 use-syslog: no\n  do-daemonize: no\n  module-config: \"iterator\"\n\
-                 remote-control:\n  control-enable: no\n\
-                 auth-zone:\n  name: @ZONE@\n  zonefile: @FILE@\n  for-downstream: yes\n  for-upstream: no\n"
-            ),
-        )?;
+        let (addr, tls, https) = (free_addr()?, free_port()?, free_port()?);
+        let folder = self.folder.join("unbound");
+        let config = format!(
+            "\
+server:
+    num-threads: 1
+    interface: 127.0.0.1@{tcp}
+    interface: 127.0.0.1@{tls}
+    interface: 127.0.0.1@{https}
+    tls-port: {tls}
+    https-port: {https}
+    tls-service-pem: \"{chain}\"
+    tls-service-key: \"{key}\"
+    incoming-num-tcp: 1000
+    username: \"\"
+    chroot: \"\"
+    directory: \"{folder}\"
+    pidfile: \"{folder}/pid\"
+    use-syslog: no
+    do-daemonize: no
+    module-config: \"iterator\"
+remote-control:
+    control-enable: no
+auth-zone:
+    name: {ZONE}
+    zonefile: \"{zone}\"
+    for-downstream: yes
+    for-upstream: no
+",
+            tcp = addr.port(),
+            chain = self.certificate.chain.display(),
+            key = self.certificate.key.display(),
+            folder = folder.display(),
+            zone = self.zone_file.display(),
+        );
+        let config = peers::write(&folder, "unbound.conf", &config)?;
         let mut command = on_cores("0", &Binaries::find("unbound")?);
-        command.arg("-d").arg("-c").arg(conf);
+        command.arg("-d").arg("-c").arg(config);
+        let server = Server::start("Unbound", addr, command)?;
         let ports = Ports {
-            tcp: Some(tcp),
+            tcp: Some(addr.port()),
             tls: Some(tls),
             resumable: Some(tls),
             https: Some(https),
             ..Ports::default()
         };
-        Peer::start("Unbound", command, ports)
+        Peer::new(server, ports)
     }
 
-    /// dnsdist with answers from its packet cache; `backend` fills it.
-    pub fn dnsdist(&self, backend: u16) -> anyhow::Result<Peer> {
-        let (tcp, tls, https) = (free_port()?, free_port()?, free_port()?);
-        let conf = self.configure(
-            "dnsdist",
-            &format!(
-                "setSecurityPollSuffix(\"\")\nsetMaxTCPClientThreads(1)\nsetLocal(\"127.0.0.1:{tcp}\")\n\
-                 addTLSLocal(\"127.0.0.1:{tls}\", \"@CERTIFICATE@\", \"@KEY@\", {{maxInFlight=1000}})\n\
-                 addDOHLocal(\"127.0.0.1:{https}\", \"@CERTIFICATE@\", \"@KEY@\", \"/dns-query\")\n\
-                 newServer({{address=\"127.0.0.1:{backend}\"}})\n\
-                 getPool(\"\"):setCache(newPacketCache(100000))\n"
-            ),
-        )?;
+    /// dnsdist with answers from its packet cache, which `backend` fills. Its plain port is only there to see what it says.
+    pub fn dnsdist(&self, backend: SocketAddr) -> anyhow::Result<Peer> {
+        let (addr, tls, https) = (free_addr()?, free_port()?, free_port()?);
+        let certificate = format!(
+            "\"{}\", \"{}\"",
+            self.certificate.chain.display(),
+            self.certificate.key.display()
+        );
+        let config = format!(
+            "\
+setSecurityPollSuffix(\"\")
+setMaxTCPClientThreads(1)
+setLocal(\"{addr}\")
+addTLSLocal(\"127.0.0.1:{tls}\", {certificate}, {{maxInFlight=1000}})
+addDOHLocal(\"127.0.0.1:{https}\", {certificate}, \"/dns-query\")
+newServer({{address=\"{backend}\"}})
+getPool(\"\"):setCache(newPacketCache(100000))
+"
+        );
+        let config = peers::write(&self.folder.join("dnsdist"), "dnsdist.conf", &config)?;
         let mut command = on_cores("0", &Binaries::find("dnsdist")?);
         command
             .args(["--supervised", "--disable-syslog", "-C"])
-            .arg(conf);
+            .arg(config);
+        let server = Server::start("dnsdist", addr, command)?;
         let ports = Ports {
-            tcp: Some(tcp),
             tls: Some(tls),
             https: Some(https),
             ..Ports::default()
         };
-        Peer::start("dnsdist", command, ports)
+        Peer::new(server, ports)
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use super::Lab;
 use crate::data::{DataSet, Workload, ZONE};
 use crate::peers::Origin;
-use crate::probe::{Client, Question};
+use crate::probe::{Client, PATIENCE, Question};
 use crate::report::{Row, Table};
 use crate::server::Server;
 use crate::turns::in_turns;
@@ -77,7 +77,7 @@ fn while_changing<T>(
 fn change(server: &Server, file: &Path, stop: &AtomicBool) -> anyhow::Result<u32> {
     const SERVICE: &str = "apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\n\
         metadata: {name: changing, namespace: ns-0}\nspec: {type: ClusterSetIP, ips: [243.255.255.1], ports: []}\n";
-    let client = Client::of(server.addr)?;
+    let mut client = Client::of(server.addr, PATIENCE)?;
     let question = Question::new(&format!("changing.ns-0.svc.{ZONE}"), "A", false)?;
     let mut changes = 0;
     while !stop.load(Relaxed) {

@@ -71,6 +71,7 @@ pub(super) fn measure(lab: &Lab) -> anyhow::Result<Vec<Table>> {
 
 fn throughput(lab: &Lab, server: &Server, workers: u32, queries: &Queries) -> anyhow::Result<f64> {
     let load = Load {
+        mode: "udp",
         server: server.addr,
         queries: &queries.path,
         edns: queries.edns,

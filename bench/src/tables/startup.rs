@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::Lab;
+use crate::controlplane::memory::Memory;
 use crate::controlplane::server::{Subject, await_answers, verify};
-use crate::controlplane::usage::{self, Memory};
 use crate::controlplane::world::World;
 use crate::report::{Goal, Row, Spread, Table};
 
@@ -138,7 +138,7 @@ fn start(world: &World, subject: &Subject) -> Result<Start> {
     let mut server = subject.start()?;
     await_answers(&mut server, &sample)?;
     let time = began.elapsed();
-    let cpu = usage::cpu(server.process.id())?;
+    let cpu = server.cpu_time()?;
     std::thread::sleep(SETTLE);
     let memory = Memory::of(server.process.id())?;
     verify(&server, world.services)?;

@@ -3,10 +3,16 @@
 use anyhow::Context;
 
 use super::Lab;
-use crate::report::{Goal, Row, Spread, Table};
+use crate::data::{DataSet, Workload::AHit};
+use crate::peers::{LIGHTHOUSE, zone};
+use crate::report::{Row, Table};
+use crate::server::Server;
+use crate::streams::asker::Mode;
+use crate::streams::certificate;
 use crate::streams::load::Load;
 use crate::streams::peers::{self, Peer, Ports, Site};
-use crate::streams::{certificate, zone};
+use crate::turns::in_turns;
+use crate::workbench::{Queries, ensure_same_answers, per_query};
 
 /// Enough that no answer stays in a core's first cache, few enough that every cache of answers holds them all.
 const SERVICES: usize = 1000;
@@ -25,7 +31,7 @@ const WORKLOADS: &[Workload] = &[
     },
     Workload {
         name: "TCP, one query per connection",
-        load: Load::Own("tcp"),
+        load: Load::Own(Mode::Tcp),
         port: |ports| ports.tcp,
     },
     Workload {
@@ -35,32 +41,32 @@ const WORKLOADS: &[Workload] = &[
     },
     Workload {
         name: "DoT, handshake and one query",
-        load: Load::Own("tls"),
+        load: Load::Own(Mode::Tls),
         port: |ports| ports.tls,
     },
     Workload {
         name: "DoT, resumption and one query",
-        load: Load::Own("resumed"),
+        load: Load::Own(Mode::Resumed),
         port: |ports| ports.resumable,
     },
     Workload {
         name: "DoH, HTTP/2, GET",
-        load: Load::Own("get"),
+        load: Load::Own(Mode::Get),
         port: |ports| ports.https,
     },
     Workload {
         name: "DoH, HTTP/2, POST",
-        load: Load::Own("post"),
+        load: Load::Own(Mode::Post),
         port: |ports| ports.https,
     },
     Workload {
         name: "DoQ, many streams",
-        load: Load::Own("quic"),
+        load: Load::Own(Mode::Quic),
         port: |ports| ports.quic,
     },
     Workload {
         name: "DoQ, handshake and one query",
-        load: Load::Own("quic-handshakes"),
+        load: Load::Own(Mode::QuicHandshakes),
         port: |ports| ports.quic,
     },
 ];
@@ -72,88 +78,100 @@ const AT_MOST: f64 = 1.0;
 pub(super) fn measure(lab: &Lab) -> anyhow::Result<Vec<Table>> {
     let folder = lab.folder.join("streams");
     let (manifests, zone_file) = (folder.join("manifests"), folder.join("zone"));
-    let queries = folder.join("queries");
-    zone::write_manifests(&manifests, SERVICES)?;
-    zone::write_queries(&queries, SERVICES)?;
+    let data = DataSet::cluster_set_ips(SERVICES);
+    data.write(&manifests)?;
+    let queries = Queries::write(&folder, AHit, &data)?;
     let certificate = certificate::write(&folder)?;
-    let ours = peers::lighthouse_dns(&lab.binaries, &manifests, &certificate)?;
-    let port = ours.ports.tcp.context("lighthouse-dns serves TCP")?;
-    zone::transfer(port, &zone_file)?;
+    let ours = peers::lighthouse_dns(lab, &manifests, &certificate)?;
+    let backend = ours.server.addr;
+    zone::transfer(backend, &zone_file)?;
     let site = Site {
         folder: &folder,
         zone_file: &zone_file,
         certificate: &certificate,
     };
-    let peers = [
+    let subjects = [
+        ours,
         site.knot()?,
         site.nsd()?,
         site.unbound()?,
-        site.dnsdist(port)?,
+        site.dnsdist(backend)?,
     ];
-    let mut subjects = vec![ours];
-    subjects.extend(peers);
-    // dnsdist's plain TCP is only there to see that it runs.
-    if let Some(dnsdist) = subjects.last_mut() {
-        dnsdist.ports.tcp = None;
-    }
-    let mut rows = Vec::new();
-    let mut goals = Vec::new();
-    for workload in WORKLOADS {
-        let row = measure_row(workload, &subjects, &queries, lab).with_context(|| workload.name)?;
-        let peers = subjects.iter().zip(&row.cells).skip(1);
-        for (peer, theirs) in peers {
-            if let (Some(ours), Some(theirs)) = (&row.cells[0], theirs) {
-                let what = format!("{}: {} / {}", row.name, subjects[0].name, peer.name);
-                goals.push(Goal::ratio(what, ours, theirs, AT_MOST));
-            }
-        }
-        rows.push(row);
-    }
-    Ok(vec![Table {
+    ensure_same(&subjects, &queries)?;
+    let mut table = Table {
         title: "Streams".into(),
         unit: "µs of CPU per query".into(),
         method: format!(
             "User and system time of all threads and processes of a server with one worker on core 0, per answered query for A \
              of {SERVICES} services; the client, dnsperf or stream-asker with 8 connections (200 queries at once where they are \
-             pipelined), on core 1 as fast as it can. ECDSA P-256, TLS 1.3, X25519. A connection of one query counts as a whole, \
-             from accepting to closing. dnsdist answers from its packet cache, and gives no new tickets to a client that resumes. No server of Debian speaks DoQ, and Debian's Knot no TLS."
+             pipelined), on core 1 as fast as it can; {} rounds of {} s in turns, after one that does not count. \
+             ECDSA P-256, TLS 1.3, X25519. A connection of one query counts as a whole, \
+             from accepting to closing. dnsdist answers from its packet cache, and gives no new tickets to a client that resumes. \
+             No server of Debian speaks DoQ, and Debian's Knot no TLS.",
+            lab.rounds, lab.seconds
         ),
         columns: subjects
             .iter()
-            .map(|subject| subject.name.to_owned())
+            .map(|peer| peer.server.name.clone())
             .collect(),
-        rows,
-        goals,
-    }])
-}
-
-fn measure_row(
-    workload: &Workload,
-    subjects: &[Peer],
-    queries: &std::path::Path,
-    lab: &Lab,
-) -> anyhow::Result<Row> {
-    let mut figures = vec![Vec::new(); subjects.len()];
-    // Round 0 fills caches and does not count.
-    for round in 0..=lab.rounds {
-        let seconds = if round == 0 { 1 } else { lab.seconds };
-        for (subject, figures) in subjects.iter().zip(&mut figures) {
-            let Some(port) = (workload.port)(&subject.ports) else {
-                continue;
-            };
-            let before = subject.cpu_micros()?;
-            let answered = workload
-                .load
-                .run(&lab.binaries, port, queries, seconds)
-                .with_context(|| subject.name)?;
-            let used = subject.cpu_micros()? - before;
-            if round > 0 {
-                figures.push(used / answered as f64);
-            }
+        rows: vec![],
+        goals: vec![],
+    };
+    for workload in WORKLOADS {
+        eprintln!("streams: {}", workload.name);
+        let row = workload
+            .measure(lab, &subjects, &queries)
+            .with_context(|| workload.name)?;
+        table.rows.push(row);
+        for peer in &subjects[1..] {
+            table.goal(workload.name, LIGHTHOUSE, &peer.server.name, AT_MOST);
         }
     }
-    Ok(Row {
-        name: workload.name.into(),
-        cells: figures.iter().map(|figures| Spread::of(figures)).collect(),
-    })
+    Ok(vec![table])
+}
+
+/// Compared over UDP: the answers are the same over connections, whose replies are checked for their codes.
+fn ensure_same(subjects: &[Peer], queries: &Queries) -> anyhow::Result<()> {
+    let samples: Vec<_> = subjects
+        .iter()
+        .map(|peer| queries.sample(&peer.server))
+        .collect::<Result<_, _>>()?;
+    let named: Vec<_> = subjects
+        .iter()
+        .zip(&samples)
+        .map(|(peer, sample)| (peer.server.name.as_str(), sample.as_slice()))
+        .collect();
+    ensure_same_answers(&named)
+}
+
+impl Workload {
+    fn measure(&self, lab: &Lab, subjects: &[Peer], queries: &Queries) -> anyhow::Result<Row> {
+        let listening: Vec<_> = subjects
+            .iter()
+            .filter_map(|peer| Some((&peer.server, (self.port)(&peer.ports)?)))
+            .collect();
+        let ask = |server: &Server, port, seconds| {
+            per_query(server, || {
+                self.load.run(&lab.binaries, port, &queries.path, seconds)
+            })
+            .with_context(|| server.name.clone())
+        };
+        // Fills caches.
+        for (server, port) in &listening {
+            ask(server, *port, 1)?;
+        }
+        let figures = in_turns(lab.rounds, &listening, |(server, port)| {
+            ask(server, *port, lab.seconds).map(|micros| [micros])
+        })?;
+        let mut figures = figures.into_iter();
+        let mut next = || figures.next().map(|[micros]| micros);
+        let cells = subjects
+            .iter()
+            .map(|peer| (self.port)(&peer.ports).and_then(|_| next()))
+            .collect();
+        Ok(Row {
+            name: self.name.into(),
+            cells,
+        })
+    }
 }

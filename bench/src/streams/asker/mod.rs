@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use clap::ValueEnum;
 
-pub use message::read_queries;
+use crate::probe::Question;
 
 /// What one connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
     /// TCP, one query per connection.
     Tcp,
@@ -44,14 +45,13 @@ pub struct Amount {
     pub time: Duration,
 }
 
-/// Asks `port` of 127.0.0.1 the queries (whole messages, in turns); how many were answered with NOERROR. Anything else is
-/// an error.
-pub fn ask(mode: Mode, port: u16, queries: &[Vec<u8>], amount: Amount) -> anyhow::Result<usize> {
-    ensure!(!queries.is_empty(), "no queries");
+/// Asks `port` of 127.0.0.1 the questions in turns; how many were answered with NOERROR. Anything else is an error.
+pub fn ask(mode: Mode, port: u16, questions: &[Question], amount: Amount) -> anyhow::Result<usize> {
+    ensure!(!questions.is_empty(), "no queries");
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let round = Round {
         addr,
-        queries,
+        questions,
         next: AtomicUsize::new(0),
         until: Instant::now() + amount.time,
     };
@@ -70,14 +70,15 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 struct Round<'a> {
     addr: SocketAddr,
-    queries: &'a [Vec<u8>],
+    questions: &'a [Question],
     next: AtomicUsize,
     until: Instant,
 }
 
 impl Round<'_> {
+    /// With the id 0, as QUIC wants it.
     fn next_query(&self) -> &[u8] {
-        &self.queries[self.next.fetch_add(1, Relaxed) % self.queries.len()]
+        self.questions[self.next.fetch_add(1, Relaxed) % self.questions.len()].octets()
     }
 
     fn is_over(&self) -> bool {
