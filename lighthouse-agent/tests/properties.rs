@@ -105,7 +105,7 @@ const SOURCES: [Source; 8] = [
 ];
 const KINDS: [&str; 2] = ["ServiceImport", "EndpointSlice"];
 
-fn nth_of_ours(objects: Vec<Value>, nth: usize) -> Option<(String, String)> {
+fn nth_of_ours(objects: &[Value], nth: usize) -> Option<(String, String)> {
     let ours: Vec<&Value> = objects
         .iter()
         .filter(|object| {
@@ -125,6 +125,17 @@ fn nth_of_ours(objects: Vec<Value>, nth: usize) -> Option<(String, String)> {
 }
 
 fn perform(set: &mut ClusterSet, deed: &Deed) {
+    // Nothing can be written to a namespace that is not there.
+    if let Deed::Export { cluster, .. }
+    | Deed::Serve { cluster, .. }
+    | Deed::Backends { cluster, .. } = deed
+        && set
+            .server(CLUSTERS[*cluster])
+            .get("Namespace", "", NS)
+            .is_none()
+    {
+        return;
+    }
     match deed {
         Deed::Export {
             cluster,
@@ -135,7 +146,7 @@ fn perform(set: &mut ClusterSet, deed: &Deed) {
             .put(export(SERVICES[*service], *age)),
         Deed::Unexport { cluster, service } => {
             set.server(CLUSTERS[*cluster])
-                .delete("ServiceExport", NS, SERVICES[*service])
+                .delete("ServiceExport", NS, SERVICES[*service]);
         }
         Deed::Serve {
             cluster,
@@ -157,7 +168,7 @@ fn perform(set: &mut ClusterSet, deed: &Deed) {
         }
         Deed::Unserve { cluster, service } => {
             set.server(CLUSTERS[*cluster])
-                .delete("Service", NS, SERVICES[*service])
+                .delete("Service", NS, SERVICES[*service]);
         }
         Deed::Backends {
             cluster,
@@ -202,16 +213,14 @@ fn perform(set: &mut ClusterSet, deed: &Deed) {
         }
         Deed::Break { cluster, kind, nth } => {
             let server = set.server(CLUSTERS[*cluster]);
-            if let Some((namespace, name)) =
-                nth_of_ours(server.all(KINDS[*kind]).cloned().collect(), *nth)
-            {
+            let objects: Vec<Value> = server.all(KINDS[*kind]).cloned().collect();
+            if let Some((namespace, name)) = nth_of_ours(&objects, *nth) {
                 server.delete(KINDS[*kind], &namespace, &name);
             }
         }
         Deed::BreakBroker { kind, nth } => {
-            if let Some((namespace, name)) =
-                nth_of_ours(set.broker.all(KINDS[*kind]).cloned().collect(), *nth)
-            {
+            let objects: Vec<Value> = set.broker.all(KINDS[*kind]).cloned().collect();
+            if let Some((namespace, name)) = nth_of_ours(&objects, *nth) {
                 set.broker.delete(KINDS[*kind], &namespace, &name);
             }
         }

@@ -174,21 +174,18 @@ impl Election {
         }
         let renewed = self.candidate.renewed(spec, Timestamp::now());
         let params = PostParams::default();
-        let written = match existing {
-            Some(mut lease) => {
-                lease.spec = Some(renewed);
-                self.api.replace(&self.name, &params, &lease).await
-            }
-            None => {
-                let lease = Lease {
-                    metadata: ObjectMeta {
-                        name: Some(self.name.clone()),
-                        ..ObjectMeta::default()
-                    },
-                    spec: Some(renewed),
-                };
-                self.api.create(&params, &lease).await
-            }
+        let written = if let Some(mut lease) = existing {
+            lease.spec = Some(renewed);
+            self.api.replace(&self.name, &params, &lease).await
+        } else {
+            let lease = Lease {
+                metadata: ObjectMeta {
+                    name: Some(self.name.clone()),
+                    ..ObjectMeta::default()
+                },
+                spec: Some(renewed),
+            };
+            self.api.create(&params, &lease).await
         };
         match written {
             Ok(lease) => {

@@ -14,7 +14,7 @@ use subm_api::{ServicePort, names};
 
 use super::imports::IpChoice;
 use super::merge::Merged;
-use super::objects::{ObjectKind, Observed, Place, Urgency, Wanted, object};
+use super::objects::{ObjectKind, Observed, Place, Urgency, Wanted, object, object_id};
 use super::plan::OfService;
 use super::world::{DERIVED_FROM, label};
 use super::{names as object_names, slices};
@@ -28,7 +28,7 @@ pub(super) fn plan(service: &mut OfService<'_>, choice: &IpChoice) {
     let merged = service
         .merged
         .filter(|_| choice.derived && service.world.has_namespace(&key.namespace));
-    let id = service.id(Place::Home, ObjectKind::Service, &key.namespace, &name);
+    let id = object_id(Place::Home, ObjectKind::Service, &key.namespace, &name);
     let observed = service
         .view
         .derived
@@ -46,7 +46,7 @@ pub(super) fn plan(service: &mut OfService<'_>, choice: &IpChoice) {
                 urgency: Urgency::Resolve,
             });
             for (slice_name, slice) in endpoints(service, merged, &name) {
-                let id = service.id(
+                let id = object_id(
                     Place::Home,
                     ObjectKind::EndpointSlice,
                     &key.namespace,
@@ -65,7 +65,7 @@ pub(super) fn plan(service: &mut OfService<'_>, choice: &IpChoice) {
     }
     for (slice_name, slice) in &service.view.derived_slices {
         if !kept.contains(slice_name) {
-            let id = service.id(
+            let id = object_id(
                 Place::Home,
                 ObjectKind::EndpointSlice,
                 &key.namespace,

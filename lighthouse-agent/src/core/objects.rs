@@ -31,6 +31,15 @@ pub struct ObjectId {
     pub name: String,
 }
 
+pub(super) fn object_id(place: Place, kind: ObjectKind, namespace: &str, name: &str) -> ObjectId {
+    ObjectId {
+        place,
+        kind,
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
 impl ObjectId {
     /// The stream that tells of it.
     pub fn source(&self) -> Source {

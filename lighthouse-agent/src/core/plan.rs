@@ -10,7 +10,7 @@ use super::export::{Export, ImportType, Own, own as own_export};
 use super::exporters::{Exporters, gather};
 use super::imports::{self, IpChoice};
 use super::merge::{Conflict, Merged, merge as merge_exports};
-use super::objects::{ObjectId, ObjectKind, Observed, Place, Unwanted, Urgency, Wanted};
+use super::objects::{ObjectId, ObjectKind, Observed, Place, Unwanted, Urgency, Wanted, object_id};
 use super::pool::Pool;
 use super::settings::IpSource;
 use super::trust::{Refusal, Why};
@@ -110,21 +110,6 @@ impl<'a> OfService<'a> {
         &self.world.settings.cluster
     }
 
-    pub(super) fn id(
-        &self,
-        place: Place,
-        kind: ObjectKind,
-        namespace: &str,
-        name: &str,
-    ) -> ObjectId {
-        ObjectId {
-            place,
-            kind,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
-    }
-
     /// This cluster's export, where it takes part: its type is that of the cluster set.
     fn taking_part(&self) -> Option<&'a Export> {
         let merged = self.merged?;
@@ -220,7 +205,7 @@ impl<'a> OfService<'a> {
             let headless = export.kind == ImportType::Headless;
             for own in slices::own(self.world, self.key, self.view, export) {
                 let name = slices::name_for(self.key, us, &own.of, headless, ours.iter().copied());
-                let id = self.id(
+                let id = object_id(
                     Place::Home,
                     ObjectKind::EndpointSlice,
                     &self.key.namespace,
@@ -233,7 +218,7 @@ impl<'a> OfService<'a> {
         for slice in ours {
             let name = slice.metadata.name.as_deref().unwrap_or_default();
             if !kept.iter().any(|kept| kept == name) {
-                let id = self.id(
+                let id = object_id(
                     Place::Home,
                     ObjectKind::EndpointSlice,
                     &self.key.namespace,
@@ -265,7 +250,7 @@ impl<'a> OfService<'a> {
                     names::BROKER_NAMESPACE.to_owned(),
                     self.key.namespace.clone(),
                 );
-                let id = self.id(Place::Broker, ObjectKind::EndpointSlice, &namespace, &name);
+                let id = object_id(Place::Broker, ObjectKind::EndpointSlice, &namespace, &name);
                 self.want_slice(id, &slice, self.view.broker_slices.get(&name));
                 kept.push(name);
             }
@@ -273,7 +258,7 @@ impl<'a> OfService<'a> {
         for slice in ours {
             let name = slice.metadata.name.as_deref().unwrap_or_default();
             if !kept.iter().any(|kept| kept == name) {
-                let id = self.id(Place::Broker, ObjectKind::EndpointSlice, &namespace, name);
+                let id = object_id(Place::Broker, ObjectKind::EndpointSlice, &namespace, name);
                 self.reject(id, Observed::of(&slice.metadata, slice), false);
             }
         }
@@ -301,7 +286,7 @@ impl<'a> OfService<'a> {
                 Some((name, _)) => (*name).clone(),
                 None => self.free_name(Source::BrokerImports, namespace, plain),
             };
-            let id = self.id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
+            let id = object_id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
             let observed = self.view.records.get(&name);
             self.plan.wanted.push(Wanted {
                 id,
@@ -321,7 +306,7 @@ impl<'a> OfService<'a> {
             .any(|aggregate| lists(aggregate, us));
         for (name, record) in ours {
             if kept.as_ref() != Some(name) && (kept.is_some() || !named) {
-                let id = self.id(Place::Broker, ObjectKind::ServiceImport, namespace, name);
+                let id = object_id(Place::Broker, ObjectKind::ServiceImport, namespace, name);
                 self.reject(id, Observed::of(&record.metadata, record), false);
             }
         }
@@ -336,7 +321,7 @@ impl<'a> OfService<'a> {
             .aggregate()
             .and_then(|aggregate| aggregate.metadata.name.clone());
         for (name, aggregate) in &self.view.aggregates {
-            let id = self.id(Place::Broker, ObjectKind::ServiceImport, namespace, name);
+            let id = object_id(Place::Broker, ObjectKind::ServiceImport, namespace, name);
             let observed = Observed::of(&aggregate.metadata, aggregate);
             let ours = taking_part.filter(|_| chosen.as_ref() == Some(name));
             match imports::aggregate(aggregate, self.key, us, ours, self.merged, choice) {
@@ -360,7 +345,7 @@ impl<'a> OfService<'a> {
                 namespace,
                 object_names::aggregate(self.key),
             );
-            let id = self.id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
+            let id = object_id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
             let (body, status) = imports::new_aggregate(self.key, export, merged, choice);
             self.plan.wanted.push(Wanted {
                 id,
@@ -380,7 +365,7 @@ impl<'a> OfService<'a> {
             .import
             .as_ref()
             .map(|import| Observed::of(&import.metadata, import));
-        let id = self.id(
+        let id = object_id(
             Place::Home,
             ObjectKind::ServiceImport,
             &self.key.namespace,
@@ -450,7 +435,7 @@ impl<'a> OfService<'a> {
                 annotations: good.metadata.annotations,
                 ..Default::default()
             };
-            let id = self.id(
+            let id = object_id(
                 Place::Home,
                 ObjectKind::EndpointSlice,
                 &self.key.namespace,
@@ -462,7 +447,7 @@ impl<'a> OfService<'a> {
         for (name, slice) in &self.view.slices {
             let remote = label(&slice.metadata, names::SOURCE_CLUSTER) != Some(us);
             if remote && !kept.contains(name) {
-                let id = self.id(
+                let id = object_id(
                     Place::Home,
                     ObjectKind::EndpointSlice,
                     &self.key.namespace,
@@ -499,7 +484,7 @@ impl<'a> OfService<'a> {
                 };
                 let observed = self.view.per_cluster.get(&name);
                 self.plan.wanted.push(Wanted {
-                    id: self.id(
+                    id: object_id(
                         Place::Home,
                         ObjectKind::ServiceImport,
                         &settings.namespace,
@@ -517,7 +502,7 @@ impl<'a> OfService<'a> {
         for (name, import) in &self.view.per_cluster {
             let ours = label(&import.metadata, names::SOURCE_CLUSTER) == Some(us);
             if !kept.contains(name) && (ours || self.world.knows_broker()) {
-                let id = self.id(
+                let id = object_id(
                     Place::Home,
                     ObjectKind::ServiceImport,
                     &settings.namespace,
@@ -544,7 +529,7 @@ impl<'a> OfService<'a> {
         }
         let after = conditions::of(export, self.own, &progress, &conflicts, self.now);
         self.plan.wanted.push(Wanted {
-            id: self.id(
+            id: object_id(
                 Place::Home,
                 ObjectKind::ServiceExport,
                 &self.key.namespace,
@@ -560,7 +545,7 @@ impl<'a> OfService<'a> {
 
     fn clear_conditions(&mut self, export: &subm_api::ServiceExport) {
         self.plan.wanted.push(Wanted {
-            id: self.id(
+            id: object_id(
                 Place::Home,
                 ObjectKind::ServiceExport,
                 &self.key.namespace,

@@ -146,7 +146,7 @@ impl Brain {
                 self.world.slice(slice);
             }
             Item::Import(import) if source == Source::BrokerImports => {
-                self.world.broker_import(import)
+                self.world.broker_import(import);
             }
             Item::Import(import) => self.world.import(import),
             Item::Namespace(namespace) => {
@@ -221,7 +221,10 @@ impl Brain {
 
     fn troubled(&mut self, source: Source, trouble: &Trouble) {
         if self.troubled.insert(source) {
-            self.reports.trouble(source, trouble);
+            tracing::warn!(
+                "{} cannot be read; what is known stays: {trouble}",
+                words::kind(source)
+            );
         }
         if words::place(source) == Place::Broker {
             self.broker_silent = true;
@@ -384,7 +387,7 @@ impl Brain {
                 }
                 Outcome::Missing => {
                     self.world
-                        .gone(write.id.source(), &write.id.namespace, &write.id.name)
+                        .gone(write.id.source(), &write.id.namespace, &write.id.name);
                 }
                 Outcome::Overtaken => tracing::debug!("{} was overtaken", words::write(write)),
                 Outcome::Failed(why) => {
@@ -468,7 +471,7 @@ fn networks_of(spec: &subm_api::ClusterSpec) -> Vec<IpNet> {
     } else {
         vec![&spec.global_cidr]
     };
-    let texts = lists.into_iter().flat_map(|list| list.iter());
+    let texts = lists.into_iter().flat_map(subm_api::Items::iter);
     // Several of one family may be written with commas.
     texts
         .flat_map(|text| text.split(','))

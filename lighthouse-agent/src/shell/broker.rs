@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kube::config::AuthInfo;
 use kube::{Client, Config};
+use rustls::pki_types::pem::PemObject as _;
 use subm_kube::ConnectError;
 
 /// `BROKER_K8S_*` of the environment.
@@ -88,7 +89,6 @@ fn certificates(text: &str) -> Result<Vec<Vec<u8>>, BrokerError> {
             .decode(text.as_bytes())
             .map_err(|_| BrokerError::Ca)?
     };
-    use rustls::pki_types::pem::PemObject as _;
     let parsed: Result<Vec<_>, _> =
         rustls::pki_types::CertificateDer::pem_slice_iter(&pem).collect();
     let parsed = parsed.map_err(|_| BrokerError::Ca)?;

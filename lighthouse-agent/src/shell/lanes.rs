@@ -40,7 +40,7 @@ struct Lane {
 }
 
 pub(super) struct Lanes {
-    lanes: HashMap<(Place, ServiceKey), Lane>,
+    by_service: HashMap<(Place, ServiceKey), Lane>,
     servers: HashMap<Place, Server>,
     done: UnboundedSender<Done>,
 }
@@ -72,7 +72,7 @@ impl Lanes {
             reporting: Arc::new(Semaphore::new(REPORTING)),
         };
         Self {
-            lanes: HashMap::new(),
+            by_service: HashMap::new(),
             servers: writers
                 .into_iter()
                 .map(|(place, writer)| (place, server(writer)))
@@ -82,12 +82,12 @@ impl Lanes {
     }
 
     pub(super) fn running(&self) -> usize {
-        self.lanes.values().filter(|lane| lane.running).count()
+        self.by_service.values().filter(|lane| lane.running).count()
     }
 
     /// Lanes that wait for another attempt.
     pub(super) fn waiting(&self) -> usize {
-        self.lanes
+        self.by_service
             .values()
             .filter(|lane| lane.not_before.is_some())
             .count()
@@ -105,12 +105,12 @@ impl Lanes {
         let now = Instant::now();
         if writes.is_empty() {
             // Nothing is due: a lane that failed has been overtaken by events.
-            if self.lanes.get(&id).is_some_and(|lane| !lane.running) {
-                self.lanes.remove(&id);
+            if self.by_service.get(&id).is_some_and(|lane| !lane.running) {
+                self.by_service.remove(&id);
             }
             return Accepted::Futile;
         }
-        let lane = self.lanes.entry(id).or_default();
+        let lane = self.by_service.entry(id).or_default();
         if lane.running {
             return Accepted::Busy;
         }
@@ -141,7 +141,7 @@ impl Lanes {
 
     /// A lane is done. Tells when its service is to be planned again at the earliest.
     pub(super) fn finished(&mut self, done: &Done) -> Option<Instant> {
-        let lane = self.lanes.get_mut(&(done.place, done.key.clone()))?;
+        let lane = self.by_service.get_mut(&(done.place, done.key.clone()))?;
         lane.running = false;
         let failed = done
             .results
@@ -176,7 +176,7 @@ impl Lanes {
         due: &[Write],
     ) -> Vec<Write> {
         let Some(lane) = self
-            .lanes
+            .by_service
             .get_mut(&(place, key.clone()))
             .filter(|lane| !lane.running && lane.failures == 0 && lane.not_before.is_none())
         else {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use subm_kube::Trouble;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::metrics::Metrics;
@@ -133,13 +132,6 @@ impl Reports {
                 words::kind(source)
             );
         }
-    }
-
-    pub(super) fn trouble(&self, source: Source, trouble: &Trouble) {
-        tracing::warn!(
-            "{} cannot be read; what is known stays: {trouble}",
-            words::kind(source)
-        );
     }
 }
 

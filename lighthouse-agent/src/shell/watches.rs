@@ -27,6 +27,10 @@ pub(super) enum News {
 }
 
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an item is boxed as a whole in News"
+)]
 pub(super) enum Item {
     Export(ServiceExport),
     Service(Service),

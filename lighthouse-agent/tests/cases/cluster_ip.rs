@@ -114,7 +114,7 @@ fn a05_a06_a07_a_type_that_cannot_be_exported() {
     for r#type in ["NodePort", "LoadBalancer"] {
         export_from(&mut set, "c1", "10.101.0.1", 1);
         set.server("c1").change("Service", NS, NAME, |service| {
-            service["spec"]["type"] = json!(r#type)
+            service["spec"]["type"] = json!(r#type);
         });
         set.settle();
         assert_exported_by(&mut set, &["c1"]);

@@ -169,7 +169,7 @@ fn a40_a41_both_want_one_and_the_first_gives_it() {
     set.settle();
     export_from(&mut set, "c2", "10.102.0.1", 2);
     set.server("c2").change("Service", NS, NAME, |service| {
-        service["spec"]["ports"] = json!([port("admin", 9200)])
+        service["spec"]["ports"] = json!([port("admin", 9200)]);
     });
     set.settle();
     assert_exported_by(&mut set, &["c1", "c2"]);
@@ -303,13 +303,13 @@ fn a_derived_service_fails_over() {
 fn traffic_distribution_keeps_traffic_near() {
     let mut set = derived();
     set.server("c1").change("Service", NS, NAME, |service| {
-        service["spec"]["trafficDistribution"] = json!("PreferClose")
+        service["spec"]["trafficDistribution"] = json!("PreferClose");
     });
     export_from(&mut set, "c2", "10.102.0.1", 2);
     set.server("c2")
         .put(backends("nginx-k8s", NAME, &["10.2.0.5"], &[]));
     set.server("c2").change("Service", NS, NAME, |service| {
-        service["spec"]["trafficDistribution"] = json!("PreferClose")
+        service["spec"]["trafficDistribution"] = json!("PreferClose");
     });
     set.settle();
     assert_eq!(derived_endpoints(&mut set, "c2"), ["10.2.0.5"]);

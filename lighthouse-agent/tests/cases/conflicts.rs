@@ -13,7 +13,7 @@ fn two() -> ClusterSet {
 
 fn set_ports(set: &mut ClusterSet, cluster: &str, ports: &[Value]) {
     set.server(cluster).change("Service", NS, NAME, |service| {
-        service["spec"]["ports"] = json!(ports)
+        service["spec"]["ports"] = json!(ports);
     });
 }
 

@@ -19,7 +19,7 @@ fn a43_pods_are_told_as_they_are() {
     let mut set = ClusterSet::of(2);
     export_headless(&mut set, "c1", &[("k8s-1", "10.1.0.5")], 1);
     set.server("c1").change("Service", NS, NAME, |service| {
-        service["spec"]["publishNotReadyAddresses"] = json!(true)
+        service["spec"]["publishNotReadyAddresses"] = json!(true);
     });
     set.settle();
     assert_exported_by(&mut set, &["c1"]);

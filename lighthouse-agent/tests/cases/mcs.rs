@@ -43,7 +43,7 @@ fn only_exported_labels_and_annotations_travel() {
     );
     set.server("c1")
         .change("ServiceExport", NS, NAME, |export| {
-            export["spec"] = json!({})
+            export["spec"] = json!({});
         });
     set.settle();
     let imported = import(&mut set, "c2").unwrap();

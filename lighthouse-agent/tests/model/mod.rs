@@ -57,7 +57,7 @@ impl Agent {
     pub(crate) fn new(settings: Settings) -> Self {
         let range = match &settings.cluster_set_ips.from {
             subm_lighthouse_agent::core::settings::IpSource::Pool(range) => *range,
-            _ => None,
+            subm_lighthouse_agent::core::settings::IpSource::DerivedService => None,
         };
         Self {
             world: World::new(settings),
@@ -94,6 +94,7 @@ impl ClusterSet {
             clusters: BTreeMap::new(),
             now: Timestamp::from_second(1_795_466_900).expect("in range"),
         };
+        set.broker.put(build::namespace(BROKER));
         for settings in clusters {
             let mut server = Server::default();
             server.put(build::namespace(OPERATOR));
@@ -164,7 +165,7 @@ impl ClusterSet {
                     match &event.object {
                         Some(object) => apply(&mut agent.world, source, object),
                         None if source == Source::Namespaces => {
-                            agent.world.namespace_gone(&event.name)
+                            agent.world.namespace_gone(&event.name);
                         }
                         None => agent.world.gone(source, &event.namespace, &event.name),
                     }

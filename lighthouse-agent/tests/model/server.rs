@@ -125,6 +125,9 @@ impl Server {
                 if self.objects.contains_key(&name) {
                     return Err("AlreadyExists".to_owned());
                 }
+                if self.get("Namespace", "", &name.1).is_none() {
+                    return Err(format!("namespaces {:?} not found", name.1));
+                }
                 let mut object = body.clone();
                 object["kind"] = json!(kind);
                 object["metadata"]["name"] = json!(name.2);

@@ -285,14 +285,14 @@ impl Agent {
     }
 
     /// The sum of a metric over all labels.
-    pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
+    pub(crate) async fn metric(&self, name: &str) -> Result<u64> {
         let (_, text) = self.page("/metrics").await?;
         let lines = text.lines().filter(|line| {
             line.strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with([' ', '{']))
         });
         Ok(lines
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
             .sum())
     }
 }
