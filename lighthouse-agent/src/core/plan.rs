@@ -149,7 +149,10 @@ impl<'a> OfService<'a> {
             .exports
             .iter()
             .all(|export| export.cluster == self.us());
-        let existing = self.view.aggregate().filter(|_| !alone);
+        // Who exports alone decides anew whether there is one; an address that is in use stays, whoever gave it.
+        let settled =
+            |aggregate: &&ServiceImport| !alone || wanted && IpChoice::of(aggregate).ip.is_some();
+        let existing = self.view.aggregate().filter(settled);
         if let Some(existing) = existing {
             let choice = IpChoice::of(existing);
             if choice.allocated_by.as_deref() == Some(self.us()) {
@@ -165,14 +168,6 @@ impl<'a> OfService<'a> {
         if !wanted || !pool.is_there() || self.taking_part().is_none() {
             pool.release(self.key);
             return IpChoice::default();
-        }
-        // After a restart the address is on the broker.
-        if let Some(ip) = self
-            .view
-            .aggregate()
-            .and_then(|aggregate| aggregate.spec.ips.iter().next()?.parse().ok())
-        {
-            pool.reserve(self.key, ip);
         }
         if !self.world.knows_broker() {
             return IpChoice::default();
