@@ -10,6 +10,7 @@
 //! ```
 
 pub mod awake;
+pub mod clusterset;
 pub mod controlplane;
 pub mod cpu;
 pub mod data;

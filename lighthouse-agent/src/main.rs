@@ -6,6 +6,10 @@ use subm_lighthouse_agent::shell::environment::{Arguments, LogFormat};
 use subm_lighthouse_agent::shell::run;
 use tracing_subscriber::EnvFilter;
 
+/// As the DNS server's (docs/adr/0006): objects come and go by the thousand.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_command_line();
     let filter = EnvFilter::try_new(arguments.log_filter());

@@ -2,6 +2,7 @@
 
 mod change;
 mod cpu;
+mod discovery;
 mod latency;
 mod paced;
 mod programming;
@@ -40,4 +41,5 @@ pub const ALL: &[(&str, Measure)] = &[
     ("scale", startup::scale),
     ("programming", programming::programming),
     ("streams", streams::measure),
+    ("discovery", discovery::measure),
 ];

@@ -6,14 +6,14 @@ use super::objects::{ObjectId, ObjectKind, Observed, Unwanted, Urgency, Wanted};
 use super::plan::Plan;
 
 /// One request to an API server.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Write {
     pub id: ObjectId,
     pub urgency: Urgency,
     pub action: Action,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Action {
     /// The object without apiVersion, kind, name and namespace.
     Create(Value),
@@ -81,7 +81,12 @@ fn write(wanted: &Wanted) -> Option<Write> {
     if let Some(version) = version {
         put(&mut patch, &["metadata", "resourceVersion"], json!(version));
     }
-    make(Action::PatchStatus(patch))
+    // Names resolve without it.
+    Some(Write {
+        id: wanted.id.clone(),
+        urgency: Urgency::Report,
+        action: Action::PatchStatus(patch),
+    })
 }
 
 /// API servers without the status subresource take it at once; the others leave it out, and it follows.

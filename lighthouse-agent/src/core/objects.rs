@@ -73,7 +73,7 @@ impl Observed {
 }
 
 /// When a write is due: names must resolve before anybody is told that they do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Urgency {
     Resolve,
     Report,

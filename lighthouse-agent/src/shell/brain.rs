@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -22,8 +23,14 @@ use super::words;
 use super::writer::Outcome;
 use crate::core::clusters::Declared;
 use crate::core::settings::IpSource;
-use crate::core::{Place, Plan, Pool, ServiceKey, Settings, Source, World, Write, diff, plan};
+use crate::core::{
+    Place, Plan, Pool, ServiceKey, Settings, Source, Urgency, World, Write, diff, plan,
+};
 
+/// Statuses are written when nothing else was for so long,
+const REPORT_DELAY: Duration = Duration::from_millis(30);
+/// or at the latest after this.
+const REPORT_PATIENCE: Duration = Duration::from_secs(5);
 /// Services planned before news are looked at again.
 const AT_ONCE: usize = 64;
 
@@ -33,9 +40,13 @@ pub(super) struct Brain {
     lanes: Lanes,
     /// Since when a service is dirty.
     due: BTreeMap<ServiceKey, Instant>,
+    /// Services that only their reports are due for: after all that makes names resolve.
+    to_report: BTreeMap<ServiceKey, Instant>,
     later: BinaryHeap<Reverse<(Instant, ServiceKey)>>,
     /// What the broker said to a service's last writes.
     trouble: HashMap<ServiceKey, String>,
+    /// When something was last written that makes names resolve.
+    last_change: Instant,
     leads: bool,
     broker_silent: bool,
     troubled: BTreeSet<Source>,
@@ -59,8 +70,10 @@ impl Brain {
             pool: Pool::new(range),
             lanes,
             due: BTreeMap::new(),
+            to_report: BTreeMap::new(),
             later: BinaryHeap::new(),
             trouble: HashMap::new(),
+            last_change: Instant::now(),
             leads: false,
             broker_silent: true,
             troubled: BTreeSet::new(),
@@ -99,7 +112,10 @@ impl Brain {
 
     /// Whether all that is known has been dealt with.
     pub(super) fn is_idle(&self) -> bool {
-        self.due.is_empty() && self.later.is_empty() && self.lanes.running() == 0
+        self.due.is_empty()
+            && self.to_report.is_empty()
+            && self.later.is_empty()
+            && self.lanes.running() == 0
     }
 
     pub(super) fn news(&mut self, source: Source, news: News) {
@@ -301,7 +317,6 @@ impl Brain {
         for key in self.world.take_dirty() {
             self.due.entry(key).or_insert(now);
         }
-        self.metrics.depth(self.due.len() + self.lanes.waiting());
         self.metrics.world(&self.world);
     }
 
@@ -324,11 +339,25 @@ impl Brain {
         if !self.due.is_empty() && self.leads {
             return Some(Instant::now());
         }
-        self.later.peek().map(|Reverse((at, _))| *at)
+        let retry = self.later.peek().map(|Reverse((at, _))| *at);
+        let report = self
+            .to_report
+            .values()
+            .min()
+            .map(|since| (*since + REPORT_DELAY).max(self.last_change + REPORT_DELAY));
+        retry.into_iter().chain(report.filter(|_| self.leads)).min()
     }
 
     /// Plans what is due, a part of it at once.
     pub(super) fn work(&mut self) {
+        self.plan_due();
+        self.metrics
+            .depth(self.due.len() + self.to_report.len() + self.later.len() + self.lanes.running());
+        self.metrics
+            .synced(self.world.knows_home() && self.world.knows_broker());
+    }
+
+    fn plan_due(&mut self) {
         let now = Instant::now();
         while let Some(Reverse((at, _))) = self.later.peek() {
             if *at > now {
@@ -343,13 +372,32 @@ impl Brain {
         }
         for _ in 0..AT_ONCE {
             let Some((key, since)) = self.due.pop_first() else {
+                self.report(now);
                 return;
             };
-            self.plan(&key, since);
+            self.plan(&key, since, false);
         }
     }
 
-    fn plan(&mut self, key: &ServiceKey, since: Instant) {
+    /// Reports wait for a moment in which nothing else is due, but not for ever.
+    fn report(&mut self, now: Instant) {
+        let busy = now < self.last_change + REPORT_DELAY;
+        let patience = if busy { REPORT_PATIENCE } else { REPORT_DELAY };
+        let ready: Vec<ServiceKey> = self
+            .to_report
+            .iter()
+            .filter(|(_, since)| **since + patience <= now)
+            .take(AT_ONCE)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in ready {
+            if let Some(since) = self.to_report.remove(&key) {
+                self.plan(&key, since, true);
+            }
+        }
+    }
+
+    fn plan(&mut self, key: &ServiceKey, since: Instant, report: bool) {
         let trouble = self.trouble.get(key).map(String::as_str);
         let planned = plan(&self.world, &mut self.pool, key, Timestamp::now(), trouble);
         self.reports.plan(key, &planned);
@@ -357,15 +405,28 @@ impl Brain {
         if broker.is_empty() && self.world.knows_broker() {
             self.trouble.remove(key);
         }
-        for (place, writes) in [(Place::Home, home), (Place::Broker, broker)] {
+        for (place, mut writes) in [(Place::Home, home), (Place::Broker, broker)] {
+            if writes.is_empty() {
+                self.lanes.settled(place, key);
+                continue;
+            }
             for futile in self.lanes.note_futile(place, key, &writes) {
                 tracing::debug!(
                     "{} changes nothing; its CRD may be older than the field",
-                    words::write(&futile)
+                    words::write(futile)
                 );
             }
-            if let Accepted::Waiting(at) = self.lanes.submit(place, key, writes, since) {
-                self.later.push(Reverse((at, key.clone())));
+            if !report {
+                let before = writes.len();
+                writes.retain(|write| write.urgency == Urgency::Resolve);
+                if writes.len() < before {
+                    self.to_report.entry(key.clone()).or_insert(since);
+                }
+            }
+            match self.lanes.submit(place, key, writes, since) {
+                Accepted::Waiting(at) => self.later.push(Reverse((at, key.clone()))),
+                Accepted::Started if !report => self.last_change = Instant::now(),
+                Accepted::Started | Accepted::Nothing => {}
             }
         }
     }

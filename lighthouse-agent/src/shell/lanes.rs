@@ -1,7 +1,8 @@
 //! Writes under way: one lane for each service and API server, so that none waits for another. A lane that failed waits
-//! longer each time, with jitter; the rest goes on.
+//! longer each time, with jitter; the rest goes on. Of an object only one write is under way at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use super::writer::{Outcome, Writer};
-use crate::core::{Action, Place, ServiceKey, Urgency, Write};
+use crate::core::{Action, ObjectId, Place, ServiceKey, Urgency, Write};
 
 /// Requests to one API server at once: those that make names resolve, and those that report.
 const RESOLVING: usize = 24;
@@ -31,12 +32,13 @@ pub(super) struct Done {
 
 #[derive(Debug, Default)]
 struct Lane {
-    running: bool,
+    /// Objects that a request is under way for.
+    in_flight: HashSet<ObjectId>,
     failures: u32,
     not_before: Option<Instant>,
-    /// Writes that were accepted and changed nothing: the server leaves something out. Not tried again as they are.
-    futile: Vec<Write>,
-    last: Vec<Write>,
+    /// Fingerprints of writes that were accepted and changed nothing: the server leaves something out. Not tried again.
+    futile: HashSet<u64>,
+    last: HashSet<u64>,
 }
 
 pub(super) struct Lanes {
@@ -56,12 +58,10 @@ struct Server {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Accepted {
     Started,
-    /// Others are under way; plan again when they are done.
-    Busy,
+    /// All are under way, or of no use.
+    Nothing,
     /// Not before then.
     Waiting(Instant),
-    /// All of it was tried already and is of no use.
-    Futile,
 }
 
 impl Lanes {
@@ -81,15 +81,11 @@ impl Lanes {
         }
     }
 
+    /// Services that requests are under way for.
     pub(super) fn running(&self) -> usize {
-        self.by_service.values().filter(|lane| lane.running).count()
-    }
-
-    /// Lanes that wait for another attempt.
-    pub(super) fn waiting(&self) -> usize {
         self.by_service
             .values()
-            .filter(|lane| lane.not_before.is_some())
+            .filter(|lane| !lane.in_flight.is_empty())
             .count()
     }
 
@@ -101,29 +97,21 @@ impl Lanes {
         mut writes: Vec<Write>,
         since: Instant,
     ) -> Accepted {
-        let id = (place, key.clone());
         let now = Instant::now();
-        if writes.is_empty() {
-            // Nothing is due: a lane that failed has been overtaken by events.
-            if self.by_service.get(&id).is_some_and(|lane| !lane.running) {
-                self.by_service.remove(&id);
-            }
-            return Accepted::Futile;
-        }
-        let lane = self.by_service.entry(id).or_default();
-        if lane.running {
-            return Accepted::Busy;
-        }
+        let lane = self.by_service.entry((place, key.clone())).or_default();
         if let Some(at) = lane.not_before.filter(|at| *at > now) {
             return Accepted::Waiting(at);
         }
-        writes.retain(|write| !lane.futile.contains(write));
+        writes.retain(|write| {
+            !lane.in_flight.contains(&write.id) && !lane.futile.contains(&fingerprint(write))
+        });
         if writes.is_empty() {
-            return Accepted::Futile;
+            return Accepted::Nothing;
         }
-        lane.running = true;
         lane.not_before = None;
-        lane.last.clone_from(&writes);
+        lane.in_flight
+            .extend(writes.iter().map(|write| write.id.clone()));
+        lane.last.extend(writes.iter().map(fingerprint));
         let server = self.servers[&place].clone();
         let (key, done) = (key.clone(), self.done.clone());
         tokio::spawn(async move {
@@ -139,10 +127,24 @@ impl Lanes {
         Accepted::Started
     }
 
+    /// Nothing is due for a service: what its lane remembers is of the past.
+    pub(super) fn settled(&mut self, place: Place, key: &ServiceKey) {
+        let id = (place, key.clone());
+        if self
+            .by_service
+            .get(&id)
+            .is_some_and(|lane| lane.in_flight.is_empty())
+        {
+            self.by_service.remove(&id);
+        }
+    }
+
     /// A lane is done. Tells when its service is to be planned again at the earliest.
     pub(super) fn finished(&mut self, done: &Done) -> Option<Instant> {
         let lane = self.by_service.get_mut(&(done.place, done.key.clone()))?;
-        lane.running = false;
+        for (write, _) in &done.results {
+            lane.in_flight.remove(&write.id);
+        }
         let failed = done
             .results
             .iter()
@@ -168,28 +170,32 @@ impl Lanes {
         Some(at)
     }
 
-    /// The same writes are due again though they were accepted: they are of no use as long as nothing else changes.
-    pub(super) fn note_futile(
+    /// Writes that are due again though they were accepted: they are of no use as long as nothing else changes.
+    pub(super) fn note_futile<'a>(
         &mut self,
         place: Place,
         key: &ServiceKey,
-        due: &[Write],
-    ) -> Vec<Write> {
-        let Some(lane) = self
-            .by_service
-            .get_mut(&(place, key.clone()))
-            .filter(|lane| !lane.running && lane.failures == 0 && lane.not_before.is_none())
-        else {
+        due: &'a [Write],
+    ) -> Vec<&'a Write> {
+        let lane = self.by_service.get_mut(&(place, key.clone()));
+        let Some(lane) = lane.filter(|lane| {
+            lane.in_flight.is_empty() && lane.failures == 0 && lane.not_before.is_none()
+        }) else {
             return Vec::new();
         };
-        let again: Vec<Write> = due
-            .iter()
-            .filter(|write| lane.last.contains(write) && !lane.futile.contains(write))
-            .cloned()
-            .collect();
-        lane.futile.extend(again.iter().cloned());
+        let again = due.iter().filter(|write| {
+            lane.last.contains(&fingerprint(write)) && lane.futile.insert(fingerprint(write))
+        });
+        let again = again.collect();
+        lane.last.clear();
         again
     }
+}
+
+fn fingerprint(write: &Write) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    write.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// New objects first, then old ones go; what makes names resolve before what tells of it.

@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     depth: Gauge,
     leader: IntGauge,
     broker: IntGauge,
+    synced: IntGauge,
 }
 
 impl Metrics {
@@ -46,10 +47,14 @@ impl Metrics {
             blocked: IntGauge::new("lighthouse_agent_imports_blocked", "Imports that wait for their namespace")?,
             depth: Gauge::new("lighthouse_agent_queue_depth", "Services that wait to be looked at, or for another attempt")?,
             leader: IntGauge::new("lighthouse_agent_leader", "1 where this replica writes")?,
+            synced: IntGauge::new(
+                "lighthouse_agent_synced",
+                "1 once this cluster and the broker have been read",
+            )?,
             broker: IntGauge::new("lighthouse_agent_broker_connected", "1 while the broker can be read")?,
             registry,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 11] = [
+        let all: [Box<dyn prometheus::core::Collector>; 12] = [
             Box::new(metrics.imports.clone()),
             Box::new(metrics.exports.clone()),
             Box::new(metrics.hops.clone()),
@@ -61,6 +66,7 @@ impl Metrics {
             Box::new(metrics.depth.clone()),
             Box::new(metrics.leader.clone()),
             Box::new(metrics.broker.clone()),
+            Box::new(metrics.synced.clone()),
         ];
         for collector in all {
             metrics.registry.register(collector)?;
@@ -74,6 +80,10 @@ impl Metrics {
 
     pub(super) fn broker(&self, connected: bool) {
         self.broker.set(connected.into());
+    }
+
+    pub(super) fn synced(&self, synced: bool) {
+        self.synced.set(synced.into());
     }
 
     pub(super) fn depth(&self, services: usize) {

@@ -63,7 +63,6 @@ async fn the_broker_forgets_its_past() -> Result<()> {
     set.broker.compact().await?;
     set.broker.kill_api_server();
     set.broker.start_api_server().await?;
-    set.broker.compact().await?;
     set.way_to_broker.restore()?;
     set.wait_exported("other", &["c2"]).await?;
     set.members[1].unexport("other").await?;

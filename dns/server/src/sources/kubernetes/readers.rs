@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
-use kube::core::ApiResource;
+use kube::core::{ApiResource, DynamicResourceScope};
 use serde::de::DeserializeOwned;
 use subm_api::{
     ClusterProperty, EndpointSlice, Gateway, Namespace, ResourceKind, ServiceImport, names,
@@ -16,7 +16,7 @@ use crate::sources::convert;
 
 /// Object of one kind to fact.
 pub(super) trait Reader: Send {
-    type Object: kube::Resource<DynamicType = ApiResource>
+    type Object: kube::Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
         + Clone
         + Debug
         + DeserializeOwned
