@@ -77,18 +77,29 @@ impl Cluster {
 
     /// Server-side apply; what others manage is taken over.
     pub async fn apply(&self, object: &Object) -> Result<Value, Error> {
-        let kind = Kind::of(object);
-        let path = kind.path(object.namespace(), Some(object.name()));
-        let query = format!("?fieldManager={INSTALLER}&force=true");
-        let doing = format!("applying {}", kind.named(object.namespace(), object.name()));
-        self.send(
-            Method::PATCH,
-            &(path + &query),
-            Some("application/apply-patch+yaml"),
-            Some(object.value()),
-            &doing,
-        )
-        .await
+        self.apply_value(&Kind::of(object), "", object.value(), INSTALLER)
+            .await
+    }
+
+    /// As [`Cluster::apply`], of any object, or of its subresource, in the name of a field manager.
+    pub async fn apply_value(
+        &self,
+        kind: &Kind,
+        subresource: &str,
+        object: &Value,
+        manager: &str,
+    ) -> Result<Value, Error> {
+        let (namespace, name) = (namespace(object), name(object));
+        let mut path = kind.path(namespace, Some(name));
+        if !subresource.is_empty() {
+            path.push('/');
+            path.push_str(subresource);
+        }
+        path.push_str(&format!("?fieldManager={manager}&force=true"));
+        let doing = format!("applying {}", kind.named(namespace, name));
+        let content = Some("application/apply-patch+yaml");
+        self.send(Method::PATCH, &path, content, Some(object), &doing)
+            .await
     }
 
     /// Applies all, in order. Definitions that others installed stay theirs; new ones are awaited.

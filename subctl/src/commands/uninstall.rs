@@ -48,6 +48,16 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
         print(&plan.to_string());
         return Ok(());
     }
+    if let (Some(broker), false) = (&broker, kept_for.is_empty()) {
+        status.warning(format!(
+            "Broker namespace {:?} appears to be in use by other clusters ({}) - keeping the broker components.",
+            broker.namespace,
+            kept_for.join(", ")
+        ));
+        if plan.is_empty() && dns.is_empty() {
+            return Ok(());
+        }
+    }
     if plan.is_empty() && dns.is_empty() {
         status.success(format!(
             "Submariner is not installed in the cluster {:?}",
@@ -63,13 +73,6 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
         if !prompt::confirm(&question, "--yes")? {
             return Err(Error::NoAnswer("nothing was uninstalled".to_owned()));
         }
-    }
-    if let (Some(broker), false) = (&broker, kept_for.is_empty()) {
-        status.warning(format!(
-            "Broker namespace {:?} appears to be in use by other clusters ({}) - keeping the broker components.",
-            broker.namespace,
-            kept_for.join(", ")
-        ));
     }
     status.start("Restoring the cluster's DNS");
     for place in member_dns::unforward(cluster).await? {

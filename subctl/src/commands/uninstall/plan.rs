@@ -41,6 +41,7 @@ const CLUSTER_WIDE: [Kind; 6] = [
 ];
 /// Pods that have been told to go need a moment.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
+const DEFINITION_DEADLINE: Duration = Duration::from_secs(60);
 
 impl Plan {
     /// `broker` goes too; `broker_stays` while others use it, and with it the definitions.
@@ -125,8 +126,33 @@ impl Plan {
         for item in early.into_iter().chain(late) {
             removed += usize::from(item.delete(cluster).await?);
         }
+        for item in self
+            .items
+            .iter()
+            .filter(|item| item.kind == kind::DEFINITIONS)
+        {
+            gone(cluster, &item.name).await?;
+        }
         Ok(removed)
     }
+}
+
+/// The API server takes a definition's objects away first. Until then another `join` would find a definition that is dying.
+async fn gone(cluster: &Cluster, definition: &str) -> Result<(), Error> {
+    let start = Instant::now();
+    while cluster
+        .get(&kind::DEFINITIONS, None, definition)
+        .await?
+        .is_some()
+    {
+        if start.elapsed() > DEFINITION_DEADLINE {
+            return Err(Error::Timeout(format!(
+                "the definition {definition} is still being deleted; `kubectl describe crd {definition}` says what it waits for"
+            )));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
 }
 
 /// Objects of members on a broker that goes.
