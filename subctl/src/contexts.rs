@@ -34,8 +34,7 @@ pub async fn selected(flags: &KubeFlags) -> Result<Target, Error> {
         Err(error) => return Err(error),
     };
     let context = match (&flags.context, &*flags.contexts) {
-        (Some(context), _) => context.clone(),
-        (None, [context]) => context.clone(),
+        (Some(context), _) | (None, [context]) => context.clone(),
         (None, _) => file
             .current_context
             .clone()
@@ -61,10 +60,11 @@ pub async fn all(flags: &KubeFlags) -> Result<(Vec<Target>, Vec<String>), Error>
         }
         Err(error) => return Err(error),
     };
-    let (names, warnings) = if flags.contexts.is_empty() {
-        one_per_cluster(&file)
-    } else {
+    let chosen = !flags.contexts.is_empty();
+    let (names, mut warnings) = if chosen {
         (flags.contexts.clone(), Vec::new())
+    } else {
+        one_per_cluster(&file)
     };
     if names.is_empty() {
         return Err(Error::Kubeconfig(
@@ -73,7 +73,15 @@ pub async fn all(flags: &KubeFlags) -> Result<(Vec<Target>, Vec<String>), Error>
     }
     let mut targets = Vec::new();
     for name in names {
-        targets.push(target(&file, &name).await?);
+        match target(&file, &name).await {
+            Ok(target) => targets.push(target),
+            // Of all, the usable ones are meant.
+            Err(error) if !chosen => warnings.push(error.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    if targets.is_empty() {
+        return Err(Error::Kubeconfig(warnings.join("; ")));
     }
     Ok((targets, warnings))
 }

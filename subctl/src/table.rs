@@ -31,11 +31,13 @@ impl Column {
         }
     }
 
+    #[must_use]
     pub const fn at_most(mut self, max: usize) -> Self {
         self.max = Some(max);
         self
     }
 
+    #[must_use]
     pub const fn wide(mut self) -> Self {
         self.wide = true;
         self

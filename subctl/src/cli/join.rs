@@ -177,6 +177,7 @@ pub enum CableDriver {
 }
 
 #[derive(Clone, Debug, Default, Args)]
+#[allow(clippy::struct_field_names, reason = "they are the names of flags")]
 pub struct Proxies {
     /// URL of an HTTP proxy for the deployed pods
     #[arg(long, value_name = "URL")]

@@ -39,6 +39,7 @@ impl Kind {
     }
 
     /// The same in another version.
+    #[must_use]
     pub fn at(&self, version: &str) -> Self {
         Self {
             version: version.to_owned().into(),

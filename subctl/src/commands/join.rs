@@ -168,9 +168,8 @@ impl Plan {
             .any(|component| component == SERVICE_DISCOVERY)
         {
             return Err(Error::Usage(format!(
-                "there is nothing to install: {} comes with the data plane, which this release does not have; \
-                 name service-discovery in --components",
-                CONNECTIVITY
+                "there is nothing to install: {CONNECTIVITY} comes with the data plane, which this release does not have; \
+                 name {SERVICE_DISCOVERY} in --components"
             )));
         }
         if let Some(text) = &flags.coredns_custom_configmap

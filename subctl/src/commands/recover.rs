@@ -23,18 +23,17 @@ pub(super) async fn run(kube: &KubeFlags, flags: &RecoverBrokerInfo) -> Result<(
         target.name
     ));
     let here = deploy_broker::find(&target.cluster, kube.namespace.as_deref()).await?;
-    let (broker, cr, url) = match here {
-        Some(cr) => {
-            let broker = Broker {
-                cluster: target.cluster.clone(),
-                namespace: namespace(&cr).unwrap_or_default().to_owned(),
-            };
-            (broker, cr, target.url.clone())
-        }
-        None => {
-            status.note("Broker not found. Trying to connect to the Broker installed on a different cluster");
-            elsewhere(&mut status, &target.cluster).await?
-        }
+    let (broker, cr, url) = if let Some(cr) = here {
+        let broker = Broker {
+            cluster: target.cluster.clone(),
+            namespace: namespace(&cr).unwrap_or_default().to_owned(),
+        };
+        (broker, cr, target.url.clone())
+    } else {
+        status.note(
+            "Broker not found. Trying to connect to the Broker installed on a different cluster",
+        );
+        elsewhere(&mut status, &target.cluster).await?
     };
     status.start("Retrieving data to reconstruct broker-info.subm");
     let token = admin_token(&broker).await?;

@@ -311,7 +311,9 @@ async fn an_aggregate_is_shared_and_each_part_has_its_owner() -> Result<()> {
     let name = "web-sample";
     let stamp = |id: &str, value: &str| {
         let (key, value) = (format!("timestamp.submariner.io/{id}"), json!(value));
-        move |object: &mut Value| object["metadata"]["annotations"][&key] = value.clone()
+        move |object: &mut Value| {
+            object["metadata"]["annotations"][&key] = value.clone();
+        }
     };
     let unstamp = |id: &str| {
         let key = format!("timestamp.submariner.io/{id}");
@@ -323,7 +325,9 @@ async fn an_aggregate_is_shared_and_each_part_has_its_owner() -> Result<()> {
     };
     let listing = |ids: &[&str]| {
         let clusters: Vec<Value> = ids.iter().map(|id| json!({"cluster": id})).collect();
-        move |object: &mut Value| object["status"] = json!({"clusters": clusters})
+        move |object: &mut Value| {
+            object["status"] = json!({"clusters": clusters});
+        }
     };
 
     // Go Lighthouse's way: POST with status, then the status by itself, then ports.
@@ -385,14 +389,15 @@ async fn an_aggregate_is_shared_and_each_part_has_its_owner() -> Result<()> {
 
     // Ways around.
     let disguise = |object: &mut Value| {
-        object["metadata"]["labels"]["multicluster.kubernetes.io/source-cluster"] = json!("c2")
+        object["metadata"]["labels"]["multicluster.kubernetes.io/source-cluster"] = json!("c2");
     };
     refused(
         "an aggregate that becomes a record",
         set.put(&set.c2, &GO_IMPORTS, name, "", disguise).await,
     )?;
     let rename = |object: &mut Value| {
-        object["metadata"]["annotations"]["multicluster.kubernetes.io/service-name"] = json!("bank")
+        object["metadata"]["annotations"]["multicluster.kubernetes.io/service-name"] =
+            json!("bank");
     };
     refused(
         "another service's aggregate",

@@ -99,14 +99,16 @@ async fn others(
                     target,
                     imports,
                     missing: "not looked yet".to_owned(),
-                })
+                });
             }
             Ok(_) => {}
-            Err(error) => status.warning(format!(
-                "{:?} is left out: {}",
-                target.context,
-                error.with_causes()
-            )),
+            Err(error) => {
+                status.warning(format!(
+                    "{:?} is left out: {}",
+                    target.context,
+                    error.with_causes()
+                ));
+            }
         }
     }
     Ok(awaited)

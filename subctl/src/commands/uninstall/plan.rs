@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use subm_install::names::{AGENT, DNS, INSTALLER, MANAGED_BY, OPERATOR_NAMESPACE, SETTINGS};
 
 use crate::broker::Broker;
-use crate::cluster::{Cluster, Kind, PAUSE, is_ours, kind, name, namespace};
+use crate::cluster::{Cluster, Kind, PAUSE, is_ours, kind, list_at, name, namespace, str_at};
 use crate::error::Error;
 
 /// What will be deleted, in this order.
@@ -140,19 +140,25 @@ impl Plan {
 /// The API server takes a definition's objects away first. Until then another `join` would find a definition that is dying.
 async fn gone(cluster: &Cluster, definition: &str) -> Result<(), Error> {
     let start = Instant::now();
-    while cluster
-        .get(&kind::DEFINITIONS, None, definition)
-        .await?
-        .is_some()
-    {
+    loop {
+        let there = cluster.get(&kind::DEFINITIONS, None, definition).await?;
+        let Some(there) = there else {
+            return Ok(());
+        };
         if start.elapsed() > DEFINITION_DEADLINE {
+            let conditions = list_at(&there, "/status/conditions");
+            let terminating = conditions
+                .iter()
+                .find(|condition| condition["type"] == "Terminating");
+            let why = terminating
+                .map(|condition| str_at(condition, "/message"))
+                .unwrap_or_default();
             return Err(Error::Timeout(format!(
-                "the definition {definition} is still being deleted; `kubectl describe crd {definition}` says what it waits for"
+                "the definition {definition} is still being deleted ({why}); `subctl uninstall` goes on when called again"
             )));
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Ok(())
 }
 
 /// Objects of members on a broker that goes.
