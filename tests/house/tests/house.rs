@@ -48,8 +48,8 @@ fn crate_walls_stand() {
         "subm-dns-core knows no runtime, socket or Kubernetes"
     );
     // Libraries never depend on programs.
-    for library in ["subm-api", "subm-kube", "subm-dns-core"] {
-        for program in ["subm-dns", "subm-bench"] {
+    for library in ["subm-api", "subm-install", "subm-kube", "subm-dns-core"] {
+        for program in ["subm-dns", "subm-subctl", "subm-bench"] {
             assert!(
                 !dependencies[library].contains(program),
                 "{library} depends on the program {program}"
@@ -60,6 +60,12 @@ fn crate_walls_stand() {
         !dependencies["subm-api"].contains("tokio"),
         "subm-api holds types, nothing that runs"
     );
+    for runtime in ["tokio", "kube", "subm-kube"] {
+        assert!(
+            !dependencies["subm-install"].contains(runtime),
+            "subm-install says what to install; somebody else does it"
+        );
+    }
     assert!(
         !dependencies["subm-api"].contains("subm-kube"),
         "subm-api is below subm-kube"
@@ -91,13 +97,15 @@ fn licences_are_permissive_and_ecosystems_are_ours() {
         "ring",
         "hickory-server",
     ];
-    // What the release binary is made of; `cargo metadata` would add features of tests.
+    // What the release binaries are made of; `cargo metadata` would add features of tests.
     let tree = Command::new(env!("CARGO"))
         .args([
             "tree",
             "--locked",
             "-p",
             "subm-dns",
+            "-p",
+            "subm-subctl",
             "-e",
             "normal,build",
             "--prefix",

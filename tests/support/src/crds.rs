@@ -51,7 +51,8 @@ pub fn only_version(
     version: &str,
     crds: Vec<CustomResourceDefinition>,
 ) -> Vec<CustomResourceDefinition> {
-    crds.into_iter()
+    of_group("multicluster.x-k8s.io", crds)
+        .into_iter()
         .filter_map(|mut crd| {
             crd.spec.versions.retain(|have| have.name == version);
             crd.spec.versions.first_mut()?.storage = true;

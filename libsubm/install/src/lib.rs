@@ -1,0 +1,32 @@
+//! What Submariner installs: settings in, Kubernetes objects out. Pure; whoever applies them (`subctl`, an operator) brings
+//! the client.
+//!
+//! ```text
+//!  broker::Settings ──▶ broker::objects()        namespace, CRDs, accounts, roles, admission policy, Broker
+//!  ClusterId        ──▶ broker::member_objects() what lets one member in
+//!                       BrokerInfo               the file that carries the invitation from here to there
+//!  member::Settings ──▶ member::objects()        namespace, CRDs, accounts, roles, agent, DNS server
+//!  network::Facts   ──▶ network::discover()      pod and service CIDRs of a cluster, from what it shows
+//!  Corefile, domains, address ──▶ coredns::*     the cluster's own DNS, pointed at ours, and back
+//! ```
+//!
+//! What it is not: it neither reads nor writes a cluster, and does not know what the programs do that it installs. Objects
+//! are JSON values in the shape of manifests ([`Object`]), because server-side apply sends just those fields.
+//!
+//! Start with [`member`] and [`broker`].
+
+pub mod broker;
+mod broker_info;
+pub mod cidr;
+mod cluster_id;
+pub mod coredns;
+pub mod crds;
+pub mod images;
+pub mod member;
+pub mod names;
+pub mod network;
+mod object;
+
+pub use broker_info::{BrokerInfo, BrokerInfoError, Invitation, backup_name};
+pub use cluster_id::{ClusterId, InvalidClusterId};
+pub use object::Object;

@@ -1,0 +1,142 @@
+//! The MCS controller of a member: exports to the broker, imports from it.
+
+use serde_json::json;
+
+use super::{Settings, account, env, metrics_service};
+use crate::Object;
+use crate::images::LIGHTHOUSE_AGENT;
+use crate::names::{AGENT, BROKER_SECRET, OPERATOR_NAMESPACE};
+
+/// Metrics, health and readiness.
+const PORT: u16 = 8082;
+
+pub(super) fn objects(settings: &Settings) -> Vec<Object> {
+    let mut objects = account(AGENT, &rules()).to_vec();
+    objects.extend(lease_rights());
+    objects.push(deployment(settings));
+    objects.push(metrics_service(AGENT, PORT));
+    objects
+}
+
+fn rules() -> serde_json::Value {
+    let read = ["get", "list", "watch"];
+    let all = [
+        "create",
+        "get",
+        "list",
+        "watch",
+        "patch",
+        "update",
+        "delete",
+        "deletecollection",
+    ];
+    json!([
+        {"apiGroups": [""], "resources": ["services", "namespaces", "nodes"], "verbs": read},
+        // Services derived from imports, whose ClusterIP is the cluster set IP.
+        {"apiGroups": [""], "resources": ["services"], "verbs": ["create", "patch", "update", "delete"]},
+        // OpenShift wants "restricted" of whoever sets addresses.
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices", "endpointslices/restricted"], "verbs": all},
+        {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceimports", "serviceimports/status"], "verbs": all},
+        {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceexports"], "verbs": read},
+        {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceexports/status"], "verbs": ["get", "patch", "update"]},
+        {
+            "apiGroups": ["submariner.io"],
+            "resources": ["gateways", "globalingressips", "clusters", "endpoints"],
+            "verbs": read,
+        },
+        {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+    ])
+}
+
+/// One of several replicas leads; its Lease is in its own namespace.
+fn lease_rights() -> [Object; 2] {
+    [
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": AGENT, "namespace": OPERATOR_NAMESPACE},
+            "rules": [{
+                "apiGroups": ["coordination.k8s.io"],
+                "resources": ["leases"],
+                "verbs": ["create", "get", "list", "watch", "patch", "update", "delete"],
+            }],
+        }),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": AGENT, "namespace": OPERATOR_NAMESPACE},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": AGENT},
+            "subjects": [{"kind": "ServiceAccount", "name": AGENT, "namespace": OPERATOR_NAMESPACE}],
+        }),
+    ]
+    .map(Object::ours)
+}
+
+fn deployment(settings: &Settings) -> Object {
+    let flag = |on: bool| if on { "true" } else { "false" };
+    let broker = &settings.broker;
+    let mut variables = vec![
+        ("SUBMARINER_CLUSTERID", settings.cluster_id.as_str()),
+        ("SUBMARINER_NAMESPACE", OPERATOR_NAMESPACE),
+        (
+            "SUBMARINER_CLUSTERSET_IP_CIDR",
+            settings.clusterset_ip.cidr.as_deref().unwrap_or_default(),
+        ),
+        (
+            "SUBMARINER_CLUSTERSET_IP_ENABLED",
+            flag(settings.clusterset_ip.enabled),
+        ),
+        ("SUBMARINER_GLOBALNET_ENABLED", flag(settings.globalnet)),
+        (
+            "SUBMARINER_HALT_ON_CERT_ERROR",
+            flag(broker.halt_on_certificate_error),
+        ),
+        ("BROKER_K8S_APISERVER", broker.host()),
+        ("BROKER_K8S_REMOTENAMESPACE", &broker.namespace),
+        ("BROKER_K8S_SECRET", BROKER_SECRET),
+        ("BROKER_K8S_INSECURE", flag(broker.insecure)),
+    ];
+    if settings.debug {
+        variables.push(("SUBMARINER_DEBUG", "true"));
+    }
+    let probe = |path: &str| json!({"httpGet": {"path": path, "port": PORT}});
+    Object::ours(json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": AGENT, "namespace": OPERATOR_NAMESPACE, "labels": {"app": AGENT, "component": "agent"}},
+        "spec": {
+            "replicas": settings.replicas.agent,
+            "selector": {"matchLabels": {"app": AGENT}},
+            "template": {
+                "metadata": {"labels": {"app": AGENT}},
+                "spec": {
+                    "serviceAccountName": AGENT,
+                    "terminationGracePeriodSeconds": 10,
+                    "containers": [{
+                        "name": AGENT,
+                        "image": settings.images.of(LIGHTHOUSE_AGENT),
+                        "imagePullPolicy": settings.images.pull_policy(),
+                        "env": env(&variables, &settings.proxies),
+                        "ports": [{"name": "metrics", "containerPort": PORT, "protocol": "TCP"}],
+                        "livenessProbe": probe("/healthz"),
+                        "readinessProbe": probe("/readyz"),
+                        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false,
+                            "readOnlyRootFilesystem": true,
+                            "runAsNonRoot": true,
+                            "runAsUser": 65532,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
+                        "volumeMounts": [{
+                            "name": "broker-secret",
+                            "mountPath": format!("/run/secrets/submariner.io/{BROKER_SECRET}"),
+                            "readOnly": true,
+                        }],
+                    }],
+                    "volumes": [{"name": "broker-secret", "secret": {"secretName": BROKER_SECRET}}],
+                },
+            },
+        },
+    }))
+}

@@ -1,0 +1,367 @@
+//! Reading, applying and deleting objects of any kind, as JSON values.
+
+use std::time::{Duration, Instant};
+
+use http::{Method, Request};
+use kube::Client;
+use serde_json::Value;
+use subm_install::Object;
+use subm_install::names::{INSTALLER, MANAGED_BY};
+
+use crate::error::Error;
+
+mod kinds;
+
+pub use kinds::{Kind, kind};
+
+/// An API server.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+}
+
+/// Pause between two looks at something that is to change soon.
+pub const PAUSE: Duration = Duration::from_millis(100);
+/// Definitions are served within a second or so.
+const DEFINITION_DEADLINE: Duration = Duration::from_secs(60);
+
+impl Cluster {
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// `v1.34.3`.
+    pub async fn version(&self) -> Result<String, Error> {
+        let info = self.client.apiserver_version().await;
+        info.map(|info| info.git_version)
+            .map_err(|error| Error::of_request("asking for the version", &error))
+    }
+
+    /// The object, or nothing where it, or its kind, does not exist.
+    pub async fn get(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Value>, Error> {
+        let path = kind.path(namespace, Some(name));
+        let doing = format!("reading {}", kind.named(namespace, name));
+        absent(self.send(Method::GET, &path, None, None, &doing).await)
+    }
+
+    /// All objects of the kind, in a namespace or everywhere; none where the kind does not exist.
+    pub async fn list(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        labels: &str,
+    ) -> Result<Vec<Value>, Error> {
+        let mut path = kind.path(namespace, None);
+        if !labels.is_empty() {
+            path.push_str("?labelSelector=");
+            path.push_str(
+                &labels
+                    .replace('=', "%3D")
+                    .replace(',', "%2C")
+                    .replace('/', "%2F"),
+            );
+        }
+        let doing = format!("listing {kind}");
+        let list = absent(self.send(Method::GET, &path, None, None, &doing).await)?;
+        let items = list.map(|mut list| list["items"].take());
+        Ok(match items {
+            Some(Value::Array(items)) => items,
+            _ => Vec::new(),
+        })
+    }
+
+    /// Server-side apply; what others manage is taken over.
+    pub async fn apply(&self, object: &Object) -> Result<Value, Error> {
+        self.apply_value(&Kind::of(object), "", object.value(), INSTALLER)
+            .await
+    }
+
+    /// As [`Cluster::apply`], of any object, or of its subresource, in the name of a field manager.
+    pub async fn apply_value(
+        &self,
+        kind: &Kind,
+        subresource: &str,
+        object: &Value,
+        manager: &str,
+    ) -> Result<Value, Error> {
+        let (namespace, name) = (namespace(object), name(object));
+        let mut path = kind.path(namespace, Some(name));
+        if !subresource.is_empty() {
+            path.push('/');
+            path.push_str(subresource);
+        }
+        path.push_str(&format!("?fieldManager={manager}&force=true"));
+        let doing = format!("applying {}", kind.named(namespace, name));
+        let content = Some("application/apply-patch+yaml");
+        self.send(Method::PATCH, &path, content, Some(object), &doing)
+            .await
+    }
+
+    /// Applies all, in order. Definitions that others installed stay theirs; new ones are awaited.
+    pub async fn apply_all(&self, objects: &[Object]) -> Result<(), Error> {
+        let mut awaited = Vec::new();
+        for object in objects {
+            if object.kind() == "CustomResourceDefinition" {
+                let there = self.get(&kind::DEFINITIONS, None, object.name()).await?;
+                if there.is_some_and(|there| !is_ours(&there)) {
+                    continue;
+                }
+                awaited.push(object.name());
+            }
+            self.apply(object).await?;
+        }
+        for name in awaited {
+            self.served(name).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates the object unless it is there; needs no right to patch. Whether it was created.
+    pub async fn create(&self, object: &Object) -> Result<bool, Error> {
+        let kind = Kind::of(object);
+        let path = kind.path(object.namespace(), None) + "?fieldManager=" + INSTALLER;
+        let doing = format!("creating {}", kind.named(object.namespace(), object.name()));
+        match self
+            .send(
+                Method::POST,
+                &path,
+                Some("application/json"),
+                Some(object.value()),
+                &doing,
+            )
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(Error::Taken(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates an object that is not ours to label; `Error::Taken` if it is there.
+    pub async fn create_value(&self, kind: &Kind, object: &Value) -> Result<Value, Error> {
+        let path = kind.path(namespace(object), None) + "?fieldManager=" + INSTALLER;
+        let doing = format!("creating {}", kind.named(namespace(object), name(object)));
+        self.send(
+            Method::POST,
+            &path,
+            Some("application/json"),
+            Some(object),
+            &doing,
+        )
+        .await
+    }
+
+    /// Writes an object that was read before; `Error::Taken` if somebody else wrote it meanwhile.
+    pub async fn replace(
+        &self,
+        kind: &Kind,
+        subresource: &str,
+        object: &Value,
+    ) -> Result<Value, Error> {
+        let (namespace, name) = (namespace(object), name(object));
+        let mut path = kind.path(namespace, Some(name));
+        if !subresource.is_empty() {
+            path.push('/');
+            path.push_str(subresource);
+        }
+        path.push_str("?fieldManager=");
+        path.push_str(INSTALLER);
+        let doing = format!("writing {}", kind.named(namespace, name));
+        self.send(
+            Method::PUT,
+            &path,
+            Some("application/json"),
+            Some(object),
+            &doing,
+        )
+        .await
+    }
+
+    /// A POST to a subresource, such as that which makes tokens.
+    pub async fn post_to(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        body: &Value,
+    ) -> Result<Value, Error> {
+        let path = kind.path(Some(namespace), Some(name)) + "/" + subresource;
+        let doing = format!(
+            "creating {subresource} of {}",
+            kind.named(Some(namespace), name)
+        );
+        self.send(
+            Method::POST,
+            &path,
+            Some("application/json"),
+            Some(body),
+            &doing,
+        )
+        .await
+    }
+
+    /// Whether there was something to delete.
+    pub async fn delete(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<bool, Error> {
+        let path = kind.path(namespace, Some(name));
+        let doing = format!("deleting {}", kind.named(namespace, name));
+        let body = serde_json::json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
+        let sent = self
+            .send(
+                Method::DELETE,
+                &path,
+                Some("application/json"),
+                Some(&body),
+                &doing,
+            )
+            .await;
+        Ok(absent(sent)?.is_some())
+    }
+
+    /// The version of a group in which a kind is served, preferred first.
+    pub async fn served_version<'a>(
+        &self,
+        group: &str,
+        plural: &str,
+        versions: &[&'a str],
+    ) -> Result<Option<&'a str>, Error> {
+        for version in versions {
+            let doing = format!("asking which kinds {group} has");
+            let path = format!("/apis/{group}/{version}");
+            let resources = absent(self.send(Method::GET, &path, None, None, &doing).await)?;
+            let resources = resources.map(|mut list| list["resources"].take());
+            let serves = |list: &Value| {
+                list.as_array()
+                    .is_some_and(|list| list.iter().any(|have| have["name"] == plural))
+            };
+            if resources.as_ref().is_some_and(serves) {
+                return Ok(Some(version));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until a definition is established and its kind can be listed.
+    async fn served(&self, definition: &str) -> Result<(), Error> {
+        let start = Instant::now();
+        loop {
+            let now = self.get(&kind::DEFINITIONS, None, definition).await?;
+            let established = now
+                .as_ref()
+                .is_some_and(|now| condition(now, "Established") == Some("True"));
+            if established && let Some(now) = &now {
+                let spec = &now["spec"];
+                let (group, plural) = (str_at(spec, "/group"), str_at(spec, "/names/plural"));
+                let version = str_at(spec, "/versions/0/name");
+                if self
+                    .served_version(group, plural, &[version])
+                    .await?
+                    .is_some()
+                {
+                    return Ok(());
+                }
+            }
+            if start.elapsed() > DEFINITION_DEADLINE {
+                return Err(Error::Timeout(format!(
+                    "the API server does not serve {definition} a minute after it was defined"
+                )));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content: Option<&str>,
+        body: Option<&Value>,
+        doing: &str,
+    ) -> Result<Value, Error> {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(content) = content {
+            request = request.header(http::header::CONTENT_TYPE, content);
+        }
+        let body = body
+            .map(|body| body.to_string().into_bytes())
+            .unwrap_or_default();
+        let request = request.body(body).map_err(|error| {
+            // A name that is no part of a URL names nothing.
+            Error::Usage(format!("{doing}: {error}"))
+        })?;
+        let answer = self.client.request::<Value>(request).await;
+        answer.map_err(|error| Error::of_request(doing, &error))
+    }
+}
+
+/// Not found is an answer.
+fn absent(answer: Result<Value, Error>) -> Result<Option<Value>, Error> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The text at a JSON pointer, or an empty one.
+pub fn str_at<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+pub fn name(object: &Value) -> &str {
+    str_at(object, "/metadata/name")
+}
+
+pub fn namespace(object: &Value) -> Option<&str> {
+    object
+        .pointer("/metadata/namespace")
+        .and_then(Value::as_str)
+}
+
+pub fn label<'a>(object: &'a Value, key: &str) -> &'a str {
+    object["metadata"]["labels"][key]
+        .as_str()
+        .unwrap_or_default()
+}
+
+pub fn annotation<'a>(object: &'a Value, key: &str) -> &'a str {
+    object["metadata"]["annotations"][key]
+        .as_str()
+        .unwrap_or_default()
+}
+
+/// We installed it.
+pub fn is_ours(object: &Value) -> bool {
+    label(object, MANAGED_BY) == INSTALLER
+}
+
+/// The members of a list, none where there is no list.
+pub fn list_at<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
+
+/// The status of a condition.
+pub fn condition<'a>(object: &'a Value, r#type: &str) -> Option<&'a str> {
+    let conditions = list_at(object, "/status/conditions");
+    let found = conditions
+        .iter()
+        .find(|condition| condition["type"] == r#type)?;
+    found["status"].as_str()
+}

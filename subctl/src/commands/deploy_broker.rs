@@ -1,0 +1,377 @@
+//! `deploy-broker`: a namespace, accounts, rights, and the file that invites members.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use subm_install::broker::{self, InfoMap, Purpose, Settings};
+use subm_install::cidr::Pool;
+use subm_install::names::{
+    BROKER, BROKER_ADMIN, BROKER_INFO_FILE, BROKER_NAMESPACE, CONNECTIVITY, IPSEC_PSK,
+    SERVICE_DISCOVERY,
+};
+use subm_install::{BrokerInfo, ClusterId, Invitation, Object, backup_name};
+
+use crate::broker::{Broker, read_info};
+use crate::cli::{DeployBroker, KubeFlags};
+use crate::cluster::{Cluster, kind, str_at};
+use crate::contexts::{self, Target};
+use crate::error::Error;
+use crate::output::print_objects;
+use crate::status::Status;
+
+/// Part of the cluster set IPs that a member gets, as in Go Submariner.
+const CLUSTERSET_IP_SIZE: u32 = 4096;
+/// Bytes of a pre-shared key.
+const PSK_SIZE: usize = 48;
+
+pub(super) async fn run(kube: &KubeFlags, flags: &DeployBroker) -> Result<(), Error> {
+    let settings = settings(kube, flags)?;
+    let psk = flags
+        .ipsec_psk_from
+        .as_deref()
+        .map(psk_of_file)
+        .transpose()?;
+    if flags.dry_run {
+        let mut objects = broker::objects(&settings);
+        objects.extend(
+            settings
+                .info_maps()
+                .map(|map| map.object(&settings.namespace)),
+        );
+        objects.extend(broker::admission_policy(&settings.namespace));
+        for id in &flags.per_cluster {
+            objects.extend(broker::member_objects(&settings.namespace, id, None));
+        }
+        print_objects("broker", &objects);
+        return Ok(());
+    }
+    let target = contexts::selected(kube).await?;
+    let url = flags
+        .broker_url
+        .clone()
+        .unwrap_or_else(|| target.url.clone());
+    let broker = Broker {
+        cluster: target.cluster.clone(),
+        namespace: settings.namespace.clone(),
+    };
+
+    let mut status = Status::new();
+    status.start("Setting up broker RBAC");
+    for warning in remarks(&broker, &settings, &url).await? {
+        status.warning(warning);
+    }
+    let objects = broker::objects(&settings);
+    let (rest, cr): (Vec<Object>, Vec<Object>) = objects
+        .into_iter()
+        .partition(|object| object.kind() != "Broker");
+    broker.cluster.apply_all(&rest).await?;
+    apply_policy(&broker, &mut status).await?;
+
+    status.start("Deploying the broker");
+    for object in &cr {
+        broker.cluster.apply(object).await?;
+    }
+    // What members have been given stays theirs.
+    for map in settings.info_maps() {
+        broker
+            .cluster
+            .create(&map.object(&settings.namespace))
+            .await?;
+    }
+    let psk = if settings.has(CONNECTIVITY) {
+        shared_key(&broker, psk).await?
+    } else {
+        Value::Null
+    };
+    let admin = broker.filled_token(BROKER_ADMIN).await?;
+
+    let info = BrokerInfo {
+        broker_url: url,
+        client_token: admin,
+        ipsec_psk: psk,
+        service_discovery: settings.has(SERVICE_DISCOVERY),
+        components: settings.components.clone(),
+        custom_domains: settings.custom_domains.clone(),
+        invitation: None,
+    };
+    save(&mut status, BROKER_INFO_FILE, &info)?;
+    for id in &flags.per_cluster {
+        invite(&mut status, &broker, &target, flags, &info, id).await?;
+    }
+    status.end();
+    Ok(())
+}
+
+/// Everything that can be wrong is wrong before anything is written.
+fn settings(kube: &KubeFlags, flags: &DeployBroker) -> Result<Settings, Error> {
+    let usage = |error: &dyn std::fmt::Display| Error::Usage(error.to_string());
+    let components = broker::components(&flags.components).map_err(|error| usage(&error))?;
+    let globalnet = Pool::new(flags.globalnet_cidr_range, flags.globalnet_cluster_size);
+    let globalnet = match (flags.globalnet, globalnet) {
+        (true, Ok(pool)) => Some(pool),
+        (true, Err(error)) => {
+            return Err(Error::Usage(format!(
+                "invalid GlobalCIDR configuration: {error}"
+            )));
+        }
+        (false, _) => None,
+    };
+    let clusterset_ip = Pool::new(flags.clusterset_ip_cidr_range, CLUSTERSET_IP_SIZE)
+        .map_err(|error| Error::Usage(format!("invalid ClustersetIP configuration: {error}")))?;
+    Ok(Settings {
+        namespace: kube
+            .namespace
+            .clone()
+            .unwrap_or_else(|| BROKER_NAMESPACE.to_owned()),
+        components,
+        custom_domains: flags.custom_domains.clone(),
+        globalnet,
+        clusterset_ip,
+        clusterset_ip_enabled: flags.enable_clusterset_ip,
+    })
+}
+
+/// What the user should know. Go subctl says nothing when another range on a second run has no effect.
+async fn remarks(broker: &Broker, settings: &Settings, url: &str) -> Result<Vec<String>, Error> {
+    let mut remarks = Vec::new();
+    let host = url
+        .parse::<http::Uri>()
+        .ok()
+        .and_then(|uri| uri.host().map(str::to_owned))
+        .unwrap_or_default();
+    if host == "localhost" || host.starts_with("127.") || host == "[::1]" {
+        remarks.push(format!(
+            "The broker's URL {url} leads other machines to themselves; choose another with --broker-url"
+        ));
+    }
+    for wanted in settings.info_maps() {
+        let there = broker.info(wanted.purpose).await?;
+        let range = |map: &InfoMap| map.pool.as_ref().map(Pool::range);
+        if let Some(there) =
+            there.filter(|there| range(there) != range(&wanted) || there.enabled != wanted.enabled)
+        {
+            let range = range(&there).map_or_else(|| "none".to_owned(), |range| range.to_string());
+            remarks.push(format!(
+                "ConfigMap {} exists and stays as it is (range {range}, enabled: {}): members have addresses of it",
+                wanted.purpose.map_name(),
+                there.enabled
+            ));
+        }
+    }
+    Ok(remarks)
+}
+
+async fn apply_policy(broker: &Broker, status: &mut Status) -> Result<(), Error> {
+    let served = broker
+        .cluster
+        .served_version(
+            "admissionregistration.k8s.io",
+            "validatingadmissionpolicies",
+            &["v1"],
+        )
+        .await?;
+    if served.is_none() {
+        status.warning(
+            "This API server has no ValidatingAdmissionPolicy (Kubernetes 1.30 has): members can alter each other's objects on the broker",
+        );
+        return Ok(());
+    }
+    for object in broker::admission_policy(&broker.namespace) {
+        broker.cluster.apply(&object).await?;
+    }
+    Ok(())
+}
+
+/// The key of all cables: the one given, else the one that was there, else a new one. A new key at each run, as Go subctl makes
+/// it, would cut off members that joined before.
+async fn shared_key(broker: &Broker, given: Option<Value>) -> Result<Value, Error> {
+    let namespace = Some(&*broker.namespace);
+    if let Some(given) = given {
+        let bytes = crate::broker::decoded_bytes(&given["data"]["psk"]).ok_or_else(|| {
+            Error::Usage("the file of --ipsec-psk-from has no IPsec PSK".to_owned())
+        })?;
+        return broker
+            .cluster
+            .apply(&broker::psk_secret(&broker.namespace, &bytes))
+            .await;
+    }
+    if let Some(there) = broker
+        .cluster
+        .get(&kind::SECRETS, namespace, IPSEC_PSK)
+        .await?
+    {
+        return Ok(there);
+    }
+    let key: [u8; PSK_SIZE] = rand::random();
+    broker
+        .cluster
+        .apply(&broker::psk_secret(&broker.namespace, &key))
+        .await
+}
+
+fn psk_of_file(path: &Path) -> Result<Value, Error> {
+    let info = read_info(path)?;
+    if str_at(&info.ipsec_psk, "/data/psk").is_empty() {
+        return Err(Error::Usage(format!("{} has no IPsec PSK", path.display())));
+    }
+    Ok(info.ipsec_psk)
+}
+
+/// Writes the file, readable by its owner alone; one that was there is kept beside it.
+pub(super) fn save(status: &mut Status, name: &str, info: &BrokerInfo) -> Result<(), Error> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    status.start(format!("Saving broker info to file {name:?}"));
+    let path = Path::new(name);
+    let failed = |what: &'static str| {
+        move |source| Error::File {
+            path: path.to_owned(),
+            what,
+            source,
+        }
+    };
+    if path.exists() {
+        let backup = backup_name(name, Timestamp::now());
+        std::fs::rename(path, &backup).map_err(failed("cannot be kept as a backup"))?;
+        status.success(format!("Backed up previous file {name:?} to {backup:?}"));
+    }
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed("cannot be written"))?;
+    file.write_all(info.encode().as_bytes())
+        .map_err(failed("cannot be written"))?;
+    status.end();
+    Ok(())
+}
+
+/// A file for one member: its account, its addresses, a token that expires.
+async fn invite(
+    status: &mut Status,
+    broker: &Broker,
+    target: &Target,
+    flags: &DeployBroker,
+    whole: &BrokerInfo,
+    id: &ClusterId,
+) -> Result<(), Error> {
+    status.start(format!("Inviting cluster {:?}", id.as_str()));
+    for object in broker::member_objects(&broker.namespace, id, None) {
+        // The token comes of a request; a Secret's would never expire.
+        if object.kind() != "Secret" {
+            broker.cluster.create(&object).await?;
+        }
+    }
+    let cidr = async |purpose| {
+        let allocated = broker.change_info(purpose, |map| allocate(map, id)).await?;
+        Ok::<_, Error>(allocated.flatten())
+    };
+    let global_cidr = cidr(Purpose::Globalnet).await?;
+    let clusterset_ip_cidr = cidr(Purpose::ClustersetIp).await?;
+    let clusterset_ip_enabled = broker
+        .info(Purpose::ClustersetIp)
+        .await?
+        .is_some_and(|map| map.enabled);
+    let (token, expires) = token(
+        &broker.cluster,
+        &broker.namespace,
+        &id.account(),
+        flags.invitation_ttl,
+    )
+    .await?;
+    let mut info = whole.clone();
+    info.client_token = token_as_secret(
+        &whole.client_token,
+        &broker.namespace,
+        &id.account(),
+        &token,
+    );
+    info.invitation = Some(Invitation {
+        cluster_id: id.clone(),
+        expires,
+        global_cidr,
+        clusterset_ip_cidr,
+        clusterset_ip_enabled,
+    });
+    save(status, &format!("broker-info-{id}.subm"), &info)?;
+    status.success(format!(
+        "The invitation of {id} to {} expires at {expires}",
+        target.name
+    ));
+    Ok(())
+}
+
+fn allocate(map: &mut InfoMap, id: &ClusterId) -> Result<Option<String>, Error> {
+    // Cluster set IPs can be switched on per service; global IPs are for all or none.
+    let wanted = map.enabled || map.purpose == Purpose::ClustersetIp;
+    let Some(pool) = map.pool.as_mut().filter(|_| wanted) else {
+        return Ok(None);
+    };
+    let cidr = match pool.of(id.as_str()) {
+        Some(cidr) => cidr,
+        None => pool
+            .allocate(id.as_str(), None)
+            .map_err(|error| Error::Taken(error.to_string()))?,
+    };
+    Ok(Some(cidr.to_string()))
+}
+
+async fn token(
+    cluster: &Cluster,
+    namespace: &str,
+    account: &str,
+    ttl: std::time::Duration,
+) -> Result<(String, Timestamp), Error> {
+    let request = json!({
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": ttl.as_secs().max(600)},
+    });
+    let answer = cluster
+        .post_to(&kind::ACCOUNTS, namespace, account, "token", &request)
+        .await?;
+    let token = str_at(&answer, "/status/token").to_owned();
+    let expires = str_at(&answer, "/status/expirationTimestamp").parse();
+    match expires {
+        Ok(expires) if !token.is_empty() => Ok((token, expires)),
+        _ => Err(Error::Server {
+            doing: format!("a request for a token of {account}"),
+            code: 201,
+            message: "the answer has no token".to_owned(),
+        }),
+    }
+}
+
+/// In the form in which the file has the admin's, so that Go subctl can read it.
+fn token_as_secret(admin: &Value, namespace: &str, account: &str, token: &str) -> Value {
+    use base64::Engine as _;
+    let base64 = |text: &str| base64::prelude::BASE64_STANDARD.encode(text);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": format!("{account}-invitation"),
+            "namespace": namespace,
+            "annotations": {"kubernetes.io/service-account.name": account},
+        },
+        "type": "kubernetes.io/service-account-token",
+        "data": {
+            "ca.crt": admin["data"]["ca.crt"],
+            "namespace": base64(namespace),
+            "token": base64(token),
+        },
+    })
+}
+
+/// The Broker object of a cluster, with its namespace.
+pub(super) async fn find(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+) -> Result<Option<Value>, Error> {
+    let brokers = cluster.list(&kind::BROKERS, namespace, "").await?;
+    Ok(brokers
+        .into_iter()
+        .find(|broker| crate::cluster::name(broker) == BROKER))
+}

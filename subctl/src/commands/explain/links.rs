@@ -1,0 +1,376 @@
+//! The links of the chain, each looked at by itself.
+
+use serde_json::Value;
+use subm_api::names::{LOCAL_SERVICE_NAME, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE};
+use subm_install::names::{AGENT, BROKER_SECRET, DNS, OPERATOR_NAMESPACE, TOKEN_EXPIRES};
+
+use crate::broker::Access;
+use crate::cluster::{Cluster, annotation, condition, kind, label, list_at, str_at};
+use crate::commands::export::{exports, imports, member_id};
+use crate::commands::{MEMBER, wait};
+use crate::contexts::Target;
+use crate::error::Error;
+
+/// How a link is.
+pub(super) enum Link {
+    Fine(String),
+    /// It holds, but what passes may not be what was wanted.
+    Doubtful(String),
+    Broken {
+        what: String,
+        remedy: String,
+    },
+}
+
+/// Whose way is walked.
+pub(super) struct Walk<'a> {
+    /// Empty where the cluster is no member.
+    pub(super) id: String,
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+}
+
+fn broken(what: impl Into<String>, remedy: impl Into<String>) -> Link {
+    Link::Broken {
+        what: what.into(),
+        remedy: remedy.into(),
+    }
+}
+
+impl Walk<'_> {
+    fn service_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    pub(super) async fn service(&self, cluster: &Cluster) -> Result<Link, Error> {
+        let service = cluster
+            .get(&kind::SERVICES, Some(self.namespace), self.name)
+            .await?;
+        let name = self.service_name();
+        Ok(match service {
+            None => broken(
+                format!("Service {name} does not exist"),
+                "Create it, or name its namespace with -n".to_owned(),
+            ),
+            Some(service) if str_at(&service, "/spec/type") == "ExternalName" => broken(
+                format!("Service {name} is of type ExternalName"),
+                "It has no endpoints that could be exported; export the Service that it stands for",
+            ),
+            Some(service) => Link::Fine(format!("Service {name} exists ({})", type_of(&service))),
+        })
+    }
+
+    pub(super) async fn endpoints(&self, cluster: &Cluster) -> Result<Link, Error> {
+        let labels = format!("{LOCAL_SERVICE_NAME}={}", self.name);
+        let slices = cluster
+            .list(&kind::SLICES, Some(self.namespace), &labels)
+            .await?;
+        let endpoints = slices.iter().flat_map(|slice| list_at(slice, "/endpoints"));
+        // Not said means ready.
+        let ready = endpoints
+            .filter(|endpoint| endpoint["conditions"]["ready"] != false)
+            .count();
+        Ok(if ready == 0 {
+            Link::Doubtful(format!(
+                "Service {} has no ready endpoint: clusters without endpoints are left out of answers",
+                self.service_name()
+            ))
+        } else {
+            Link::Fine(format!(
+                "Service {} has {ready} ready endpoint(s)",
+                self.service_name()
+            ))
+        })
+    }
+
+    pub(super) async fn export(&self, cluster: &Cluster) -> Result<Link, Error> {
+        let export = match exports(cluster).await {
+            Ok(exports) => {
+                cluster
+                    .get(&exports, Some(self.namespace), self.name)
+                    .await?
+            }
+            Err(Error::NotFound(what)) => {
+                return Ok(broken(what, "Run `subctl join` for this cluster"));
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(if export.is_some() {
+            Link::Fine(format!("ServiceExport {} exists", self.service_name()))
+        } else {
+            broken(
+                format!("ServiceExport {} does not exist", self.service_name()),
+                format!(
+                    "Run `subctl export service {} -n {}`",
+                    self.name, self.namespace
+                ),
+            )
+        })
+    }
+
+    pub(super) async fn agent(&self, cluster: &Cluster, whose: &str) -> Result<Link, Error> {
+        running(cluster, AGENT, whose).await
+    }
+
+    pub(super) async fn conditions(&self, cluster: &Cluster) -> Result<Vec<Link>, Error> {
+        let export = cluster
+            .get(&exports(cluster).await?, Some(self.namespace), self.name)
+            .await?;
+        let export = export.unwrap_or_default();
+        let name = self.service_name();
+        let mut links = Vec::new();
+        match condition(&export, "Valid") {
+            Some("True") => links.push(Link::Fine(format!("ServiceExport {name} is valid"))),
+            Some(_) => links.push(broken(
+                format!(
+                    "ServiceExport {name} is not valid: {}",
+                    words(&export, "Valid")
+                ),
+                "Change the Service so that it can be exported",
+            )),
+            None => links.push(broken(
+                format!("ServiceExport {name} has no condition: no agent has looked at it"),
+                format!("See `kubectl -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`"),
+            )),
+        }
+        if condition(&export, "Conflict") == Some("True") {
+            links.push(Link::Doubtful(format!(
+                "ServiceExport {name} conflicts: {}",
+                words(&export, "Conflict")
+            )));
+        }
+        // Go Lighthouse up to 0.14 said Synced.
+        let ready = if condition(&export, "Ready").is_some() {
+            "Ready"
+        } else {
+            "Synced"
+        };
+        links.push(match condition(&export, ready) {
+            Some("True") => Link::Fine(format!(
+                "ServiceExport {name} is on the broker, its agent says"
+            )),
+            Some(_) => broken(
+                format!(
+                    "ServiceExport {name} is not on the broker: {}",
+                    words(&export, ready)
+                ),
+                format!("See `kubectl -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`"),
+            ),
+            None => Link::Doubtful(format!(
+                "ServiceExport {name} does not say whether it is on the broker"
+            )),
+        });
+        Ok(links)
+    }
+
+    /// What the others are told, read with the member's own account.
+    pub(super) async fn broker(&self, cluster: &Cluster) -> Result<Vec<Link>, Error> {
+        let Some(access) = Access::of_member(cluster).await? else {
+            return Ok(vec![Link::Doubtful(
+                "This cluster was not joined by this subctl: the broker was not looked at"
+                    .to_owned(),
+            )]);
+        };
+        let broker = access.connect()?;
+        let namespace = Some(&*broker.namespace);
+        let import = async {
+            let Some(kind) = imports(&broker.cluster).await? else {
+                return Ok(None);
+            };
+            let name = format!("{}-{}", self.name, self.namespace);
+            broker.cluster.get(&kind, namespace, &name).await
+        };
+        let import = match import.await {
+            Ok(import) => import,
+            Err(Error::Refused { message, .. }) => {
+                let secret = cluster
+                    .get(&kind::SECRETS, MEMBER, BROKER_SECRET)
+                    .await?
+                    .unwrap_or_default();
+                let expires = annotation(&secret, TOKEN_EXPIRES);
+                let expiry = if expires.is_empty() {
+                    String::new()
+                } else {
+                    format!(" (its token expires at {expires})")
+                };
+                return Ok(vec![broken(
+                    format!(
+                        "The broker at {} refuses this cluster{expiry}: {message}",
+                        access.url
+                    ),
+                    "Join again with a fresh broker-info.subm or invitation",
+                )]);
+            }
+            Err(error @ Error::Unreachable { .. }) => {
+                return Ok(vec![Link::Doubtful(format!(
+                    "The broker at {} cannot be reached from here: {}",
+                    access.url,
+                    error.with_causes()
+                ))]);
+            }
+            Err(error) => return Err(error),
+        };
+        let name = format!("{}-{}", self.name, self.namespace);
+        let logs = format!("See `kubectl -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`");
+        let Some(import) = import else {
+            return Ok(vec![broken(
+                format!("The broker has no ServiceImport {name}"),
+                logs,
+            )]);
+        };
+        if !lists(&import, &self.id) {
+            return Ok(vec![broken(
+                format!(
+                    "ServiceImport {name} on the broker does not list {}",
+                    self.id
+                ),
+                logs,
+            )]);
+        }
+        let slices = broker
+            .cluster
+            .list(&kind::SLICES, namespace, &self.labels())
+            .await?;
+        let there = slices
+            .iter()
+            .any(|slice| label(slice, SOURCE_NAMESPACE) == self.namespace);
+        Ok(vec![
+            Link::Fine(format!(
+                "ServiceImport {name} on the broker lists {}",
+                self.id
+            )),
+            if there {
+                Link::Fine(format!("The broker has the EndpointSlices of {}", self.id))
+            } else {
+                broken(
+                    format!(
+                        "The broker has no EndpointSlice of {} for {}",
+                        self.id,
+                        self.service_name()
+                    ),
+                    logs,
+                )
+            },
+        ])
+    }
+
+    /// Nothing where the other cluster is no member.
+    pub(super) async fn elsewhere(&self, other: &Target) -> Result<Vec<Link>, Error> {
+        let (api, there) = (&other.cluster, format!("{:?}", other.context));
+        if member_id(api).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let Some(imports) = imports(api).await? else {
+            return Ok(vec![broken(
+                format!("{there} knows no ServiceImport"),
+                "Run `subctl join` for it again",
+            )]);
+        };
+        if api
+            .get(&kind::NAMESPACES, None, self.namespace)
+            .await?
+            .is_none()
+        {
+            return Ok(vec![broken(
+                format!(
+                    "{there} has no namespace {:?}: nothing is imported into it",
+                    self.namespace
+                ),
+                format!(
+                    "Run `kubectl --context {} create namespace {}`",
+                    other.context, self.namespace
+                ),
+            )]);
+        }
+        let mut links = vec![
+            running(api, AGENT, &there).await?,
+            running(api, DNS, &there).await?,
+        ];
+        let logs = format!(
+            "See `kubectl --context {} -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`",
+            other.context
+        );
+        let import = api.get(&imports, Some(self.namespace), self.name).await?;
+        let name = self.service_name();
+        match import {
+            None => links.push(broken(format!("{there} has no ServiceImport {name}"), logs)),
+            Some(import) if !lists(&import, &self.id) => {
+                links.push(broken(
+                    format!("ServiceImport {name} in {there} does not list {}", self.id),
+                    logs,
+                ));
+            }
+            Some(_) => {
+                links.push(Link::Fine(format!("{there} has the ServiceImport {name}")));
+                let slices = api
+                    .list(&kind::SLICES, Some(self.namespace), &self.labels())
+                    .await?;
+                links.push(if slices.is_empty() {
+                    broken(
+                        format!("{there} has no EndpointSlice of {} for {name}", self.id),
+                        logs,
+                    )
+                } else {
+                    Link::Fine(format!("{there} has the EndpointSlices of {}", self.id))
+                });
+            }
+        }
+        Ok(links)
+    }
+
+    fn labels(&self) -> String {
+        format!("{SERVICE_NAME}={},{SOURCE_CLUSTER}={}", self.name, self.id)
+    }
+}
+
+async fn running(cluster: &Cluster, name: &str, whose: &str) -> Result<Link, Error> {
+    let deployment = cluster.get(&kind::DEPLOYMENTS, MEMBER, name).await?;
+    let logs = format!("See `kubectl -n {OPERATOR_NAMESPACE} describe deployment {name}` there");
+    Ok(match deployment.as_ref().map(wait::availability) {
+        None => broken(
+            format!("{whose} has no Deployment {name}"),
+            "Run `subctl join` for it",
+        ),
+        Some((0, _)) => broken(
+            format!("Deployment {name} of {whose} has no available replica"),
+            logs,
+        ),
+        Some((available, wanted)) => Link::Fine(format!(
+            "Deployment {name} of {whose} runs ({available} of {wanted})"
+        )),
+    })
+}
+
+fn lists(import: &Value, id: &str) -> bool {
+    list_at(import, "/status/clusters")
+        .iter()
+        .any(|entry| entry["cluster"] == id)
+}
+
+fn type_of(service: &Value) -> &str {
+    match str_at(service, "/spec/clusterIP") {
+        "None" => "headless",
+        _ => match str_at(service, "/spec/type") {
+            "" => "ClusterIP",
+            kind => kind,
+        },
+    }
+}
+
+/// Reason and message of a condition.
+fn words(object: &Value, r#type: &str) -> String {
+    let conditions = list_at(object, "/status/conditions");
+    let found = conditions
+        .iter()
+        .find(|condition| condition["type"] == r#type);
+    let text = |key: &str| {
+        found
+            .and_then(|found| found[key].as_str())
+            .unwrap_or_default()
+    };
+    match (text("reason"), text("message")) {
+        ("", message) => message.to_owned(),
+        (reason, "") => reason.to_owned(),
+        (reason, message) => format!("{reason}: {message}"),
+    }
+}

@@ -1,0 +1,283 @@
+//! A member's place on the broker: its id, its addresses, its account.
+
+use serde_json::Value;
+use subm_install::broker::{InfoMap, Purpose, member_objects};
+use subm_install::names::CLUSTER_UID;
+use subm_install::{BrokerInfo, ClusterId, Invitation};
+
+use crate::broker::{Broker, decoded};
+use crate::cli::Join;
+use crate::cluster::{annotation, kind};
+use crate::commands::deploy_broker;
+use crate::error::Error;
+use crate::status::Status;
+
+/// What the broker says to a new member.
+pub(super) struct Place {
+    pub(super) clusterset_ip_enabled: bool,
+    globalnet: Option<InfoMap>,
+    clusterset_ip: Option<InfoMap>,
+}
+
+/// The member's addresses.
+pub(super) struct Given {
+    pub(super) global_cidr: Option<String>,
+    pub(super) clusterset_ip_cidr: Option<String>,
+}
+
+/// Reads only: whether there is a broker, the id is free, and the addresses that were asked for are.
+pub(super) async fn find(
+    status: &mut Status,
+    broker: &Broker,
+    flags: &Join,
+    info: &BrokerInfo,
+    id: &ClusterId,
+    cluster_uid: &str,
+) -> Result<Place, Error> {
+    if let Some(invitation) = &info.invitation {
+        return invited(broker, flags, invitation).await;
+    }
+    if deploy_broker::find(&broker.cluster, Some(&broker.namespace))
+        .await?
+        .is_none()
+    {
+        return Err(Error::NotFound(format!(
+            "the API server of {} has no broker in namespace {:?}; run `subctl deploy-broker` there",
+            flags.broker_info.display(),
+            broker.namespace
+        )));
+    }
+    check_free(broker, id, cluster_uid).await?;
+    let globalnet = broker
+        .info(Purpose::Globalnet)
+        .await?
+        .filter(|map| map.enabled);
+    let clusterset_ip = broker.info(Purpose::ClustersetIp).await?;
+    if flags.globalnet_cidr.is_some() && globalnet.is_none() {
+        status
+            .warning("Globalnet is not enabled on the Broker: ignoring the specified global CIDR");
+    }
+    let place = Place {
+        clusterset_ip_enabled: clusterset_ip.as_ref().is_some_and(|map| map.enabled),
+        globalnet: globalnet.filter(|_| flags.globalnet),
+        clusterset_ip,
+    };
+    // A trial on copies: what is refused is refused before anything is written.
+    if let Some(mut map) = place.globalnet.clone() {
+        global_cidr(&mut map, flags, id)?;
+    }
+    if let Some(mut map) = place.clusterset_ip.clone() {
+        clusterset_ip_cidr(&mut map, flags, id)?;
+    }
+    Ok(place)
+}
+
+async fn invited(broker: &Broker, flags: &Join, invitation: &Invitation) -> Result<Place, Error> {
+    if invitation.expires <= jiff::Timestamp::now() {
+        return Err(Error::Refused {
+            doing: format!("the invitation {}", flags.broker_info.display()),
+            message: format!(
+                "it expired at {}; run `subctl deploy-broker --per-cluster {}` on the broker for a new one",
+                invitation.expires, invitation.cluster_id
+            ),
+        });
+    }
+    // Whether the token is good.
+    broker
+        .cluster
+        .list(&kind::IMPORTS.at("v1alpha1"), Some(&broker.namespace), "")
+        .await?;
+    Ok(Place {
+        clusterset_ip_enabled: invitation.clusterset_ip_enabled,
+        globalnet: None,
+        clusterset_ip: None,
+    })
+}
+
+/// The same cluster may join again; another may not take its id.
+async fn check_free(broker: &Broker, id: &ClusterId, cluster_uid: &str) -> Result<(), Error> {
+    let namespace = Some(&*broker.namespace);
+    let account = broker
+        .cluster
+        .get(&kind::ACCOUNTS, namespace, &id.account())
+        .await?;
+    let known = account
+        .as_ref()
+        .map(|account| annotation(account, CLUSTER_UID))
+        .unwrap_or_default();
+    let taken = if known.is_empty() {
+        // Joined by a subctl that does not say by which cluster; whoever has a record there may be somebody else.
+        account.is_some()
+            && broker
+                .cluster
+                .get(&kind::CLUSTERS, namespace, id.as_str())
+                .await?
+                .is_some()
+    } else {
+        known != cluster_uid
+    };
+    if taken {
+        return Err(Error::Taken(format!(
+            "Detected an existing joined cluster with the same ID \"{id}\" on the broker. Cluster IDs must be unique across all \
+             clusters: choose another with --clusterid, or, if that cluster is no more, delete ServiceAccount {} in namespace {} of \
+             the broker",
+            id.account(),
+            broker.namespace
+        )));
+    }
+    Ok(())
+}
+
+/// Takes the addresses, for good.
+pub(super) async fn take(
+    status: &mut Status,
+    broker: &Broker,
+    flags: &Join,
+    info: &BrokerInfo,
+    id: &ClusterId,
+    place: Place,
+) -> Result<Given, Error> {
+    if let Some(invitation) = &info.invitation {
+        return Ok(Given {
+            global_cidr: invitation.global_cidr.clone().filter(|_| flags.globalnet),
+            clusterset_ip_cidr: invitation.clusterset_ip_cidr.clone(),
+        });
+    }
+    let mut given = Given {
+        global_cidr: None,
+        clusterset_ip_cidr: None,
+    };
+    if place.globalnet.is_some() {
+        status.start("Assigning Globalnet IPs");
+        let taken = broker
+            .change_info(Purpose::Globalnet, |map| global_cidr(map, flags, id))
+            .await?;
+        if let Some((cidr, words)) = taken.flatten() {
+            match words {
+                Words::Good(words) => status.success(words),
+                Words::Warning(words) => status.warning(words),
+            }
+            given.global_cidr = Some(cidr);
+            status.warning(
+                "Global IPs come with the data plane: exported services wait for one until it is there (--globalnet=false opts out)",
+            );
+        }
+        status.end();
+    }
+    if place.clusterset_ip.is_some() {
+        let taken = broker
+            .change_info(Purpose::ClustersetIp, |map| {
+                clusterset_ip_cidr(map, flags, id)
+            })
+            .await?;
+        given.clusterset_ip_cidr = taken.flatten();
+    }
+    Ok(given)
+}
+
+enum Words {
+    Good(String),
+    Warning(String),
+}
+
+fn global_cidr(
+    map: &mut InfoMap,
+    flags: &Join,
+    id: &ClusterId,
+) -> Result<Option<(String, Words)>, Error> {
+    let Some(pool) = map.pool.as_mut() else {
+        return Ok(None);
+    };
+    let taken = |error: subm_install::cidr::CidrError| {
+        Error::Taken(format!("invalid Globalnet configuration: {error}"))
+    };
+    let (cidr, words) = match (pool.of(id.as_str()), flags.globalnet_cidr) {
+        (Some(have), Some(asked)) if have != asked => (
+            have,
+            Words::Warning(format!(
+                "A pre-configured global CIDR {have} was detected - not using the specified CIDR {asked}"
+            )),
+        ),
+        (Some(have), _) => (
+            have,
+            Words::Good(format!("Using pre-configured global CIDR {have}")),
+        ),
+        (None, Some(asked)) => {
+            pool.reserve(id.as_str(), asked).map_err(taken)?;
+            (
+                asked,
+                Words::Good(format!("Using specified global CIDR {asked}")),
+            )
+        }
+        (None, None) => {
+            let cidr = pool
+                .allocate(id.as_str(), flags.globalnet_cluster_size)
+                .map_err(taken)?;
+            (cidr, Words::Good(format!("Allocated global CIDR {cidr}")))
+        }
+    };
+    Ok(Some((cidr.to_string(), words)))
+}
+
+fn clusterset_ip_cidr(
+    map: &mut InfoMap,
+    flags: &Join,
+    id: &ClusterId,
+) -> Result<Option<String>, Error> {
+    let Some(pool) = map.pool.as_mut() else {
+        return Ok(None);
+    };
+    let taken = |error: subm_install::cidr::CidrError| {
+        Error::Taken(format!("invalid ClustersetIP configuration: {error}"))
+    };
+    let cidr = match (pool.of(id.as_str()), flags.clusterset_ip_cidr) {
+        (have, Some(asked)) if have != Some(asked) => {
+            pool.reserve(id.as_str(), asked).map_err(taken)?;
+            asked
+        }
+        (Some(have), _) => have,
+        (None, _) => pool.allocate(id.as_str(), None).map_err(taken)?,
+    };
+    Ok(Some(cidr.to_string()))
+}
+
+/// The member's token. Invited members have theirs.
+pub(super) async fn account(
+    broker: &Broker,
+    info: &BrokerInfo,
+    id: &ClusterId,
+    cluster_uid: &str,
+) -> Result<String, Error> {
+    if info.invitation.is_some() {
+        return Ok(info.token().unwrap_or_default());
+    }
+    for object in member_objects(&broker.namespace, id, Some(cluster_uid)) {
+        // Brokers of Go subctl give the admin no right to patch, but to update.
+        let created = broker.cluster.create(&object).await?;
+        if !created && object.kind() == "ServiceAccount" {
+            mark(broker, id, cluster_uid).await?;
+        }
+    }
+    let secret = broker.filled_token(&id.account()).await?;
+    decoded(&secret["data"]["token"])
+        .ok_or_else(|| Error::NotFound(format!("Secret of {} has no token", id.account())))
+}
+
+/// Says which cluster an account that was there already (by invitation, or by another release) is of.
+async fn mark(broker: &Broker, id: &ClusterId, cluster_uid: &str) -> Result<(), Error> {
+    let account = broker
+        .cluster
+        .get(&kind::ACCOUNTS, Some(&broker.namespace), &id.account())
+        .await?;
+    let Some(mut account) =
+        account.filter(|account| annotation(account, CLUSTER_UID) != cluster_uid)
+    else {
+        return Ok(());
+    };
+    account["metadata"]["annotations"][CLUSTER_UID] = Value::from(cluster_uid);
+    broker
+        .cluster
+        .replace(&kind::ACCOUNTS, "", &account)
+        .await?;
+    Ok(())
+}

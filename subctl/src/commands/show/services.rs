@@ -1,0 +1,114 @@
+//! `show exports`, `show imports`.
+
+use serde_json::Value;
+
+use super::{Body, Section};
+use crate::cli::KubeFlags;
+use crate::cluster::{Cluster, condition, kind, list_at, name, namespace, str_at};
+use crate::commands::export;
+use crate::error::Error;
+use crate::table::{Column, Table};
+
+const EXPORTS: [Column; 7] = [
+    Column::new("NAMESPACE", "namespace").at_most(24),
+    Column::new("NAME", "name").at_most(40),
+    Column::new("TYPE", "type"),
+    Column::new("VALID", "valid"),
+    Column::new("READY", "ready"),
+    Column::new("CONFLICT", "conflict"),
+    Column::new("MESSAGE", "message").at_most(80),
+];
+const IMPORTS: [Column; 6] = [
+    Column::new("NAMESPACE", "namespace").at_most(24),
+    Column::new("NAME", "name").at_most(40),
+    Column::new("TYPE", "type"),
+    Column::new("IP", "ips"),
+    Column::new("PORTS", "ports").at_most(40),
+    Column::new("CLUSTERS", "clusters"),
+];
+/// Where no agent has looked yet.
+const UNKNOWN: &str = "-";
+
+pub(super) async fn exported(kube: &KubeFlags, cluster: &Cluster) -> Result<Section, Error> {
+    let kind = export::exports(cluster).await?;
+    let mut table = Table::new(&EXPORTS);
+    for export in cluster.list(&kind, kube.namespace.as_deref(), "").await? {
+        let service = cluster
+            .get(&kind::SERVICES, namespace(&export), name(&export))
+            .await?;
+        // Go Lighthouse up to 0.14 said Synced.
+        let ready = condition(&export, "Ready").or_else(|| condition(&export, "Synced"));
+        table.push(vec![
+            namespace(&export).unwrap_or_default().into(),
+            name(&export).into(),
+            service.as_ref().map_or(UNKNOWN, type_of).into(),
+            condition(&export, "Valid").unwrap_or(UNKNOWN).into(),
+            ready.unwrap_or(UNKNOWN).into(),
+            condition(&export, "Conflict").unwrap_or("False").into(),
+            trouble(&export).into(),
+        ]);
+    }
+    Ok(section("exports", table, "No service is exported"))
+}
+
+pub(super) async fn imported(kube: &KubeFlags, cluster: &Cluster) -> Result<Section, Error> {
+    let kind = export::imports(cluster).await?.ok_or_else(|| {
+        Error::NotFound("this cluster knows no ServiceImport: it is no member of a cluster set; run `subctl join`".to_owned())
+    })?;
+    let mut table = Table::new(&IMPORTS);
+    for import in cluster.list(&kind, kube.namespace.as_deref(), "").await? {
+        let texts = |pointer: &str, of: fn(&Value) -> String| -> Vec<String> {
+            list_at(&import, pointer).iter().map(of).collect()
+        };
+        table.push(vec![
+            namespace(&import).unwrap_or_default().into(),
+            name(&import).into(),
+            str_at(&import, "/spec/type").into(),
+            texts("/spec/ips", |ip| ip.as_str().unwrap_or_default().to_owned()).into(),
+            texts("/spec/ports", port).into(),
+            texts("/status/clusters", |entry| {
+                str_at(entry, "/cluster").to_owned()
+            })
+            .into(),
+        ]);
+    }
+    Ok(section("imports", table, "No service is imported"))
+}
+
+fn section(key: &'static str, table: Table, none: &str) -> Section {
+    let body = if table.is_empty() {
+        Body::Remark(none.to_owned())
+    } else {
+        Body::Table(table)
+    };
+    Section { key, body }
+}
+
+fn type_of(service: &Value) -> &'static str {
+    if str_at(service, "/spec/clusterIP") == "None" {
+        "Headless"
+    } else {
+        "ClusterSetIP"
+    }
+}
+
+fn port(port: &Value) -> String {
+    let protocol = port["protocol"].as_str().unwrap_or("TCP");
+    format!("{}/{protocol}", port["port"])
+}
+
+/// What the conditions that are not as they should be say.
+fn trouble(export: &Value) -> String {
+    let wrong = list_at(export, "/status/conditions")
+        .iter()
+        .filter(|condition| {
+            let good = if condition["type"] == "Conflict" {
+                "False"
+            } else {
+                "True"
+            };
+            condition["status"] != good
+        });
+    let messages = wrong.filter_map(|condition| condition["message"].as_str());
+    messages.collect::<Vec<_>>().join("; ").replace('\n', "; ")
+}

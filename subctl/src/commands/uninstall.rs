@@ -1,0 +1,98 @@
+//! `uninstall`: what was installed goes, and with it what members left on each other.
+//!
+//! First the plan: everything that would go, in order. The agent goes before what it writes, or it would write it again; the
+//! definitions come late, as objects need them; the namespace last.
+
+mod departure;
+mod plan;
+
+use subm_install::ClusterId;
+
+use crate::broker::Broker;
+use crate::cli::{KubeFlags, Uninstall};
+use crate::cluster::namespace;
+use crate::commands::export::member_id;
+use crate::commands::{deploy_broker, member_dns};
+use crate::contexts;
+use crate::error::Error;
+use crate::output::print;
+use crate::prompt;
+use crate::status::Status;
+use plan::Plan;
+
+pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error> {
+    let target = contexts::selected(kube).await?;
+    let cluster = &target.cluster;
+    let id = member_id(cluster)
+        .await?
+        .and_then(|id| ClusterId::new(&id).ok());
+    let mut status = Status::new();
+
+    let mut kept_for = Vec::new();
+    let broker = deploy_broker::find(cluster, None)
+        .await?
+        .map(|broker| Broker {
+            cluster: cluster.clone(),
+            namespace: namespace(&broker).unwrap_or_default().to_owned(),
+        });
+    if let Some(broker) = &broker {
+        kept_for = broker.members(id.as_ref()).await?;
+    }
+    let going = broker.as_ref().filter(|_| kept_for.is_empty());
+    let plan = Plan::new(cluster, going, broker.is_some() && going.is_none()).await?;
+    let dns = member_dns::traces(cluster).await?;
+    if flags.dry_run {
+        for trace in dns {
+            print(&format!("{trace}\n"));
+        }
+        print(&plan.to_string());
+        return Ok(());
+    }
+    if let (Some(broker), false) = (&broker, kept_for.is_empty()) {
+        status.warning(format!(
+            "Broker namespace {:?} appears to be in use by other clusters ({}) - keeping the broker components.",
+            broker.namespace,
+            kept_for.join(", ")
+        ));
+        if plan.is_empty() && dns.is_empty() {
+            return Ok(());
+        }
+    }
+    if plan.is_empty() && dns.is_empty() {
+        status.success(format!(
+            "Submariner is not installed in the cluster {:?}",
+            target.name
+        ));
+        return Ok(());
+    }
+    if !flags.yes {
+        let question = format!(
+            "This will completely uninstall Submariner from the cluster {:?}. Are you sure you want to continue?",
+            target.name
+        );
+        if !prompt::confirm(&question, "--yes")? {
+            return Err(Error::NoAnswer("nothing was uninstalled".to_owned()));
+        }
+    }
+    status.start("Restoring the cluster's DNS");
+    for place in member_dns::unforward(cluster).await? {
+        status.success(format!("Removed {place}"));
+    }
+    status.start("Stopping service discovery");
+    plan.stop(cluster).await?;
+    if let Some(id) = &id {
+        status.start(format!(
+            "Removing cluster {:?} from the broker",
+            id.as_str()
+        ));
+        departure::leave(&mut status, cluster, broker.as_ref(), id).await?;
+    }
+    status.start("Removing imported services");
+    let imported = departure::forget(cluster).await?;
+    status.success(format!("Removed {imported} objects"));
+    status.start("Removing what was installed");
+    let removed = plan.remove(cluster).await?;
+    status.success(format!("Removed {removed} objects"));
+    status.end();
+    Ok(())
+}

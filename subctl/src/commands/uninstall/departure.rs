@@ -1,0 +1,218 @@
+//! What a member leaves behind that is not installed but written: on the broker, and as imports in its own namespaces.
+
+use serde_json::{Value, json};
+use subm_api::names::{LIGHTHOUSE_AGENT, MANAGED_BY, SOURCE_CLUSTER};
+use subm_install::ClusterId;
+use subm_install::broker::{Purpose, token_secret_name};
+use subm_install::names::{BROKER_CLUSTER_ROLE, OPERATOR_NAMESPACE, TIMESTAMP_PREFIX};
+
+use crate::broker::{Access, Broker};
+use crate::cluster::{Cluster, PAUSE, kind, label, list_at, name, namespace, str_at};
+use crate::commands::export::{exports, imports};
+use crate::error::Error;
+use crate::status::Status;
+
+/// Takes the member's objects off the broker. With the member's own account where the broker is elsewhere; a broker that cannot
+/// be reached does not hold up the rest.
+pub(super) async fn leave(
+    status: &mut Status,
+    member: &Cluster,
+    here: Option<&Broker>,
+    id: &ClusterId,
+) -> Result<(), Error> {
+    let broker = match here {
+        Some(broker) => broker.clone(),
+        None => match Access::of_member(member).await? {
+            Some(access) => access.connect()?,
+            None => return Ok(()),
+        },
+    };
+    match clean(&broker, id).await {
+        Ok(()) => {}
+        Err(error @ (Error::Unreachable { .. } | Error::Refused { .. })) => {
+            status.warning(format!(
+                "What this cluster exported stays on the broker: {}. Once it can be reached, delete there what carries the id {id}",
+                error.with_causes()
+            ));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    }
+    if here.is_some() {
+        account(&broker, id).await?;
+    } else {
+        status.note(format!(
+            "The broker's administrator can now delete ServiceAccount {} there; this cluster's token is valid until then",
+            id.account()
+        ));
+    }
+    Ok(())
+}
+
+async fn clean(broker: &Broker, id: &ClusterId) -> Result<(), Error> {
+    let (cluster, space) = (&broker.cluster, Some(&*broker.namespace));
+    let own = format!("{SOURCE_CLUSTER}={id}");
+    for slice in cluster.list(&kind::SLICES, space, &own).await? {
+        cluster.delete(&kind::SLICES, space, name(&slice)).await?;
+    }
+    if let Some(imports) = imports(cluster).await? {
+        for import in cluster.list(&imports, space, "").await? {
+            if label(&import, SOURCE_CLUSTER) == id.as_str() {
+                cluster.delete(&imports, space, name(&import)).await?;
+            } else if label(&import, SOURCE_CLUSTER).is_empty() {
+                leave_aggregate(broker, &imports, name(&import), id).await?;
+            }
+        }
+    }
+    for kind in [kind::ENDPOINTS, kind::CLUSTERS] {
+        for object in cluster.list(&kind, space, "").await? {
+            if str_at(&object, "/spec/cluster_id") == id.as_str() {
+                cluster.delete(&kind, space, name(&object)).await?;
+            }
+        }
+    }
+    cluster.delete(&kind::LEASES, space, &id.account()).await?;
+    Ok(())
+}
+
+/// The own entry and annotation go; with the last entry the object. Again if another exporter wrote meanwhile.
+async fn leave_aggregate(
+    broker: &Broker,
+    imports: &crate::cluster::Kind,
+    import: &str,
+    id: &ClusterId,
+) -> Result<(), Error> {
+    let (cluster, space) = (&broker.cluster, Some(&*broker.namespace));
+    let stamp = format!("{TIMESTAMP_PREFIX}{id}");
+    loop {
+        let Some(mut object) = cluster.get(imports, space, import).await? else {
+            return Ok(());
+        };
+        let listed = list_at(&object, "/status/clusters");
+        let others: Vec<Value> = listed
+            .iter()
+            .filter(|entry| entry["cluster"] != id.as_str())
+            .cloned()
+            .collect();
+        let in_status = others.len() != listed.len();
+        let stamped = object["metadata"]["annotations"].get(&stamp).is_some();
+        if !in_status && !stamped {
+            return Ok(());
+        }
+        let annotations = object["metadata"]["annotations"].as_object();
+        let other_stamps = annotations
+            .into_iter()
+            .flat_map(|annotations| annotations.keys())
+            .any(|key| key.starts_with(TIMESTAMP_PREFIX) && *key != stamp);
+        let done = if others.is_empty() && (in_status || !other_stamps) {
+            cluster.delete(imports, space, import).await.map(drop)
+        } else if in_status {
+            object["status"]["clusters"] = json!(others);
+            cluster.replace(imports, "status", &object).await.map(drop)
+        } else {
+            object["metadata"]["annotations"]
+                .as_object_mut()
+                .map(|annotations| annotations.remove(&stamp));
+            cluster.replace(imports, "", &object).await.map(drop)
+        };
+        match done {
+            Ok(()) => {}
+            Err(Error::Taken(_)) => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// With the broker here we are its administrator: account, rights and addresses go as well.
+async fn account(broker: &Broker, id: &ClusterId) -> Result<(), Error> {
+    let (cluster, space) = (&broker.cluster, Some(&*broker.namespace));
+    let account = id.account();
+    cluster
+        .delete(&kind::SECRETS, space, &token_secret_name(&account))
+        .await?;
+    cluster
+        .delete(
+            &kind::ROLE_BINDINGS,
+            space,
+            &format!("{account}-{BROKER_CLUSTER_ROLE}"),
+        )
+        .await?;
+    cluster.delete(&kind::ACCOUNTS, space, &account).await?;
+    for purpose in [Purpose::Globalnet, Purpose::ClustersetIp] {
+        broker
+            .change_info(purpose, |map| {
+                if let Some(pool) = &mut map.pool {
+                    pool.release(id.as_str());
+                }
+                Ok(())
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// Imports and their slices in the member, and what the agent said on exports. How many objects went.
+pub(super) async fn forget(cluster: &Cluster) -> Result<usize, Error> {
+    let mut removed = 0;
+    let broker = crate::commands::deploy_broker::find(cluster, None).await?;
+    let broker_namespace = broker
+        .as_ref()
+        .and_then(|broker| namespace(broker))
+        .map(str::to_owned);
+    let elsewhere = |object: &Value| namespace(object) != broker_namespace.as_deref();
+    let managed = format!("{MANAGED_BY}={LIGHTHOUSE_AGENT}");
+    for slice in cluster.list(&kind::SLICES, None, &managed).await? {
+        if elsewhere(&slice) {
+            removed += usize::from(
+                cluster
+                    .delete(&kind::SLICES, namespace(&slice), name(&slice))
+                    .await?,
+            );
+        }
+    }
+    if let Some(imports) = imports(cluster).await? {
+        for import in cluster.list(&imports, None, "").await? {
+            if elsewhere(&import) && is_lighthouses(&import) {
+                removed += usize::from(
+                    cluster
+                        .delete(&imports, namespace(&import), name(&import))
+                        .await?,
+                );
+            }
+        }
+    }
+    let derived = format!("{}={LIGHTHOUSE_AGENT}", subm_install::names::MANAGED_BY);
+    for service in cluster.list(&kind::SERVICES, None, &derived).await? {
+        removed += usize::from(
+            cluster
+                .delete(&kind::SERVICES, namespace(&service), name(&service))
+                .await?,
+        );
+    }
+    // Where the definition stays, exports do, as their users' own; that they are ready is not true any more.
+    if let Ok(exports) = exports(cluster).await {
+        for mut export in cluster.list(&exports, None, "").await? {
+            if list_at(&export, "/status/conditions").is_empty() {
+                continue;
+            }
+            export["status"]["conditions"] = json!([]);
+            match cluster.replace(&exports, "status", &export).await {
+                Ok(_) | Err(Error::Taken(_) | Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// Other implementations of the Multi-Cluster Services API may live in the same cluster.
+fn is_lighthouses(import: &Value) -> bool {
+    let annotations = import["metadata"]["annotations"].as_object();
+    let mut keys = annotations
+        .into_iter()
+        .flat_map(|annotations| annotations.keys());
+    namespace(import) == Some(OPERATOR_NAMESPACE)
+        || keys.any(|key| {
+            key.starts_with(TIMESTAMP_PREFIX) || key.starts_with("lighthouse.submariner.io/")
+        })
+}

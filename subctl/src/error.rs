@@ -1,0 +1,129 @@
+//! Kinds of failure and their exit codes (docs/subctl.md has the table).
+
+use std::path::PathBuf;
+
+use subm_install::BrokerInfoError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was asked for makes no sense, found before anything was written.
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Kubeconfig(String),
+    #[error("cannot reach the API server while {doing}: {message}")]
+    Unreachable { doing: String, message: String },
+    /// 401 or 403; the server's words name user, verb and resource.
+    #[error("the API server refuses {doing}: {message}")]
+    Refused { doing: String, message: String },
+    #[error("{0}")]
+    NotFound(String),
+    /// Somebody or something else has it already.
+    #[error("{0}")]
+    Taken(String),
+    #[error("{0}")]
+    Timeout(String),
+    #[error("{} {source}", path.display())]
+    BrokerInfo {
+        path: PathBuf,
+        source: BrokerInfoError,
+    },
+    #[error("{} {what}: {source}", path.display())]
+    File {
+        path: PathBuf,
+        what: &'static str,
+        source: std::io::Error,
+    },
+    /// A question that nobody is there to answer.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// `explain` found a broken link.
+    #[error("{0}")]
+    Broken(String),
+    #[error("the API server answers {code} to {doing}: {message}")]
+    Server {
+        doing: String,
+        code: u16,
+        message: String,
+    },
+    /// Several clusters were asked, and some failed; each failure has been told.
+    #[error("{failed} of {all} clusters failed")]
+    Some { failed: usize, all: usize, code: u8 },
+    /// As the one inside, which a status line has told.
+    #[error("{0}")]
+    Told(Box<Self>),
+}
+
+impl Error {
+    /// What a request failed with.
+    pub fn of_request(doing: impl Into<String>, error: &kube::Error) -> Self {
+        let doing = doing.into();
+        match error {
+            kube::Error::Api(status) => {
+                let message = status.message.clone();
+                match status.code {
+                    401 | 403 => Self::Refused { doing, message },
+                    404 => Self::NotFound(format!("{doing}: {message}")),
+                    409 => Self::Taken(format!("{doing}: {message}")),
+                    code => Self::Server {
+                        doing,
+                        code,
+                        message,
+                    },
+                }
+            }
+            error => Self::Unreachable {
+                doing,
+                message: causes(error),
+            },
+        }
+    }
+
+    /// The process's exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Server { .. } => 1,
+            Self::Usage(_) => 2,
+            Self::Kubeconfig(_) | Self::Unreachable { .. } => 3,
+            Self::Refused { .. } => 4,
+            Self::NotFound(_) => 5,
+            Self::Taken(_) => 6,
+            Self::Timeout(_) => 7,
+            Self::BrokerInfo { .. } | Self::File { .. } => 8,
+            Self::NoAnswer(_) => 9,
+            Self::Broken(_) => 10,
+            Self::Some { code, .. } => *code,
+            Self::Told(error) => error.code(),
+        }
+    }
+
+    /// A status line has said it.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Self::Told(_) | Self::Some { .. })
+    }
+
+    /// In one line with what caused it.
+    pub fn with_causes(&self) -> String {
+        match self {
+            // The variants below have their cause in their text, as it belongs into the sentence.
+            Self::BrokerInfo { .. } | Self::File { .. } => self.to_string(),
+            error => causes(error),
+        }
+    }
+}
+
+/// hyper's outermost message says little; the cause is at the bottom.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}

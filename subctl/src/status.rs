@@ -1,0 +1,138 @@
+//! Progress on standard error: a spinner on a terminal, plain lines elsewhere.
+//!
+//! What is said within a step stands below its line, as in Go subctl: there the spinner has gone by then.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::error::Error;
+
+/// Tells what is going on.
+#[derive(Debug, Default)]
+pub struct Status {
+    step: Option<Step>,
+    /// Lines that wait for the end of the step.
+    queued: Vec<(Mark, String)>,
+}
+
+#[derive(Debug)]
+struct Step {
+    message: String,
+    spinner: Option<ProgressBar>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Mark {
+    Success,
+    Failure,
+    Warning,
+    Note,
+}
+
+impl Status {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins a step; the one before has succeeded.
+    pub fn start(&mut self, message: impl Into<String>) {
+        self.end();
+        let message = message.into();
+        let spinner = if terminal() {
+            let style = ProgressStyle::with_template(" {spinner} {msg}  ...")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let spinner = ProgressBar::new_spinner()
+                .with_style(style)
+                .with_message(message.clone());
+            spinner.enable_steady_tick(Duration::from_millis(100));
+            Some(spinner)
+        } else {
+            eprintln!(" • {message}  ...");
+            None
+        };
+        self.step = Some(Step { message, spinner });
+    }
+
+    /// The step has succeeded.
+    pub fn end(&mut self) {
+        self.finish(Mark::Success);
+    }
+
+    /// The step has failed, if there is one, or else this is the failure. The error comes back as told.
+    pub fn fail(&mut self, error: Error) -> Error {
+        if error.is_told() {
+            self.finish(Mark::Failure);
+            return error;
+        }
+        self.queued.push((Mark::Failure, error.with_causes()));
+        self.finish(Mark::Failure);
+        Error::Told(Box::new(error))
+    }
+
+    pub fn success(&mut self, message: impl Into<String>) {
+        self.say(Mark::Success, message.into());
+    }
+
+    pub fn warning(&mut self, message: impl Into<String>) {
+        self.say(Mark::Warning, message.into());
+    }
+
+    pub fn failure(&mut self, message: impl Into<String>) {
+        self.say(Mark::Failure, message.into());
+    }
+
+    /// A line without judgement.
+    pub fn note(&mut self, message: impl Into<String>) {
+        self.say(Mark::Note, message.into());
+    }
+
+    fn say(&mut self, mark: Mark, message: String) {
+        if self.step.is_some() {
+            self.queued.push((mark, message));
+        } else {
+            print(mark, &message);
+        }
+    }
+
+    fn finish(&mut self, mark: Mark) {
+        if let Some(step) = self.step.take() {
+            if let Some(spinner) = step.spinner {
+                spinner.finish_and_clear();
+            }
+            print(mark, &step.message);
+        }
+        for (mark, message) in self.queued.drain(..) {
+            print(mark, &message);
+        }
+    }
+}
+
+/// A command that ends in the middle of a step by `?` has failed in it; whoever ends well says so.
+impl Drop for Status {
+    fn drop(&mut self) {
+        self.finish(Mark::Failure);
+    }
+}
+
+fn terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+fn print(mark: Mark, message: &str) {
+    let (sign, colour) = match mark {
+        Mark::Success => ("✓", 32),
+        Mark::Failure => ("✗", 31),
+        Mark::Warning => ("⚠", 33),
+        Mark::Note => {
+            eprintln!("   {message}");
+            return;
+        }
+    };
+    if terminal() {
+        eprintln!(" \u{1b}[{colour}m{sign}\u{1b}[0m {message}");
+    } else {
+        eprintln!(" {sign} {message}");
+    }
+}
