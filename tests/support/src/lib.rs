@@ -14,6 +14,7 @@
 //!
 //! Errors are [`anyhow::Error`]: a test prints them and fails.
 
+mod audit;
 mod binaries;
 mod cluster;
 pub mod crds;
@@ -23,9 +24,12 @@ mod net;
 mod pki;
 mod process;
 mod proxy;
+pub mod rbac;
+mod reach;
 mod sys;
 mod workdir;
 
+pub use audit::Audit;
 pub use binaries::Binaries;
 pub use cluster::{Cluster, ClusterBuilder};
 pub use dns::{Reply, dig, kdig};
