@@ -4,8 +4,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -19,10 +19,12 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use crate::audit::{self, Audit};
+use crate::node::Lan;
 use crate::workdir::WorkDir;
 use crate::{Binaries, Process, crds, pki, random_loopback, reach, sys};
 
-use programs::{ADVERTISED, lock};
+pub(crate) use programs::ADVERTISED;
+use programs::lock;
 
 mod programs;
 
@@ -61,6 +63,7 @@ pub struct Cluster {
     ca: String,
     token: String,
     kubeconfigs: AtomicUsize,
+    lan: Mutex<Option<Arc<Lan>>>,
     _reachable: reach::Registered,
 }
 
@@ -162,6 +165,7 @@ impl ClusterBuilder {
             ca,
             token: format!("{:032x}", rand::random::<u128>()),
             kubeconfigs: AtomicUsize::new(0),
+            lan: Mutex::new(None),
             _reachable: reach::register((address, API_PORT).into()),
         };
         let tokens = format!("{},admin,admin,system:masters\n", cluster.token);
@@ -402,6 +406,15 @@ impl Cluster {
         self.spawn_controllers()
     }
 
+    /// The network between the nodes, made for the first of them.
+    pub(crate) fn lan(&self) -> Result<Arc<Lan>> {
+        let mut lan = self.lan.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*lan {
+            Some(lan) => Ok(Arc::clone(lan)),
+            None => Ok(Arc::clone(lan.insert(Arc::new(Lan::new(self.pods)?)))),
+        }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -446,7 +459,7 @@ extern "C" fn dispose_shared() {
     }
 }
 
-async fn client_of(kubeconfig: &Path) -> Result<Client> {
+pub(crate) async fn client_of(kubeconfig: &Path) -> Result<Client> {
     let config = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)

@@ -32,7 +32,6 @@ impl Drop for Registered {
 }
 
 /// The servers there are, and news of others.
-#[allow(dead_code, reason = "for the relays that come next")]
 pub(crate) fn servers() -> watch::Receiver<BTreeSet<SocketAddr>> {
     SERVERS.subscribe()
 }

@@ -14,7 +14,7 @@ use crate::{Process, audit, eventually, pki};
 
 /// What the API server tells others as its address, and what the endpoints of the Service `kubernetes` have: a loopback
 /// address is not accepted there. On the nodes of a cluster it leads to the API server.
-pub(super) const ADVERTISED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(crate) const ADVERTISED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// What a workload needs: its pods, their accounts, their addresses, and the end of all that.
 const CONTROLLERS: [&str; 15] = [
