@@ -171,11 +171,15 @@ impl ClusterBuilder {
         let tokens = format!("{},admin,admin,system:masters\n", cluster.token);
         std::fs::write(cluster.path("tokens.csv"), tokens)?;
         cluster.write_kubeconfig(&cluster.kubeconfig(), cluster.addr(), &cluster.token)?;
-        // Both at once: the API server retries until etcd is there. So do the controllers, but loudly.
+        // Both at once: the API server retries until etcd is there.
         cluster.spawn_etcd()?;
         cluster.start_api_server().await?;
-        cluster.spawn_controllers()?;
-        cluster.wait_for_controllers().await?;
+        if controllers {
+            // They look for the default roles once a second, so it is faster to start them when there are some.
+            cluster.wait_for_roles().await?;
+            cluster.spawn_controllers()?;
+            cluster.wait_for_controllers().await?;
+        }
         Ok(cluster)
     }
 }

@@ -34,6 +34,7 @@ use kube::Client;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use crate::cluster::{ADVERTISED, nth};
 use crate::sandbox::{Mount, Sandbox};
@@ -59,7 +60,7 @@ const PAUSES: [&str; 3] = ["pause", "nginx", "whereami"];
 #[derive(Debug)]
 pub struct TestNode {
     // Dropped in this order.
-    runtime: Option<Runtime>,
+    runtime: OwnRuntime,
     kube_proxy: Process,
     kubelet: Arc<Kubelet>,
     dir: WorkDir,
@@ -126,17 +127,13 @@ impl TestNodeBuilder {
         let lan = cluster.lan()?;
         let dir = WorkDir::new()?;
         std::fs::create_dir(dir.path().join("root"))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name(format!("node {}", self.name))
-            .enable_all()
-            .build()?;
+        let runtime = OwnRuntime::new(&self.name)?;
         let api_server = self.api_server.unwrap_or_else(|| cluster.addr());
         let (kubeconfig, inside) = (cluster.kubeconfig(), cluster.kubeconfig_on_nodes()?);
         let (services, pods) = (cluster.service_cidr(), cluster.pod_cidr());
         let path = dir.path().to_owned();
         let entered = runtime.spawn(async move {
-            let network = Arc::new(Network::new(&lan, api_server)?);
+            let network = Arc::new(Network::new(&lan, &self.name, api_server)?);
             let client = crate::cluster::client_of(&kubeconfig).await?;
             let labels = self.all_labels();
             register(&client, &self.name, &labels, &network).await?;
@@ -158,16 +155,13 @@ impl TestNodeBuilder {
         });
         let (kubelet, kube_proxy) = entered.await??;
         let mut node = TestNode {
-            runtime: Some(runtime),
+            runtime,
             kube_proxy,
             kubelet,
             dir,
         };
         node.wait_for_kube_proxy().await?;
-        let kubelet = Arc::clone(&node.kubelet);
-        if let Some(runtime) = &node.runtime {
-            runtime.spawn(kubelet.run());
-        }
+        node.runtime.spawn(Arc::clone(&node.kubelet).run());
         Ok(node)
     }
 
@@ -245,10 +239,8 @@ impl TestNode {
             .labels(labels)
             .fields(&format!("spec.nodeName={}", self.name()));
         // The client belongs to the node's runtime.
-        let runtime = self.runtime.as_ref().context("the node has ended")?;
-        let list = runtime
-            .spawn(async move { pods.list(&ours).await })
-            .await??;
+        let list = self.runtime.spawn(async move { pods.list(&ours).await });
+        let list = list.await??;
         let ready = |pod: &&Pod| {
             let status = pod.status.as_ref();
             let mut conditions = status.iter().flat_map(|s| s.conditions.iter().flatten());
@@ -297,14 +289,36 @@ impl TestNode {
     }
 }
 
-impl Drop for TestNode {
+/// A runtime with threads of its own, which may be dropped on those of another.
+#[derive(Debug)]
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn new(name: &str) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(format!("node {name}"))
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let runtime = self.0.as_ref().expect("it ends when it is dropped");
+        runtime.spawn(future)
+    }
+}
+
+/// Processes of pods end when their tasks are dropped.
+impl Drop for OwnRuntime {
     fn drop(&mut self) {
-        let Some(runtime) = self.runtime.take() else {
-            return;
-        };
-        // Processes of pods end when their tasks are dropped. A runtime must not end on a thread of another.
-        let ended = std::thread::spawn(move || runtime.shutdown_timeout(START_DEADLINE));
-        let _ = ended.join();
+        if let Some(runtime) = self.0.take() {
+            let ended = std::thread::spawn(move || runtime.shutdown_timeout(START_DEADLINE));
+            let _ = ended.join();
+        }
     }
 }
 
@@ -325,6 +339,11 @@ async fn register(
         "spec": {"podCIDR": pods, "podCIDRs": [pods]},
     });
     nodes.patch(name, &params, &Patch::Apply(node)).await?;
+    // The API server taints whom it sees for the first time as not ready; another controller would lift that.
+    let untainted = Patch::Merge(json!({"spec": {"taints": null}}));
+    nodes
+        .patch(name, &PatchParams::default(), &untainted)
+        .await?;
     let room = json!({"cpu": "8", "memory": "16Gi", "pods": "250"});
     let since = container::now();
     let status = json!({

@@ -129,9 +129,6 @@ impl Cluster {
 
     /// Without a port of its own the controller manager shows its readiness by what it makes.
     pub(super) async fn wait_for_controllers(&self) -> Result<()> {
-        if self.binaries.controllers.is_none() {
-            return Ok(());
-        }
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, "default");
         let made = eventually(START_DEADLINE, || async {
             if let Some(process) = lock(&self.controllers).as_mut()

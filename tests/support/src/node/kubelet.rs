@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -43,7 +43,8 @@ pub(super) struct Kubelet {
     pub(super) api_service: Ipv4Addr,
     pub(super) cluster_dns: Ipv4Addr,
     pub(super) dir: PathBuf,
-    pub(super) pods: Mutex<HashMap<Key, Arc<Pod>>>,
+    /// Their workers own them.
+    pub(super) pods: Mutex<HashMap<Key, Weak<Pod>>>,
 }
 
 impl fmt::Debug for Kubelet {
@@ -173,14 +174,17 @@ impl Kubelet {
         }
     }
 
-    pub(super) fn add(&self, key: Key, pod: Arc<Pod>) {
-        self.pods().insert(key, pod);
+    pub(super) fn add(&self, key: Key, pod: &Arc<Pod>) {
+        self.pods().insert(key, Arc::downgrade(pod));
     }
 
     /// Unless there is another one of that name by now.
     pub(super) fn forget(&self, key: &Key, pod: &Arc<Pod>) {
         let mut pods = self.pods();
-        if pods.get(key).is_some_and(|have| Arc::ptr_eq(have, pod)) {
+        if pods
+            .get(key)
+            .is_some_and(|have| have.as_ptr() == Arc::as_ptr(pod))
+        {
             pods.remove(key);
         }
     }
@@ -189,11 +193,11 @@ impl Kubelet {
         let key = (namespace.to_owned(), name.to_owned());
         self.pods()
             .get(&key)
-            .cloned()
+            .and_then(Weak::upgrade)
             .with_context(|| format!("pod {namespace}/{name} does not run on node {}", self.name))
     }
 
-    fn pods(&self) -> MutexGuard<'_, HashMap<Key, Arc<Pod>>> {
+    fn pods(&self) -> MutexGuard<'_, HashMap<Key, Weak<Pod>>> {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

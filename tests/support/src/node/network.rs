@@ -39,6 +39,7 @@ pub(crate) struct Lan {
 
 #[derive(Debug)]
 struct Member {
+    name: String,
     ip: Ipv4Addr,
     pods: Ipv4Net,
     netns: Weak<NetNs>,
@@ -63,10 +64,18 @@ impl Lan {
         })
     }
 
-    fn join(&self, netns: &Arc<NetNs>) -> Result<(Ipv4Addr, Ipv4Net)> {
+    /// A node that comes back has the addresses that it had.
+    fn join(&self, name: &str, netns: &Arc<NetNs>) -> Result<(Ipv4Addr, Ipv4Net)> {
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = u8::try_from(members.len() + 1).context("too many nodes")?;
+        let known = members.iter().position(|member| member.name == name);
+        let slot = known.unwrap_or(members.len());
+        let number = u8::try_from(slot + 1).context("too many nodes")?;
         ensure!(number < 200, "too many nodes");
+        if let Some(before) = known {
+            ensure!(members[before].netns.strong_count() == 0, "it runs already");
+            // The kernel may not have come to it yet.
+            let _ = self.netns.ip(&format!("link del node{number}"));
+        }
         let ip = lan_ip(self.pods, 10 + number);
         let first = nth(self.pods, u32::from(number) << (32 - NODE_PREFIX))?;
         let pods = Ipv4Net::new(first, NODE_PREFIX)?;
@@ -74,22 +83,29 @@ impl Lan {
             "link add node{number} type veth peer name eth0 netns {}\nlink set node{number} master lan0 up",
             netns.path()
         ))?;
+        // The others remember a node's hardware address.
         let mut commands = format!(
-            "addr add {ip}/24 dev eth0\nlink set eth0 up\nroute add default via {}\n",
+            "link set eth0 address 02:00:00:00:00:{number:02x}\naddr add {ip}/24 dev eth0\nlink set eth0 up\n\
+             route add default via {}\n",
             lan_ip(self.pods, 1)
         );
-        for member in members.iter() {
+        for member in members.iter().filter(|member| member.name != name) {
             if let Some(other) = member.netns.upgrade() {
-                commands += &format!("route add {} via {}\n", member.pods, member.ip);
-                other.ip(&format!("route add {pods} via {ip}"))?;
+                commands += &format!("route replace {} via {}\n", member.pods, member.ip);
+                other.ip(&format!("route replace {pods} via {ip}"))?;
             }
         }
         netns.ip(&commands)?;
-        members.push(Member {
+        let member = Member {
+            name: name.to_owned(),
             ip,
             pods,
             netns: Arc::downgrade(netns),
-        });
+        };
+        match known {
+            Some(before) => members[before] = member,
+            None => members.push(member),
+        }
         Ok((ip, pods))
     }
 }
@@ -127,9 +143,9 @@ pub(crate) struct PodNetwork {
 
 impl Network {
     /// Must be called in the runtime that the node lives in.
-    pub(crate) fn new(lan: &Lan, api_server: SocketAddr) -> Result<Self> {
+    pub(crate) fn new(lan: &Lan, name: &str, api_server: SocketAddr) -> Result<Self> {
         let netns = Arc::new(NetNs::new()?);
-        let (ip, pods) = lan.join(&netns)?;
+        let (ip, pods) = lan.join(name, &netns)?;
         netns.ip(&format!(
             "link add cni0 type bridge\naddr add {}/{NODE_PREFIX} dev cni0\nlink set cni0 up\n\
              addr add {ADVERTISED}/32 dev lo\nroute add prohibit {NO_RESOLVER}/32",

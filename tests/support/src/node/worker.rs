@@ -57,7 +57,7 @@ pub(super) async fn run(kubelet: Arc<Kubelet>, mut manifest: watch::Receiver<Man
         }
     };
     let key = (namespace, first.name_any());
-    kubelet.add(key.clone(), Arc::clone(&pod));
+    kubelet.add(key.clone(), &pod);
     worker.run(&pod, &mut manifest, &first).await;
     kubelet.forget(&key, &pod);
     // Its address comes free, and its folder goes, before nobody can see the pod any more.
