@@ -231,13 +231,8 @@ async fn a_node_without_power_comes_back() -> Result<()> {
     drop(node);
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let left = pods.list(&ListParams::default()).await?;
-    assert_eq!(
-        left.items
-            .iter()
-            .map(kube::ResourceExt::name_any)
-            .collect::<Vec<_>>(),
-        [pod.clone()]
-    );
+    let left: Vec<String> = left.iter().map(kube::ResourceExt::name_any).collect();
+    ensure!(left == [pod.as_str()], "{left:?}");
 
     let node = TestNode::builder("n1").start(&cluster).await?;
     eventually(DEADLINE, || async {
