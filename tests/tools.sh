@@ -7,7 +7,7 @@ set -eu
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # program:package
-tools='dig:bind9-dnsutils kdig:knot-dnsutils knotd:knot nsd:nsd unbound:unbound dnsperf:dnsperf dnsdist:dnsdist valgrind:valgrind'
+tools='dig:bind9-dnsutils kdig:knot-dnsutils knotd:knot nsd:nsd unbound:unbound dnsperf:dnsperf dnsdist:dnsdist valgrind:valgrind ip:iproute2 nft:nftables curl:curl'
 
 missing=
 packages=

@@ -15,11 +15,13 @@ struct Tool {
     package: &'static str,
     /// The Go module that holds the package; its version is the program's.
     pinned: &'static str,
-    /// A variable that takes the version at link time: kube-apiserver does not know its own otherwise.
+    /// A variable that takes the version at link time: Kubernetes' programs do not know their own otherwise.
     version_variable: Option<&'static str>,
 }
 
-const TOOLS: [Tool; 3] = [
+const KUBERNETES_VERSION: Option<&str> = Some("k8s.io/component-base/version.gitVersion");
+
+const TOOLS: [Tool; 5] = [
     Tool {
         name: "etcd",
         module: "etcd",
@@ -32,7 +34,21 @@ const TOOLS: [Tool; 3] = [
         module: "controlplane",
         package: "k8s.io/kubernetes/cmd/kube-apiserver",
         pinned: "k8s.io/kubernetes",
-        version_variable: Some("k8s.io/component-base/version.gitVersion"),
+        version_variable: KUBERNETES_VERSION,
+    },
+    Tool {
+        name: "kube-controller-manager",
+        module: "controlplane",
+        package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+        pinned: "k8s.io/kubernetes",
+        version_variable: KUBERNETES_VERSION,
+    },
+    Tool {
+        name: "kube-proxy",
+        module: "controlplane",
+        package: "k8s.io/kubernetes/cmd/kube-proxy",
+        pinned: "k8s.io/kubernetes",
+        version_variable: KUBERNETES_VERSION,
     },
     Tool {
         name: "coredns",
@@ -49,7 +65,13 @@ pub struct Binaries;
 
 impl Binaries {
     /// What can be built. Other programs are only looked for.
-    pub const NAMES: [&str; 3] = ["etcd", "kube-apiserver", "coredns"];
+    pub const NAMES: [&str; 5] = [
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-proxy",
+        "coredns",
+    ];
 
     /// The path of a program: from `KUBEBUILDER_ASSETS`, else from `PATH`, else from the cache, which is filled with
     /// `go build` if need be. That takes minutes the first time (kube-apiserver about four); processes that ask at the same

@@ -1,15 +1,15 @@
-//! A Kubernetes control plane for a test: etcd and kube-apiserver, nothing else.
+//! A Kubernetes control plane for a test: etcd and kube-apiserver, and kube-controller-manager where a test asks for it.
 //!
 //! Flags are chosen for a quick start: no fsync, a short election, no waiting for the hooks that sleep a second.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
+use ipnet::Ipv4Net;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Api, ObjectMeta, PostParams};
@@ -18,17 +18,24 @@ use kube::{Client, Config, ResourceExt as _};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
+use crate::audit::{self, Audit};
+use crate::node::Lan;
 use crate::workdir::WorkDir;
-use crate::{Binaries, Process, crds, eventually, pki, random_loopback, sys};
+use crate::{Binaries, Process, crds, pki, random_loopback, reach, sys};
+
+pub(crate) use programs::ADVERTISED;
+use programs::lock;
+
+mod programs;
 
 /// A quiet machine starts a cluster in a second or two; a busy one took 18 s.
 const START_DEADLINE: Duration = Duration::from_mins(2);
 const API_PORT: u16 = 6443;
 const ETCD_PORT: u16 = 2379;
 const ETCD_PEER_PORT: u16 = 2380;
-/// The first address of the service range below, which the API server calls its own.
-const FIRST_SERVICE_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
-const SERVICE_RANGE: &str = "10.96.0.0/16";
+/// As kubeadm has them.
+const PODS: &str = "10.244.0.0/16";
+const SERVICES: &str = "10.96.0.0/16";
 /// Ready for an administrator. The two hooks left out sleep a second before they make the default RBAC roles and priority
 /// classes, which no administrator needs.
 const READY: &str = "/readyz?exclude=poststarthook/rbac/bootstrap-roles\
@@ -37,26 +44,57 @@ const READY_WITH_ROLES: &str = "/readyz";
 
 /// A running control plane. Dropping it kills the processes and removes their files.
 ///
-/// There is no controller: namespaces never finish deleting (use [`Cluster::fresh_namespace`]), no EndpointSlice and no
-/// `default` ServiceAccount appears by itself.
+/// Unless it was started with [`ClusterBuilder::controllers`] there is no controller: namespaces never finish deleting (use
+/// [`Cluster::fresh_namespace`]), no EndpointSlice and no `default` ServiceAccount appears by itself. Pods run only on a
+/// [`crate::TestNode`].
 #[derive(Debug)]
 pub struct Cluster {
     // Dropped in this order: who writes the files goes first.
+    controllers: Mutex<Option<Process>>,
     api_server: Mutex<Option<Process>>,
     etcd: Mutex<Option<Process>>,
     dir: WorkDir,
-    binaries: (PathBuf, PathBuf),
+    binaries: Programs,
     flags: Vec<String>,
+    audited: bool,
+    pods: Ipv4Net,
+    services: Ipv4Net,
     address: Ipv4Addr,
     ca: String,
     token: String,
     kubeconfigs: AtomicUsize,
+    lan: Mutex<Option<Arc<Lan>>>,
+    _reachable: reach::Registered,
+}
+
+#[derive(Debug)]
+struct Programs {
+    etcd: PathBuf,
+    api_server: PathBuf,
+    controllers: Option<PathBuf>,
 }
 
 /// What a cluster is started with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ClusterBuilder {
     flags: Vec<String>,
+    controllers: bool,
+    audited: bool,
+    pods: Ipv4Net,
+    services: Ipv4Net,
+}
+
+impl Default for ClusterBuilder {
+    fn default() -> Self {
+        let range = |text: &str| text.parse().expect("a constant range");
+        Self {
+            flags: Vec::new(),
+            controllers: false,
+            audited: false,
+            pods: range(PODS),
+            services: range(SERVICES),
+        }
+    }
 }
 
 impl ClusterBuilder {
@@ -67,26 +105,68 @@ impl ClusterBuilder {
         self
     }
 
-    /// Starts the cluster and waits until its API server is ready for an administrator.
+    /// Runs kube-controller-manager too: EndpointSlices, ServiceAccounts and their tokens, the end of namespaces,
+    /// Deployments, DaemonSets, StatefulSets and Jobs. Two seconds and 70 MiB more.
+    #[must_use]
+    pub fn controllers(mut self) -> Self {
+        self.controllers = true;
+        self
+    }
+
+    /// Records who asks the API server for what: [`Cluster::audit`].
+    #[must_use]
+    pub fn audited(mut self) -> Self {
+        self.audited = true;
+        self
+    }
+
+    /// Where pods of [`crate::TestNode`]s have their addresses; 10.244.0.0/16 by default. Each node takes a /24 of it.
+    #[must_use]
+    pub fn pod_cidr(mut self, range: Ipv4Net) -> Self {
+        self.pods = range;
+        self
+    }
+
+    /// Where Services have their addresses; 10.96.0.0/16 by default.
+    #[must_use]
+    pub fn service_cidr(mut self, range: Ipv4Net) -> Self {
+        self.services = range;
+        self
+    }
+
+    /// Starts the cluster and waits until its API server is ready for an administrator, and its controllers at work.
     pub async fn start(self) -> Result<Cluster> {
+        let controllers = self.controllers;
         // Finding may mean building, for minutes.
-        let binaries = tokio::task::spawn_blocking(|| -> Result<_> {
-            Ok((Binaries::find("etcd")?, Binaries::find("kube-apiserver")?))
+        let binaries = tokio::task::spawn_blocking(move || -> Result<_> {
+            let manager = controllers.then(|| Binaries::find("kube-controller-manager"));
+            Ok(Programs {
+                etcd: Binaries::find("etcd")?,
+                api_server: Binaries::find("kube-apiserver")?,
+                controllers: manager.transpose()?,
+            })
         })
         .await??;
         let dir = WorkDir::new()?;
         let address = random_loopback();
-        let ca = pki::create(dir.path(), &[address, FIRST_SERVICE_IP])?;
+        let own_service = nth(self.services, 1)?;
+        let ca = pki::create(dir.path(), &[address, own_service, ADVERTISED])?;
         let cluster = Cluster {
+            controllers: Mutex::new(None),
             api_server: Mutex::new(None),
             etcd: Mutex::new(None),
             dir,
             binaries,
             flags: self.flags,
+            audited: self.audited,
+            pods: self.pods,
+            services: self.services,
             address,
             ca,
             token: format!("{:032x}", rand::random::<u128>()),
             kubeconfigs: AtomicUsize::new(0),
+            lan: Mutex::new(None),
+            _reachable: reach::register((address, API_PORT).into()),
         };
         let tokens = format!("{},admin,admin,system:masters\n", cluster.token);
         std::fs::write(cluster.path("tokens.csv"), tokens)?;
@@ -94,6 +174,12 @@ impl ClusterBuilder {
         // Both at once: the API server retries until etcd is there.
         cluster.spawn_etcd()?;
         cluster.start_api_server().await?;
+        if controllers {
+            // They look for the default roles once a second, so it is faster to start them when there are some.
+            cluster.wait_for_roles().await?;
+            cluster.spawn_controllers()?;
+            cluster.wait_for_controllers().await?;
+        }
         Ok(cluster)
     }
 }
@@ -110,8 +196,30 @@ impl Cluster {
 
     /// `n` independent clusters, started at the same time.
     pub async fn start_many(n: usize) -> Result<Vec<Self>> {
-        let starts: Vec<_> = (0..n).map(|_| tokio::spawn(Self::start())).collect();
-        let mut clusters = Vec::with_capacity(n);
+        Self::start_all(vec![Self::builder(); n]).await
+    }
+
+    /// One cluster of each builder, started at the same time.
+    ///
+    /// ```
+    /// # async fn f() -> anyhow::Result<()> {
+    /// use subm_test_support::Cluster;
+    /// let clusters = Cluster::start_all((8..10).map(|n| {
+    ///     Cluster::builder()
+    ///         .pod_cidr(format!("10.{n}.0.0/16").parse().unwrap())
+    ///         .service_cidr(format!("10.{n}{n}.0.0/16").parse().unwrap())
+    /// }))
+    /// .await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn start_all(
+        builders: impl IntoIterator<Item = ClusterBuilder>,
+    ) -> Result<Vec<Self>> {
+        let starts: Vec<_> = builders
+            .into_iter()
+            .map(|builder| tokio::spawn(builder.start()))
+            .collect();
+        let mut clusters = Vec::with_capacity(starts.len());
         for start in starts {
             clusters.push(start.await??);
         }
@@ -135,6 +243,21 @@ impl Cluster {
     /// Where the API server listens.
     pub fn addr(&self) -> SocketAddr {
         (self.address, API_PORT).into()
+    }
+
+    /// Where pods have their addresses.
+    pub fn pod_cidr(&self) -> Ipv4Net {
+        self.pods
+    }
+
+    /// Where Services have their addresses. The first is the API server's, the tenth the cluster DNS's.
+    pub fn service_cidr(&self) -> Ipv4Net {
+        self.services
+    }
+
+    /// The certificate of the authority that signed the API server's, as PEM.
+    pub fn ca(&self) -> &str {
+        &self.ca
     }
 
     /// A client with all rights. Made anew at each call: a client belongs to the runtime, and so to the test, in which it
@@ -261,7 +384,7 @@ impl Cluster {
 
     /// Ids of the running processes.
     pub fn process_ids(&self) -> Vec<u32> {
-        [&self.api_server, &self.etcd]
+        [&self.controllers, &self.api_server, &self.etcd]
             .into_iter()
             .filter_map(|process| lock(process).as_ref().map(Process::id))
             .collect()
@@ -270,6 +393,30 @@ impl Cluster {
     /// The folder with the cluster's data, keys and logs.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// What was asked of the API server so far; for a cluster started with [`ClusterBuilder::audited`].
+    pub fn audit(&self) -> Result<Audit> {
+        Audit::read(&self.path(audit::LOG))
+    }
+
+    /// `kill -9` of the controllers; nothing if there are none.
+    pub fn kill_controllers(&self) {
+        drop(lock(&self.controllers).take());
+    }
+
+    /// Starts the controllers again. They have caught up when what they make appears.
+    pub fn start_controllers(&self) -> Result<()> {
+        self.spawn_controllers()
+    }
+
+    /// The network between the nodes, made for the first of them.
+    pub(crate) fn lan(&self) -> Result<Arc<Lan>> {
+        let mut lan = self.lan.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*lan {
+            Some(lan) => Ok(Arc::clone(lan)),
+            None => Ok(Arc::clone(lan.insert(Arc::new(Lan::new(self.pods)?)))),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -301,94 +448,6 @@ impl Cluster {
         });
         std::fs::write(path, format!("{text:#}\n")).with_context(|| path.display().to_string())
     }
-
-    fn spawn_etcd(&self) -> Result<()> {
-        let clients = format!("http://{}:{ETCD_PORT}", self.address);
-        let peers = format!("http://{}:{ETCD_PEER_PORT}", self.address);
-        let mut command = Command::new(&self.binaries.0);
-        command
-            .arg("--name=test")
-            .arg(format!("--data-dir={}", self.path("etcd").display()))
-            // The data need not outlive the machine, only the process.
-            .arg("--unsafe-no-fsync")
-            // A lone member waits out one election before it serves.
-            .args(["--heartbeat-interval=10", "--election-timeout=100"])
-            .arg("--log-level=error")
-            .arg(format!("--listen-client-urls={clients}"))
-            .arg(format!("--advertise-client-urls={clients}"))
-            .arg(format!("--listen-peer-urls={peers}"))
-            .arg(format!("--initial-advertise-peer-urls={peers}"))
-            .arg(format!("--initial-cluster=test={peers}"));
-        spawn(&self.etcd, command, &self.path("etcd.log"))
-    }
-
-    fn spawn_api_server(&self) -> Result<()> {
-        let file = |flag: &str, name: &str| format!("--{flag}={}", self.path(name).display());
-        let mut command = Command::new(&self.binaries.1);
-        command
-            .arg(format!(
-                "--etcd-servers=http://{}:{ETCD_PORT}",
-                self.address
-            ))
-            .arg(format!("--bind-address={}", self.address))
-            .arg(format!("--secure-port={API_PORT}"))
-            // A loopback address cannot be advertised; nobody looks for one here.
-            .args([
-                "--advertise-address=192.0.2.1",
-                "--endpoint-reconciler-type=none",
-            ])
-            .arg("--permit-address-sharing")
-            .arg(file("tls-cert-file", pki::SERVING_CERT))
-            .arg(file("tls-private-key-file", pki::SERVING_KEY))
-            .arg(format!("--cert-dir={}", self.dir().display()))
-            .arg(file("token-auth-file", "tokens.csv"))
-            .arg("--authorization-mode=RBAC")
-            .arg("--service-account-issuer=https://kubernetes.default.svc")
-            .arg(file(
-                "service-account-key-file",
-                pki::SERVICE_ACCOUNT_PUBLIC_KEY,
-            ))
-            .arg(file(
-                "service-account-signing-key-file",
-                pki::SERVICE_ACCOUNT_KEY,
-            ))
-            .arg(format!("--service-cluster-ip-range={SERVICE_RANGE}"))
-            // Without a controller nobody makes the `default` ServiceAccount that pods would be refused for.
-            .arg("--disable-admission-plugins=ServiceAccount")
-            .args(["--enable-priority-and-fairness=false", "--profiling=false"])
-            .arg("--shutdown-delay-duration=0s")
-            .args(&self.flags);
-        spawn(&self.api_server, command, &self.path("kube-apiserver.log"))
-    }
-
-    async fn wait_ready(&self, path: &str) -> Result<()> {
-        let client = self.client().await?;
-        let ready = eventually(START_DEADLINE, || async {
-            for process in [&self.etcd, &self.api_server] {
-                // Waiting on is of no use: the outer Ok ends it.
-                if let Err(error) = lock(process)
-                    .as_mut()
-                    .map_or(Ok(()), Process::ensure_running)
-                {
-                    return Ok(Err(error));
-                }
-            }
-            let text = client.request_text(get(path)?).await?;
-            ensure!(text == "ok", "{path} says {text:?}");
-            anyhow::Ok(Ok(()))
-        })
-        .await;
-        match ready {
-            Ok(result) => result,
-            Err(error) => {
-                let tail = lock(&self.api_server).as_ref().map(Process::tail);
-                Err(error.context(format!(
-                    "API server not ready\n{}",
-                    tail.unwrap_or_default()
-                )))
-            }
-        }
-    }
 }
 
 static SHARED: OnceCell<Cluster> = OnceCell::const_new();
@@ -397,29 +456,24 @@ static SHARED: OnceCell<Cluster> = OnceCell::const_new();
 /// folder.
 extern "C" fn dispose_shared() {
     if let Some(cluster) = SHARED.get() {
+        cluster.kill_controllers();
         cluster.kill_api_server();
         cluster.kill_etcd();
         cluster.dir.remove();
     }
 }
 
-fn lock(process: &Mutex<Option<Process>>) -> MutexGuard<'_, Option<Process>> {
-    process.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn spawn(slot: &Mutex<Option<Process>>, command: Command, log: &Path) -> Result<()> {
-    let mut slot = lock(slot);
-    if slot.is_some() {
-        bail!("{} runs already", command.get_program().display());
-    }
-    *slot = Some(Process::spawn_logging_to(command, log)?);
-    Ok(())
-}
-
-async fn client_of(kubeconfig: &Path) -> Result<Client> {
+pub(crate) async fn client_of(kubeconfig: &Path) -> Result<Client> {
     let config = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
+}
+
+/// The `n`th address of a range.
+pub(crate) fn nth(range: Ipv4Net, n: u32) -> Result<Ipv4Addr> {
+    let address = Ipv4Addr::from(u32::from(range.network()) + n);
+    anyhow::ensure!(range.contains(&address), "{range} has no address {n}");
+    Ok(address)
 }
 
 fn get(path: &str) -> Result<http::Request<Vec<u8>>> {

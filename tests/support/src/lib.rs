@@ -14,22 +14,33 @@
 //!
 //! Errors are [`anyhow::Error`]: a test prints them and fails.
 
+mod audit;
 mod binaries;
 mod cluster;
+mod cluster_dns;
 pub mod crds;
 mod dns;
 mod eventually;
 mod net;
+mod netns;
+mod node;
 mod pki;
 mod process;
 mod proxy;
+pub mod rbac;
+mod reach;
+mod relay;
+mod sandbox;
 mod sys;
 mod workdir;
 
+pub use audit::Audit;
 pub use binaries::Binaries;
 pub use cluster::{Cluster, ClusterBuilder};
+pub use cluster_dns::COREFILE;
 pub use dns::{Reply, dig, kdig};
 pub use eventually::eventually;
 pub use net::{free_port, random_loopback};
+pub use node::{TestNode, TestNodeBuilder};
 pub use process::Process;
 pub use proxy::Proxy;

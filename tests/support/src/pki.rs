@@ -10,6 +10,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
+pub(crate) const CA: &str = "ca.crt";
 pub(crate) const SERVING_CERT: &str = "serving.crt";
 pub(crate) const SERVING_KEY: &str = "serving.key";
 pub(crate) const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
@@ -43,6 +44,7 @@ pub(crate) fn create(dir: &Path, addresses: &[Ipv4Addr]) -> Result<String> {
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &ca)?;
 
+    write(dir, CA, &ca.pem())?;
     write(dir, SERVING_CERT, &certificate.pem())?;
     write(dir, SERVING_KEY, &key.serialize_pem())?;
     let key = KeyPair::generate()?;

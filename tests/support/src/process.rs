@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::sandbox::Sandbox;
 use crate::workdir::WorkDir;
 use crate::{eventually, sys};
 
@@ -27,6 +28,8 @@ pub struct Process {
     log: PathBuf,
     /// The log's folder where it is this process's own; removed on drop.
     dir: Option<WorkDir>,
+    /// Where a sandbox is entered by a thread: it waits for the end of this, after the process's.
+    _thread: Option<mpsc::Sender<()>>,
 }
 
 impl Process {
@@ -41,29 +44,41 @@ impl Process {
     }
 
     /// Starts `command`, its output appended to the file `log`.
-    pub fn spawn_logging_to(mut command: Command, log: &Path) -> Result<Self> {
+    pub fn spawn_logging_to(command: Command, log: &Path) -> Result<Self> {
+        Self::start(command, log, appending(log)?, None)
+    }
+
+    /// Starts `command` in a sandbox, its output appended to the file `log`.
+    pub(crate) fn spawn_inside(sandbox: Sandbox, command: Command, log: &Path) -> Result<Self> {
+        Self::start(command, log, appending(log)?, Some(sandbox))
+    }
+
+    /// Starts `command`, its standard output and standard error to where `to` says.
+    pub(crate) fn start(
+        mut command: Command,
+        log: &Path,
+        to: [Stdio; 2],
+        sandbox: Option<Sandbox>,
+    ) -> Result<Self> {
         let program = Path::new(command.get_program());
         let name = program.file_name().map_or_else(
             || program.display().to_string(),
             |name| name.to_string_lossy().into_owned(),
         );
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .with_context(|| format!("log file {}", log.display()))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output);
-        sys::bind_to_parent(&mut command);
-        let child =
-            spawn_from_lasting_thread(command).with_context(|| format!("cannot start {name}"))?;
+        let [stdout, stderr] = to;
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        sys::bind_to_parent(&mut command)?;
+        let (child, thread) = match sandbox {
+            None => spawn_from_lasting_thread(command).map(|child| (child, None)),
+            Some(sandbox) => spawn_on_own_thread(command, sandbox),
+        }
+        .with_context(|| format!("cannot start {name}"))?;
         Ok(Self {
             name,
             child,
             log: log.to_owned(),
             dir: None,
+            _thread: thread,
         })
     }
 
@@ -175,6 +190,16 @@ impl Drop for Process {
     }
 }
 
+/// Both outputs to the end of one file.
+fn appending(log: &Path) -> Result<[Stdio; 2]> {
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("log file {}", log.display()))?;
+    Ok([file.try_clone()?.into(), file.into()])
+}
+
 type Order = (Command, mpsc::Sender<io::Result<Child>>);
 
 /// The thread that all children come from.
@@ -192,12 +217,33 @@ static SPAWNER: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
     Mutex::new(orders)
 });
 
-fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
+fn spawn_from_lasting_thread(command: Command) -> Result<Child> {
     let (reply, result) = mpsc::channel();
     SPAWNER
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .send((command, reply))
         .map_err(io::Error::other)?;
-    result.recv().map_err(io::Error::other)?
+    Ok(result.recv()??)
+}
+
+/// What a thread enters it cannot leave, so each sandbox takes a new one, and its child ends with it.
+fn spawn_on_own_thread(
+    mut command: Command,
+    sandbox: Sandbox,
+) -> Result<(Child, Option<mpsc::Sender<()>>)> {
+    let (reply, result) = mpsc::channel();
+    let (lasting, end) = mpsc::channel();
+    std::thread::spawn(move || {
+        let child = sandbox
+            .prepare(&mut command)
+            .and_then(|()| Ok(command.spawn()?));
+        // It holds descriptors that others wait to see closed.
+        drop((command, sandbox));
+        // The one who ordered waits for the reply.
+        let _ = reply.send(child);
+        // Nobody sends: it ends when the other side is dropped.
+        let _ = end.recv();
+    });
+    Ok((result.recv()??, Some(lasting)))
 }

@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
+use crate::reach;
+
 /// A TCP proxy on 127.0.0.1 in front of one server. Dropping it closes everything.
 ///
 /// Its methods take `&mut self`: one test plays with it. It lives in the runtime in which it was started.
@@ -19,6 +21,7 @@ pub struct Proxy {
     addr: SocketAddr,
     shared: Arc<Shared>,
     front: Front,
+    _reachable: reach::Registered,
 }
 
 /// Who holds the port.
@@ -64,6 +67,7 @@ impl Proxy {
             addr,
             shared,
             front,
+            _reachable: reach::register(addr),
         })
     }
 

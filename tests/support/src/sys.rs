@@ -2,29 +2,47 @@
 #![allow(unsafe_code, reason = "system calls")]
 
 use std::io;
+use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 /// Puts the child into a process group of its own, so that a ^C in the terminal does not reach it, and has the kernel kill
 /// it as soon as the thread that spawned it ends.
-pub(crate) fn bind_to_parent(command: &mut Command) {
+pub(crate) fn bind_to_parent(command: &mut Command) -> io::Result<()> {
     command.process_group(0);
-    let parent = std::process::id();
+    let parent = pidfd_of_self()?;
     let in_child = move || {
         // SAFETY: prctl(PR_SET_PDEATHSIG) takes plain integers and touches no memory of ours.
         let rc = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         if rc != 0 {
             return Err(io::Error::last_os_error());
         }
-        // The parent may have ended before prctl: then no signal would ever come.
-        if std::os::unix::process::parent_id() != parent {
+        // The parent may have ended before prctl: then no signal would ever come. Its id would not tell: a child with
+        // process ids of its own sees none.
+        let mut ended = [PollFd::new(parent.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ended, PollTimeout::ZERO)? != 0 {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the closure makes two system calls (prctl, getppid); it takes no lock and its errors
-    // are built without allocation.
+    // SAFETY: between fork and exec the closure makes two system calls (prctl, poll); it takes no lock and its errors are
+    // built without allocation.
     unsafe { command.pre_exec(in_child) };
+    Ok(())
+}
+
+/// A descriptor that becomes readable when this process ends.
+fn pidfd_of_self() -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes plain integers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) };
+    let fd = libc::c_int::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Sends `signal` to the process group that `leader` leads. A group that is gone already is no error.
