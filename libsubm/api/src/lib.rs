@@ -27,8 +27,8 @@ pub use core::Namespace;
 pub use discovery::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice, TargetRef};
 pub use items::{Items, Malformed};
 pub use mcs::{
-    ClusterStatus, Condition, ServiceExport, ServiceExportSpec, ServiceExportStatus, ServiceImport, ServiceImportSpec,
-    ServiceImportStatus, ServicePort,
+    ClusterStatus, Condition, ServiceExport, ServiceExportSpec, ServiceExportStatus, ServiceImport,
+    ServiceImportSpec, ServiceImportStatus, ServicePort,
 };
 pub use resource::ResourceKind;
 pub use submariner::{

@@ -3,9 +3,9 @@
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Items};
 use crate::names::SUBMARINER_GROUP;
 use crate::resource::resource;
+use crate::{Condition, Items};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Gateway {

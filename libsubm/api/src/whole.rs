@@ -38,7 +38,12 @@ macro_rules! kind {
 
 kind!(Service, "", "Service", "services");
 kind!(Node, "", "Node", "nodes");
-kind!(EndpointSlice, "discovery.k8s.io", "EndpointSlice", "endpointslices");
+kind!(
+    EndpointSlice,
+    "discovery.k8s.io",
+    "EndpointSlice",
+    "endpointslices"
+);
 kind!(Lease, "coordination.k8s.io", "Lease", "leases");
 
 impl<K> Deref for Whole<K> {

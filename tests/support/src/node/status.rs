@@ -78,7 +78,6 @@ impl Reporter {
             start_time: Some(self.start.clone()),
             init_container_statuses: (!first.is_empty()).then_some(init_statuses),
             container_statuses: Some(statuses),
-            qos_class: Some("BestEffort".to_owned()),
             ..PodStatus::default()
         }
     }

@@ -189,8 +189,11 @@ impl Worker {
         let told = match patched {
             Ok(_) => true,
             // Gone, or another pod of the same name: the watch will tell.
-            Err(kube::Error::Api(error)) => [404, 409].contains(&error.code),
-            Err(_) => false,
+            Err(kube::Error::Api(error)) if [404, 409].contains(&error.code) => true,
+            Err(error) => {
+                eprintln!("status of pod {}: {error}", self.name);
+                false
+            }
         };
         self.sent = told.then_some(status);
         told

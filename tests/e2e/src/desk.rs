@@ -1,0 +1,126 @@
+//! Where commands are typed. What is typed and what comes back is kept: the transcript.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// A folder, a kubeconfig with a context for each cluster, and a record.
+#[derive(Debug)]
+pub struct Desk {
+    folder: TempDir,
+    programs: PathBuf,
+    transcript: Mutex<String>,
+}
+
+/// What a command gave.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Desk {
+    /// `clusters`: name and kubeconfig of each; contexts are called `kind-NAME`, as kind calls them.
+    pub fn new(programs: &Path, clusters: &[(&str, &Path)]) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("subm-test-desk-")
+            .tempdir()?;
+        let mut merged = json!({"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": []});
+        for (name, path) in clusters {
+            let one: Value = serde_json::from_str(&std::fs::read_to_string(path)?)
+                .with_context(|| path.display().to_string())?;
+            let full = format!("kind-{name}");
+            let mut put = |list: &str, entry: Value| {
+                if let Some(list) = merged[list].as_array_mut() {
+                    list.push(entry);
+                }
+            };
+            put(
+                "clusters",
+                json!({"name": full, "cluster": one["clusters"][0]["cluster"]}),
+            );
+            put(
+                "users",
+                json!({"name": full, "user": one["users"][0]["user"]}),
+            );
+            put(
+                "contexts",
+                json!({"name": full, "context": {"cluster": full, "user": full}}),
+            );
+        }
+        merged["current-context"] = merged["contexts"][0]["name"].clone();
+        std::fs::write(folder.path().join("kubeconfig"), format!("{merged:#}\n"))?;
+        Ok(Self {
+            folder,
+            programs: programs.to_owned(),
+            transcript: Mutex::default(),
+        })
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs `subctl` with these words, which must succeed.
+    pub async fn subctl(&self, words: &str) -> Result<Ran> {
+        let ran = self.try_subctl(words).await?;
+        ensure!(
+            ran.code == 0,
+            "subctl {words} ended with {}:\n{}{}",
+            ran.code,
+            ran.out,
+            ran.err
+        );
+        Ok(ran)
+    }
+
+    /// The same; it may fail.
+    pub async fn try_subctl(&self, words: &str) -> Result<Ran> {
+        let output = Command::new(self.programs.join("subctl"))
+            .args(words.split_whitespace())
+            .current_dir(self.folder())
+            .env("KUBECONFIG", self.folder().join("kubeconfig"))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("subctl cannot be started")?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let ran = Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        };
+        self.note(&format!("$ subctl {words}\n{}{}", ran.err, ran.out));
+        Ok(ran)
+    }
+
+    /// Adds to the transcript.
+    pub fn note(&self, text: &str) {
+        let mut transcript = self
+            .transcript
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Writing to a String does not fail.
+        let _ = writeln!(transcript, "{}", text.trim_end());
+    }
+
+    /// Begins a row of the walk-through.
+    pub fn row(&self, rows: &str, what: &str) {
+        self.note(&format!("\n### {rows} {what}\n"));
+    }
+
+    pub fn transcript(&self) -> String {
+        self.transcript
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

@@ -1,0 +1,279 @@
+//! Control planes, nodes and the programs that stand for images.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::Client;
+use kube::ResourceExt as _;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+use subm_test_support::{Cluster, TestNode, eventually};
+
+use crate::Desk;
+
+/// A change takes far less; a busy machine has taken long.
+const SOON: Duration = Duration::from_secs(90);
+
+/// A broker cluster, members, and a desk.
+pub struct Lab {
+    pub desk: Desk,
+    pub broker: Cluster,
+    pub members: Vec<Member>,
+}
+
+/// A cluster with a node.
+pub struct Member {
+    pub name: String,
+    pub client: Client,
+    pub node: TestNode,
+    pub cluster: Cluster,
+}
+
+impl Lab {
+    /// A broker and members `c1`, `c2` … with the address ranges of the article: pods 10.8/16, 10.9/16 …, Services 10.88/16,
+    /// 10.99/16 ….
+    pub async fn start(members: usize) -> Result<Self> {
+        let programs = programs()?;
+        let mut builders = vec![Cluster::builder().controllers().audited()];
+        for index in 0..members {
+            let (pods, services) = (
+                format!("10.{}.0.0/16", 8 + index),
+                format!("10.{}.0.0/16", 88 + 11 * index),
+            );
+            builders.push(
+                Cluster::builder()
+                    .controllers()
+                    .audited()
+                    .pod_cidr(pods.parse()?)
+                    .service_cidr(services.parse()?),
+            );
+        }
+        let mut clusters = Cluster::start_all(builders).await?.into_iter();
+        let broker = clusters.next().context("a broker")?;
+        let mut running = Vec::new();
+        for (index, cluster) in clusters.enumerate() {
+            cluster.wait_for_roles().await?;
+            let name = format!("c{}", index + 1);
+            let node = TestNode::builder(&format!("{name}-worker"))
+                .image("lighthouse-agent", programs.join("lighthouse-agent"))
+                .image("lighthouse-coredns", programs.join("lighthouse-dns"))
+                .pause("nettool")
+                .start(&cluster)
+                .await?;
+            cluster.deploy_dns().await?;
+            running.push(Member {
+                client: cluster.client().await?,
+                name,
+                node,
+                cluster,
+            });
+        }
+        broker.wait_for_roles().await?;
+        let mut contexts: Vec<(&str, PathBuf)> = vec![("broker", broker.kubeconfig())];
+        contexts.extend(
+            running
+                .iter()
+                .map(|member| (member.name.as_str(), member.cluster.kubeconfig())),
+        );
+        let contexts: Vec<(&str, &Path)> = contexts
+            .iter()
+            .map(|(name, path)| (*name, path.as_path()))
+            .collect();
+        Ok(Self {
+            desk: Desk::new(&programs, &contexts)?,
+            broker,
+            members: running,
+        })
+    }
+
+    pub fn member(&self, name: &str) -> &Member {
+        self.members
+            .iter()
+            .find(|member| member.name == name)
+            .expect("a member of this name")
+    }
+}
+
+/// The folder where cargo put the programs of this workspace, beside the test that runs.
+fn programs() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test
+        .ancestors()
+        .nth(2)
+        .context("target/debug/deps/test has three parents")?
+        .to_owned();
+    for program in ["subctl", "lighthouse-agent", "lighthouse-dns"] {
+        ensure!(
+            folder.join(program).exists(),
+            "{} is not built: run `cargo build --workspace` first, as `make test` does",
+            folder.join(program).display()
+        );
+    }
+    Ok(folder)
+}
+
+impl Member {
+    /// Creates an object, or makes it the same.
+    pub async fn apply(&self, object: Value) -> Result<()> {
+        let object: DynamicObject = serde_json::from_value(object)?;
+        let types = object.types.as_ref().context("no kind")?;
+        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
+        let api: Api<DynamicObject> = match &object.metadata.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
+        api.patch(
+            &object.name_any(),
+            &PatchParams::apply("user").force(),
+            &Patch::Apply(&object),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// As `kubectl get KIND -n NAMESPACE -o json`.
+    pub async fn list(&self, kind: &str, namespace: &str) -> Result<Vec<Value>> {
+        let list = self
+            .api(kind, namespace)
+            .list(&ListParams::default())
+            .await?;
+        list.items
+            .into_iter()
+            .map(|object| Ok(serde_json::to_value(object)?))
+            .collect()
+    }
+
+    pub async fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Value> {
+        let object = self
+            .api(kind, namespace)
+            .get(name)
+            .await
+            .with_context(|| format!("{kind} {namespace}/{name} in {}", self.name))?;
+        Ok(serde_json::to_value(object)?)
+    }
+
+    pub fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
+        let (group, version) = match kind {
+            "ServiceImport" | "ServiceExport" => ("multicluster.x-k8s.io", "v1beta1"),
+            "EndpointSlice" => ("discovery.k8s.io", "v1"),
+            "Deployment" | "StatefulSet" => ("apps", "v1"),
+            _ => ("", "v1"),
+        };
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Api::namespaced_with(self.client.clone(), namespace, &resource)
+    }
+
+    /// Scales a Deployment or StatefulSet.
+    pub async fn scale(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        replicas: u32,
+    ) -> Result<()> {
+        let patch = json!({"spec": {"replicas": replicas}});
+        self.api(kind, namespace)
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
+        Ok(())
+    }
+
+    /// Waits until `count` pods with a label are ready.
+    pub async fn wait_pods(
+        &self,
+        namespace: &str,
+        labels: &str,
+        count: usize,
+    ) -> Result<Vec<String>> {
+        eventually(SOON, || async {
+            let pods = self.node.ready_pods(namespace, labels).await?;
+            ensure!(pods.len() == count, "{labels}: ready are {pods:?}");
+            Ok::<_, anyhow::Error>(pods)
+        })
+        .await
+    }
+
+    /// IP addresses of ready pods, sorted.
+    pub async fn pod_ips(&self, namespace: &str, labels: &str) -> Result<Vec<String>> {
+        let ready = self.node.ready_pods(namespace, labels).await?;
+        let mut ips = Vec::new();
+        for pod in ready {
+            ips.push(self.pod_ip(namespace, &pod).await?);
+        }
+        ips.sort();
+        Ok(ips)
+    }
+
+    pub async fn pod_ip(&self, namespace: &str, pod: &str) -> Result<String> {
+        let pod = self.get("Pod", namespace, pod).await?;
+        pod["status"]["podIP"]
+            .as_str()
+            .map(str::to_owned)
+            .context("no IP")
+    }
+
+    /// Asks the cluster's DNS from the client pod, as `dig` prints it with these words; sorted lines.
+    pub async fn dig(&self, words: &str) -> Result<Vec<String>> {
+        let mut command = vec!["dig", "+short", "+time=2", "+tries=1"];
+        command.extend(words.split_whitespace());
+        let output = self.node.exec("default", "client", &command).await?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut lines: Vec<String> = text
+            .lines()
+            .filter(|line| !line.starts_with(';'))
+            .map(str::to_owned)
+            .collect();
+        lines.sort();
+        Ok(lines)
+    }
+
+    /// Asks until the answer is as expected.
+    pub async fn wait_dig(&self, desk: &Desk, words: &str, expected: &[String]) -> Result<()> {
+        eventually(SOON, || async {
+            let lines = self.dig(words).await?;
+            ensure!(
+                lines == expected,
+                "dig {words} in {} says {lines:?}, not {expected:?}",
+                self.name
+            );
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+        .with_context(|| self.logs())?;
+        desk.note(&format!(
+            "client in {}$ dig +short {words}\n{}",
+            self.name,
+            expected.join("\n")
+        ));
+        Ok(())
+    }
+
+    /// The last lines of our programs' logs.
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        let entries = std::fs::read_dir(self.node.dir())
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut paths: Vec<PathBuf> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .collect();
+        paths.sort();
+        for path in paths
+            .iter()
+            .filter(|path| path.display().to_string().contains("lighthouse"))
+        {
+            let log = std::fs::read_to_string(path).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            text.push_str(&format!(
+                "== {}\n{}\n",
+                path.display(),
+                lines[lines.len().saturating_sub(25)..].join("\n")
+            ));
+        }
+        text
+    }
+}
