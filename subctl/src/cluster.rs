@@ -116,7 +116,7 @@ impl Cluster {
             self.apply(object).await?;
         }
         for name in awaited {
-            self.served(name).await?;
+            self.served(name, DEFINITION_DEADLINE).await?;
         }
         Ok(())
     }
@@ -251,29 +251,33 @@ impl Cluster {
         Ok(None)
     }
 
-    /// Waits until a definition is established and its kind can be listed.
-    async fn served(&self, definition: &str) -> Result<(), Error> {
+    /// Waits until objects of a definition can be listed. A definition that was just made, or whose objects nobody has asked for
+    /// yet, answers that its storage is being initialized.
+    pub async fn served(&self, definition: &str, deadline: Duration) -> Result<(), Error> {
         let start = Instant::now();
         loop {
             let now = self.get(&kind::DEFINITIONS, None, definition).await?;
-            let established = now
-                .as_ref()
-                .is_some_and(|now| condition(now, "Established") == Some("True"));
-            if established && let Some(now) = &now {
+            let now = now.unwrap_or_default();
+            let state = if condition(&now, "Established") == Some("True") {
                 let spec = &now["spec"];
-                let (group, plural) = (str_at(spec, "/group"), str_at(spec, "/names/plural"));
-                let version = str_at(spec, "/versions/0/name");
-                if self
-                    .served_version(group, plural, &[version])
-                    .await?
-                    .is_some()
-                {
-                    return Ok(());
+                let kind = Kind {
+                    group: str_at(spec, "/group").to_owned().into(),
+                    version: str_at(spec, "/versions/0/name").to_owned().into(),
+                    plural: str_at(spec, "/names/plural").to_owned().into(),
+                };
+                let path = kind.path(None, None) + "?limit=1";
+                let doing = format!("listing {kind}");
+                match self.send(Method::GET, &path, None, None, &doing).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) => error.to_string(),
                 }
-            }
-            if start.elapsed() > DEFINITION_DEADLINE {
+            } else {
+                "it is not established".to_owned()
+            };
+            if start.elapsed() > deadline {
                 return Err(Error::Timeout(format!(
-                    "the API server does not serve {definition} a minute after it was defined"
+                    "the API server does not serve {definition} after {} s: {state}",
+                    deadline.as_secs()
                 )));
             }
             tokio::time::sleep(PAUSE).await;

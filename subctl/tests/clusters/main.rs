@@ -1,5 +1,6 @@
 //! subctl against real API servers.
 
+mod chain;
 mod common;
 mod policy;
 mod questions;

@@ -42,6 +42,7 @@ const CLUSTER_WIDE: [Kind; 6] = [
 /// Pods that have been told to go need a moment.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const DEFINITION_DEADLINE: Duration = Duration::from_secs(60);
+const READY_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Plan {
     /// `broker` goes too; `broker_stays` while others use it, and with it the definitions.
@@ -124,6 +125,11 @@ impl Plan {
                 || item.kind == kind::NAMESPACES
         });
         for item in early.into_iter().chain(late) {
+            if item.kind == kind::DEFINITIONS {
+                // The API server lists a kind's objects before it lets the definition go, and tries again ever more rarely where
+                // its storage is not ready then, as it is not when nobody has listed them before.
+                let _ = cluster.served(&item.name, READY_DEADLINE).await;
+            }
             removed += usize::from(item.delete(cluster).await?);
         }
         for item in self

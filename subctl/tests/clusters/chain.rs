@@ -1,0 +1,325 @@
+//! Invitations, global CIDRs, and `explain`, link by link; the broker is in the first cluster.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use subm_subctl::cluster::{Cluster as Api, kind, str_at};
+use subm_test_support::Cluster;
+
+use crate::common::{Desk, TokenController, api};
+
+const BROKER: &str = "submariner-k8s-broker";
+const MEMBER: &str = "submariner-operator";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_is_for_one_cluster_and_its_token_for_its_objects() -> Result<()> {
+    let clusters = Cluster::start_many(2).await?;
+    let [first, second] = &clusters[..] else {
+        unreachable!()
+    };
+    let desk = Desk::new(&[("a", first), ("b", second)])?;
+    let _tokens = TokenController::start(first, BROKER).await?;
+    let (on_broker, in_b) = (api(first).await?, api(second).await?);
+
+    desk.good("deploy-broker --per-cluster b --globalnet --globalnet-cidr-range 120.0.0.0/8 --enable-clusterset-ip --components service-discovery")
+        .await?;
+    desk.fails(
+        "--context kind-b join broker-info-b.subm --clusterid c",
+        2,
+        "invites cluster b, not c",
+    )
+    .await?;
+    let run = desk
+        .good("--context kind-b join broker-info-b.subm")
+        .await?;
+    ensure!(!run.err.contains("connectivity component"), "{run:#?}");
+    ensure!(
+        run.err
+            .contains(" ⚠ Found neither ConfigMap kube-system/coredns"),
+        "{run:#?}"
+    );
+    let secret = in_b
+        .get(&kind::SECRETS, Some(MEMBER), "submariner-broker-secret")
+        .await?
+        .context("the Secret")?;
+    ensure!(
+        !str_at(
+            &secret,
+            "/metadata/annotations/submariner.io~1token-expires"
+        )
+        .is_empty(),
+        "{secret}"
+    );
+    let env = environment(&in_b).await?;
+    for (name, value) in [
+        ("SUBMARINER_CLUSTERID", "b"),
+        ("SUBMARINER_CLUSTERSET_IP_CIDR", "243.0.0.0/20"),
+        ("SUBMARINER_CLUSTERSET_IP_ENABLED", "true"),
+        ("SUBMARINER_GLOBALNET_ENABLED", "true"),
+    ] {
+        ensure!(env[name] == value, "{name}: {env}");
+    }
+    let record = on_broker
+        .get(&kind::CLUSTERS, Some(BROKER), "b")
+        .await?
+        .context("its record")?;
+    ensure!(
+        record["spec"]["global_cidr"] == json!(["120.0.0.0/16"]),
+        "{record}"
+    );
+
+    // The others choose, within what is left.
+    let line = "--context kind-a join broker-info.subm --clusterid a";
+    desk.fails(
+        &format!("{line} --globalnet-cidr 120.0.5.0/24"),
+        6,
+        "120.0.5.0/24 overlaps with 120.0.0.0/16 of cluster \"b\"",
+    )
+    .await?;
+    desk.fails(
+        &format!("{line} --globalnet-cidr 121.0.5.0/24"),
+        6,
+        "is not inside of the broker's range 120.0.0.0/8",
+    )
+    .await?;
+    let in_a = api(first).await?;
+    ensure!(
+        in_a.get(&kind::NAMESPACES, None, MEMBER).await?.is_none(),
+        "nothing was written"
+    );
+    let run = desk
+        .good(&format!("{line} --globalnet-cidr 120.1.0.0/24"))
+        .await?;
+    ensure!(
+        run.err
+            .contains(" ✓ Using specified global CIDR 120.1.0.0/24\n"),
+        "{run:#?}"
+    );
+    let run = desk
+        .good(&format!("{line} --globalnet-cidr 120.2.0.0/24"))
+        .await?;
+    ensure!(
+        run.err.contains(" ⚠ A pre-configured global CIDR 120.1.0.0/24 was detected - not using the specified CIDR 120.2.0.0/24\n"),
+        "{run:#?}"
+    );
+    let map = on_broker
+        .get(
+            &kind::CONFIG_MAPS,
+            Some(BROKER),
+            "submariner-globalnet-info",
+        )
+        .await?
+        .context("who has what")?;
+    ensure!(
+        str_at(&map, "/data/globalnetCidrRange") == "\"120.0.0.0/8\"",
+        "{map}"
+    );
+
+    // Where the broker is, leaving gives everything back, but for what others need.
+    desk.good("--context kind-a uninstall -y").await?;
+    let map = on_broker
+        .get(
+            &kind::CONFIG_MAPS,
+            Some(BROKER),
+            "submariner-globalnet-info",
+        )
+        .await?
+        .context("who has what")?;
+    ensure!(
+        !str_at(&map, "/data/clusterinfo").contains("120.1.0.0/24"),
+        "{map}"
+    );
+    ensure!(
+        on_broker
+            .get(&kind::ACCOUNTS, Some(BROKER), "cluster-a")
+            .await?
+            .is_none()
+    );
+    ensure!(
+        on_broker
+            .get(&kind::DEFINITIONS, None, "clusters.submariner.io")
+            .await?
+            .is_some()
+    );
+    ensure!(
+        on_broker
+            .get(&kind::CLUSTERS, Some(BROKER), "b")
+            .await?
+            .is_some()
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_names_the_first_broken_link() -> Result<()> {
+    let clusters = Cluster::start_many(2).await?;
+    let [first, second] = &clusters[..] else {
+        unreachable!()
+    };
+    let desk = Desk::new(&[("a", first), ("b", second)])?;
+    let _tokens = TokenController::start(first, BROKER).await?;
+    let (in_a, in_b) = (api(first).await?, api(second).await?);
+    desk.good("deploy-broker --components service-discovery")
+        .await?;
+    let line = "explain export web -n shop";
+    let broken = async |words: &str| desk.fails(line, 10, &format!(" ✗ {words}")).await;
+
+    broken("Service shop/web does not exist").await?;
+    in_a.create_value(&kind::NAMESPACES, &namespace("shop"))
+        .await?;
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"ports": [{"port": 80}]},
+    });
+    in_a.create_value(&kind::SERVICES, &service).await?;
+    let run = broken("this cluster knows no ServiceExport").await?;
+    ensure!(
+        run.err.contains("   Run `subctl join` for this cluster\n"),
+        "{run:#?}"
+    );
+    desk.good("join broker-info.subm --clusterid a").await?;
+    desk.good("--context kind-b join broker-info.subm --clusterid b")
+        .await?;
+    let run = broken("ServiceExport shop/web does not exist").await?;
+    ensure!(
+        run.err
+            .contains("   Run `subctl export service web -n shop`\n"),
+        "{run:#?}"
+    );
+    desk.good("export service web -n shop").await?;
+    broken("Deployment submariner-lighthouse-agent of this cluster has no available replica")
+        .await?;
+    for api in [&in_a, &in_b] {
+        available(api, "submariner-lighthouse-agent").await?;
+        available(api, "submariner-lighthouse-coredns").await?;
+    }
+    broken("ServiceExport shop/web has no condition: no agent has looked at it").await?;
+    conditions(&in_a, "Valid", "False").await?;
+    broken("ServiceExport shop/web is not valid: Because: words").await?;
+    conditions(&in_a, "Ready", "True").await?;
+    broken("The broker has no ServiceImport web-shop").await?;
+    let own = "a";
+    import(&in_a, BROKER, "web-shop", "b").await?;
+    broken("ServiceImport web-shop on the broker does not list a").await?;
+    list(&in_a, BROKER, "web-shop", own).await?;
+    broken("The broker has no EndpointSlice of a for shop/web").await?;
+    in_a.create_value(&kind::SLICES, &slice(BROKER)).await?;
+    let run = broken("\"kind-b\" has no namespace \"shop\": nothing is imported into it").await?;
+    ensure!(
+        run.err
+            .contains("   Run `kubectl --context kind-b create namespace shop`\n"),
+        "{run:#?}"
+    );
+    in_b.create_value(&kind::NAMESPACES, &namespace("shop"))
+        .await?;
+    broken("\"kind-b\" has no ServiceImport shop/web").await?;
+    import(&in_b, "shop", "web", own).await?;
+    broken("\"kind-b\" has no EndpointSlice of a for shop/web").await?;
+    in_b.create_value(&kind::SLICES, &slice("shop")).await?;
+    let run = desk.good(line).await?;
+    ensure!(
+        run.err
+            .contains(" ✓ \"kind-b\" has the EndpointSlices of a\n"),
+        "{run:#?}"
+    );
+
+    // A broker that is away is said to be away; a token that is not accepted is a broken link.
+    let mut secret = in_a
+        .get(&kind::SECRETS, Some(MEMBER), "submariner-broker-secret")
+        .await?
+        .context("the Secret")?;
+    secret["data"]["token"] = json!("eA==");
+    in_a.replace(&kind::SECRETS, "", &secret).await?;
+    broken("The broker at https://").await?;
+    Ok(())
+}
+
+/// Variables of the agent, by name.
+async fn environment(api: &Api) -> Result<Value> {
+    let agent = api
+        .get(
+            &kind::DEPLOYMENTS,
+            Some(MEMBER),
+            "submariner-lighthouse-agent",
+        )
+        .await?
+        .context("the agent")?;
+    let mut env = json!({});
+    for variable in subm_subctl::cluster::list_at(&agent, "/spec/template/spec/containers/0/env") {
+        env[str_at(variable, "/name")] = variable["value"].clone();
+    }
+    Ok(env)
+}
+
+fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+/// As the Deployment controller says it once pods run.
+async fn available(api: &Api, name: &str) -> Result<()> {
+    let mut deployment = api
+        .get(&kind::DEPLOYMENTS, Some(MEMBER), name)
+        .await?
+        .context("a Deployment")?;
+    let replicas = deployment["spec"]["replicas"].clone();
+    deployment["status"] = json!({
+        "observedGeneration": deployment["metadata"]["generation"], "replicas": replicas, "readyReplicas": replicas,
+        "availableReplicas": replicas,
+    });
+    api.replace(&kind::DEPLOYMENTS, "status", &deployment)
+        .await?;
+    Ok(())
+}
+
+/// Valid as `Valid` says, or all of both kinds true.
+async fn conditions(api: &Api, last: &str, status: &str) -> Result<()> {
+    let mut export = api
+        .get(&kind::EXPORTS, Some("shop"), "web")
+        .await?
+        .context("the export")?;
+    let kinds = if last == "Ready" {
+        &["Valid", "Ready"][..]
+    } else {
+        &["Valid"]
+    };
+    let conditions: Vec<Value> = kinds
+        .iter()
+        .map(|kind| {
+            json!({
+                "type": kind, "status": status, "reason": "Because", "message": "words", "lastTransitionTime": "2026-01-01T00:00:00Z",
+            })
+        })
+        .collect();
+    export["status"] = json!({"conditions": conditions});
+    api.replace(&kind::EXPORTS, "status", &export).await?;
+    Ok(())
+}
+
+async fn import(api: &Api, namespace: &str, name: &str, id: &str) -> Result<()> {
+    let import = json!({
+        "apiVersion": "multicluster.x-k8s.io/v1beta1", "kind": "ServiceImport", "metadata": {"name": name, "namespace": namespace},
+        "spec": {"type": "ClusterSetIP", "ports": []},
+    });
+    api.create_value(&kind::IMPORTS, &import).await?;
+    list(api, namespace, name, id).await
+}
+
+async fn list(api: &Api, namespace: &str, name: &str, id: &str) -> Result<()> {
+    let mut import = api
+        .get(&kind::IMPORTS, Some(namespace), name)
+        .await?
+        .context("the import")?;
+    import["status"] = json!({"clusters": [{"cluster": id}]});
+    api.replace(&kind::IMPORTS, "status", &import).await?;
+    Ok(())
+}
+
+fn slice(namespace: &str) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": "web-x1", "namespace": namespace, "labels": {
+            "multicluster.kubernetes.io/service-name": "web",
+            "multicluster.kubernetes.io/source-cluster": "a",
+            "lighthouse.submariner.io/sourceNamespace": "shop",
+        }},
+        "addressType": "IPv4", "endpoints": [{"addresses": ["10.96.1.1"]}], "ports": [],
+    })
+}
