@@ -8,7 +8,7 @@ LISTEN ?= 127.0.0.1:5300
 # How long each fuzz target runs, in seconds.
 FUZZ_TIME ?= 60
 
-.PHONY: help run test test-tools lint fmt bench instructions fuzz
+.PHONY: help run demo test test-tools lint fmt bench instructions fuzz
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -17,10 +17,14 @@ run: ## Builds lighthouse-dns and serves examples/ on $(LISTEN)
 	@$(CARGO) build --quiet -p subm-dns
 	@LISTEN=$(LISTEN) examples/serve.sh
 
+demo: test-tools ## Two clusters and a broker: deploys, joins, exports, resolves, shows; then a shell, or takes all down
+	@$(CARGO) build --quiet -p subm-dns -p subm-lighthouse-agent -p subm-subctl -p subm-e2e
+	@$${CARGO_TARGET_DIR:-target}/debug/demo
+
 test: test-tools ## Runs every test; installs and builds what they need first
 	$(CARGO) test --workspace
 
-test-tools: ## Gets the programs that tests run: API server, etcd, CoreDNS, dig, kdig, Knot, NSD, Unbound
+test-tools: ## Gets the programs that tests run: control planes, kube-proxy, etcd, CoreDNS, dig, kdig, Knot, NSD, Unbound
 	tests/tools.sh
 	$(CARGO) run --quiet -p subm-test-support --bin fetch-tools
 

@@ -68,6 +68,11 @@ impl Desk {
         self.folder.path()
     }
 
+    /// The folder with our programs.
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     /// Runs `subctl` with these words, which must succeed.
     pub async fn subctl(&self, words: &str) -> Result<Ran> {
         let ran = self.try_subctl(words).await?;

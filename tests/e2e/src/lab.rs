@@ -96,14 +96,16 @@ impl Lab {
     }
 }
 
-/// The folder where cargo put the programs of this workspace, beside the test that runs.
+/// The folder where cargo put the programs of this workspace, this one among them.
 fn programs() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .context("target/debug/deps/test has three parents")?
-        .to_owned();
+    let own = std::env::current_exe()?;
+    let folder = own.parent().context("a program is in a folder")?;
+    // Tests are one folder deeper.
+    let folder = if folder.ends_with("deps") {
+        folder.parent().context("deps is in a folder")?
+    } else {
+        folder
+    };
     for program in ["subctl", "lighthouse-agent", "lighthouse-dns"] {
         ensure!(
             folder.join(program).exists(),
@@ -111,7 +113,7 @@ fn programs() -> Result<PathBuf> {
             folder.join(program).display()
         );
     }
-    Ok(folder)
+    Ok(folder.to_owned())
 }
 
 impl Member {

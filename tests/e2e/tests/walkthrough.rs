@@ -1,6 +1,9 @@
 //! The service-discovery half of Submariner's walk-through, row by row: deploy a broker, join two clusters, export services,
 //! resolve them in the other cluster, and take all of it down again. Prints its transcript.
 
+#[path = "walkthrough/rights.rs"]
+mod rights;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -231,6 +234,8 @@ async fn walk(lab: &Lab) -> Result<()> {
         .await?;
     c1.wait_dig(desk, headless, &[]).await?;
 
+    let granted = rights::granted(lab).await?;
+
     desk.row("53", "uninstall leaves nothing");
     desk.subctl("--context kind-c1 uninstall --yes").await?;
     ensure!(
@@ -262,7 +267,7 @@ async fn walk(lab: &Lab) -> Result<()> {
         !matches!(namespaces, Ok(Some(namespace)) if namespace.metadata.deletion_timestamp.is_none()),
         "the operator's namespace is still there"
     );
-    Ok(())
+    rights::check(lab, &granted)
 }
 
 /// The article's Deployment and Service, two pods.

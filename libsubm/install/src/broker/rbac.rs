@@ -46,8 +46,13 @@ pub(super) fn objects(namespace: &str) -> Vec<Object> {
                 },
                 {
                     "apiGroups": ["multicluster.x-k8s.io"],
-                    "resources": ["serviceimports", "serviceimports/status"],
+                    "resources": ["serviceimports"],
                     "verbs": ALL,
+                },
+                {
+                    "apiGroups": ["multicluster.x-k8s.io"],
+                    "resources": ["serviceimports/status"],
+                    "verbs": ["get", "patch", "update"],
                 },
                 {
                     "apiGroups": ["discovery.k8s.io"],
@@ -68,8 +73,13 @@ pub(super) fn objects(namespace: &str) -> Vec<Object> {
                 {"apiGroups": ["submariner.io"], "resources": ["clusters", "endpoints"], "verbs": ALL},
                 {
                     "apiGroups": ["multicluster.x-k8s.io"],
-                    "resources": ["serviceimports", "serviceimports/status"],
+                    "resources": ["serviceimports"],
                     "verbs": ALL,
+                },
+                {
+                    "apiGroups": ["multicluster.x-k8s.io"],
+                    "resources": ["serviceimports/status"],
+                    "verbs": ["get", "patch", "update"],
                 },
                 {
                     "apiGroups": ["discovery.k8s.io"],

@@ -36,7 +36,8 @@ fn rules() -> serde_json::Value {
         {"apiGroups": [""], "resources": ["services"], "verbs": ["create", "patch", "update", "delete"]},
         // OpenShift wants "restricted" of whoever sets addresses.
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices", "endpointslices/restricted"], "verbs": all},
-        {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceimports", "serviceimports/status"], "verbs": all},
+        {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceimports"], "verbs": all},
+        {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceimports/status"], "verbs": ["get", "patch", "update"]},
         {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceexports"], "verbs": read},
         {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceexports/status"], "verbs": ["get", "patch", "update"]},
         {

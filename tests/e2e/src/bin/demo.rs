@@ -1,0 +1,133 @@
+//! `make demo`: two clusters and a broker on this machine, from nothing to a name that resolves in the other cluster. Shows each
+//! command and what it prints. Then a shell with the kubeconfig set, where there is a terminal; all is gone when it ends.
+
+use std::io::IsTerminal as _;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use subm_e2e::{Lab, client_pod, deployment, namespace, service};
+
+const NS: &str = "sample";
+const SOON: Duration = Duration::from_secs(90);
+const NAME: &str = "whereami-cs.sample.svc.clusterset.local";
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("demo: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(demo()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo() -> Result<()> {
+    let began = Instant::now();
+    say(
+        "Starting a broker and two clusters with a node each (real API servers, controllers, kube-proxy and CoreDNS) …",
+    );
+    let lab = Lab::start(2).await?;
+    for member in &lab.members {
+        member
+            .cluster
+            .wait_available("kube-system", "coredns", SOON)
+            .await?;
+    }
+    let mut shown = Shown {
+        lab: &lab,
+        length: 0,
+    };
+    say(&format!(
+        "Ready after {:.0?}. Now Submariner's part:",
+        began.elapsed()
+    ));
+    shown.subctl("--context kind-broker deploy-broker").await?;
+    shown
+        .subctl("--context kind-c1 join broker-info.subm --clusterid c1 --wait")
+        .await?;
+    shown
+        .subctl("--context kind-c2 join broker-info.subm --clusterid c2 --wait")
+        .await?;
+    say("A Deployment of two pods and a Service in c2, a client pod in c1:");
+    let (c1, c2) = (lab.member("c1"), lab.member("c2"));
+    for member in [c1, c2] {
+        member.apply(namespace(NS)).await?;
+        member.apply(client_pod()).await?;
+    }
+    c2.apply(deployment(NS, "whereami", 2)).await?;
+    c2.apply(service(NS, "whereami-cs", "whereami", false))
+        .await?;
+    c1.wait_pods("default", "run=client", 1).await?;
+    c2.wait_pods(NS, "app=whereami", 2).await?;
+    shown
+        .subctl("--context kind-c2 export service -n sample whereami-cs --wait")
+        .await?;
+    let service = c2.get("Service", NS, "whereami-cs").await?;
+    let ip = service["spec"]["clusterIP"]
+        .as_str()
+        .context("no ClusterIP")?
+        .to_owned();
+    c1.wait_dig(&lab.desk, NAME, &[ip]).await?;
+    shown.news();
+    shown.subctl("--context kind-c1 show imports").await?;
+    shown
+        .subctl("--context kind-c2 explain export whereami-cs -n sample")
+        .await?;
+    say(&format!("Done after {:.0?}.", began.elapsed()));
+    if std::io::stdin().is_terminal() {
+        shell(&lab)?;
+    } else {
+        say("No terminal: everything is taken down again.");
+    }
+    Ok(())
+}
+
+fn say(text: &str) {
+    println!("\n# {text}");
+}
+
+/// Prints what is new on the desk.
+struct Shown<'a> {
+    lab: &'a Lab,
+    length: usize,
+}
+
+impl Shown<'_> {
+    async fn subctl(&mut self, words: &str) -> Result<()> {
+        let result = self.lab.desk.subctl(words).await;
+        self.news();
+        result.map(drop)
+    }
+
+    fn news(&mut self) {
+        let transcript = self.lab.desk.transcript();
+        println!("{}", transcript[self.length..].trim_end());
+        self.length = transcript.len();
+    }
+}
+
+fn shell(lab: &Lab) -> Result<()> {
+    say(
+        "A shell with KUBECONFIG set (contexts kind-broker, kind-c1, kind-c2); `subctl` is in PATH. Try:",
+    );
+    println!(
+        "subctl --context kind-c1 export service -n sample whereami-cs\nsubctl show all\nexit   # takes everything down"
+    );
+    let path = std::env::var("PATH").unwrap_or_default();
+    let programs = lab.desk.programs().display();
+    Command::new(std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into()))
+        .current_dir(lab.desk.folder())
+        .env("KUBECONFIG", lab.desk.folder().join("kubeconfig"))
+        .env("PATH", format!("{programs}:{path}"))
+        .status()
+        .context("no shell")?;
+    Ok(())
+}
