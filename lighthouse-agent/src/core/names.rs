@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::ServiceKey;
 
 /// The aggregated import on the broker. As Lighthouse has it, and so ambiguous: `a-b` of `c` and `a` of `b-c` share a name.
-/// The later of two such gets [`hashed`].
+/// The later of two such gets [`aggregate_hashed`].
 pub fn aggregate(key: &ServiceKey) -> String {
     format!("{}-{}", key.name, key.namespace)
 }
@@ -16,9 +16,18 @@ pub fn of_cluster(key: &ServiceKey, cluster: &str) -> String {
     format!("{}-{}-{cluster}", key.name, key.namespace)
 }
 
-/// Instead of a name that another service took.
-pub fn hashed(plain: &str, key: &ServiceKey) -> String {
-    format!("{plain}-{}", digest(&[&key.namespace, &key.name]))
+/// [`aggregate`] where another service took that name.
+pub fn aggregate_hashed(key: &ServiceKey) -> String {
+    format!(
+        "{}-{}",
+        aggregate(key),
+        digest(&[&key.namespace, &key.name])
+    )
+}
+
+/// [`of_cluster`] where another service took that name. It ends with the cluster's id, as the broker's policy wants it.
+pub fn of_cluster_hashed(key: &ServiceKey, cluster: &str) -> String {
+    format!("{}-{cluster}", aggregate_hashed(key))
 }
 
 /// A slice. `of` tells those of one service and cluster apart: the address family, or the Kubernetes slice that it copies.
@@ -91,9 +100,7 @@ mod tests {
     fn ambiguous_names_have_another() {
         let (one, other) = (key("c", "a-b"), key("b-c", "a"));
         assert_eq!(aggregate(&one), aggregate(&other));
-        assert_ne!(
-            hashed(&aggregate(&one), &one),
-            hashed(&aggregate(&other), &other)
-        );
+        assert_ne!(aggregate_hashed(&one), aggregate_hashed(&other));
+        assert!(of_cluster_hashed(&one, "c1").ends_with("-c1"));
     }
 }

@@ -117,9 +117,15 @@ impl<'a> OfService<'a> {
     }
 
     /// A name that no other service has, the plain one if possible.
-    fn free_name(&self, source: Source, namespace: &str, plain: String) -> String {
+    fn free_name(
+        &self,
+        source: Source,
+        namespace: &str,
+        plain: String,
+        hashed: impl FnOnce() -> String,
+    ) -> String {
         if self.world.is_taken(source, namespace, &plain, self.key) {
-            return object_names::hashed(&plain, self.key);
+            return hashed();
         }
         plain
     }
@@ -279,7 +285,9 @@ impl<'a> OfService<'a> {
                 .or(ours.first())
             {
                 Some((name, _)) => (*name).clone(),
-                None => self.free_name(Source::BrokerImports, namespace, plain),
+                None => self.free_name(Source::BrokerImports, namespace, plain, || {
+                    object_names::of_cluster_hashed(self.key, us)
+                }),
             };
             let id = object_id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
             let observed = self.view.records.get(&name);
@@ -339,6 +347,7 @@ impl<'a> OfService<'a> {
                 Source::BrokerImports,
                 namespace,
                 object_names::aggregate(self.key),
+                || object_names::aggregate_hashed(self.key),
             );
             let id = object_id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
             let (body, status) = imports::new_aggregate(self.key, export, merged, choice);
@@ -475,7 +484,9 @@ impl<'a> OfService<'a> {
                     .find(|(_, import)| has_it(import))
                 {
                     Some((name, _)) => name.clone(),
-                    None => self.free_name(Source::Imports, &settings.namespace, plain),
+                    None => self.free_name(Source::Imports, &settings.namespace, plain, || {
+                        object_names::of_cluster_hashed(self.key, &export.cluster)
+                    }),
                 };
                 let observed = self.view.per_cluster.get(&name);
                 self.plan.wanted.push(Wanted {

@@ -49,7 +49,12 @@ fn crate_walls_stand() {
     );
     // Libraries never depend on programs.
     for library in ["subm-api", "subm-install", "subm-kube", "subm-dns-core"] {
-        for program in ["subm-dns", "subm-subctl", "subm-bench"] {
+        for program in [
+            "subm-dns",
+            "subm-lighthouse-agent",
+            "subm-subctl",
+            "subm-bench",
+        ] {
             assert!(
                 !dependencies[library].contains(program),
                 "{library} depends on the program {program}"
@@ -183,6 +188,33 @@ fn sources() -> Vec<(String, String)> {
             )
         })
         .collect()
+}
+
+/// The agent's core waits for nothing, sends nothing and reads no clock.
+#[test]
+fn the_agents_core_is_pure() {
+    let core = sources()
+        .into_iter()
+        .filter(|(path, _)| path.contains("lighthouse-agent/src/core/"));
+    let mut files = 0;
+    for (path, text) in core {
+        files += 1;
+        for banned in [
+            "tokio",
+            "kube::Client",
+            "kube::Api",
+            "std::fs",
+            "std::process",
+            "std::env",
+            "TcpStream",
+            "Timestamp::now",
+            "Instant",
+            "async ",
+        ] {
+            assert!(!text.contains(banned), "{path} has {banned:?}");
+        }
+    }
+    assert!(files > 10, "only {files} files");
 }
 
 #[test]
