@@ -47,6 +47,7 @@ pub(super) struct Brain {
     trouble: HashMap<ServiceKey, String>,
     /// When something was last written that makes names resolve.
     last_change: Instant,
+    last_report: Instant,
     leads: bool,
     broker_silent: bool,
     troubled: BTreeSet<Source>,
@@ -74,6 +75,7 @@ impl Brain {
             later: BinaryHeap::new(),
             trouble: HashMap::new(),
             last_change: Instant::now(),
+            last_report: Instant::now(),
             leads: false,
             broker_silent: true,
             troubled: BTreeSet::new(),
@@ -334,18 +336,22 @@ impl Brain {
         }
     }
 
-    /// When something is due that is not now.
+    /// When something is due, now or later; nothing is before this replica leads and knows its cluster.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        if !self.due.is_empty() && self.leads {
+        if !self.leads || !self.world.knows_home() {
+            return None;
+        }
+        if !self.due.is_empty() {
             return Some(Instant::now());
         }
         let retry = self.later.peek().map(|Reverse((at, _))| *at);
-        let report = self
-            .to_report
-            .values()
-            .min()
-            .map(|since| (*since + REPORT_DELAY).max(self.last_change + REPORT_DELAY));
-        retry.into_iter().chain(report.filter(|_| self.leads)).min()
+        let report = (!self.to_report.is_empty()).then(|| self.report_at());
+        retry.into_iter().chain(report).min()
+    }
+
+    /// Reports wait for a moment in which nothing else is due, but not for ever.
+    fn report_at(&self) -> Instant {
+        (self.last_change + REPORT_DELAY).min(self.last_report + REPORT_PATIENCE)
     }
 
     /// Plans what is due, a part of it at once.
@@ -372,28 +378,23 @@ impl Brain {
         }
         for _ in 0..AT_ONCE {
             let Some((key, since)) = self.due.pop_first() else {
-                self.report(now);
-                return;
+                break;
             };
             self.plan(&key, since, false);
         }
+        self.report(now);
     }
 
-    /// Reports wait for a moment in which nothing else is due, but not for ever.
     fn report(&mut self, now: Instant) {
-        let busy = now < self.last_change + REPORT_DELAY;
-        let patience = if busy { REPORT_PATIENCE } else { REPORT_DELAY };
-        let ready: Vec<ServiceKey> = self
-            .to_report
-            .iter()
-            .filter(|(_, since)| **since + patience <= now)
-            .take(AT_ONCE)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in ready {
-            if let Some(since) = self.to_report.remove(&key) {
-                self.plan(&key, since, true);
-            }
+        if self.to_report.is_empty() || now < self.report_at() {
+            return;
+        }
+        self.last_report = now;
+        for _ in 0..AT_ONCE {
+            let Some((key, since)) = self.to_report.pop_first() else {
+                return;
+            };
+            self.plan(&key, since, true);
         }
     }
 
