@@ -10,7 +10,7 @@
 
 pub mod clusters;
 pub mod conditions;
-mod derived;
+pub mod derived;
 pub mod diff;
 pub mod export;
 pub mod exporters;
