@@ -10,8 +10,9 @@ use crate::cli::KubeFlags;
 use crate::cluster::Cluster;
 use crate::error::Error;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// API servers give up after a minute themselves, and say why; a busy one was seen to take half of it for one write.
+const READ_TIMEOUT: Duration = Duration::from_secs(65);
 
 /// A cluster as a kubeconfig has it.
 #[derive(Clone)]

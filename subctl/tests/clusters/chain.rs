@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 use subm_subctl::cluster::{Cluster as Api, kind, str_at};
 use subm_test_support::Cluster;
 
-use crate::common::{Desk, TokenController, api};
+use crate::common::{Desk, TURN, TokenController, api};
 
 const BROKER: &str = "submariner-k8s-broker";
 const MEMBER: &str = "submariner-operator";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invitation_is_for_one_cluster_and_its_token_for_its_objects() -> Result<()> {
+    let _turn = TURN.lock().await;
     let clusters = Cluster::start_many(2).await?;
     let [first, second] = &clusters[..] else {
         unreachable!()
@@ -151,6 +152,7 @@ async fn an_invitation_is_for_one_cluster_and_its_token_for_its_objects() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn explain_names_the_first_broken_link() -> Result<()> {
+    let _turn = TURN.lock().await;
     let clusters = Cluster::start_many(2).await?;
     let [first, second] = &clusters[..] else {
         unreachable!()

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 /// For whatever the API server does by itself when the machine has little else to do.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
+/// Held by a test for as long as it has clusters: all tests' control planes at once are more than two cores can carry.
+pub(crate) static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A folder in which subctl is run, and a kubeconfig with one context per cluster.
 pub(crate) struct Desk {
     dir: TempDir,

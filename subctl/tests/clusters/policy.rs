@@ -7,7 +7,7 @@ use subm_subctl::cluster::{Kind, kind};
 use subm_subctl::error::Error;
 use subm_test_support::{Cluster, eventually};
 
-use crate::common::{Desk, SOON, TokenController};
+use crate::common::{Desk, SOON, TURN, TokenController};
 
 const BROKER: &str = "submariner-k8s-broker";
 /// Go Lighthouse knows this version only.
@@ -21,9 +21,12 @@ struct Set {
     _tokens: TokenController,
     _desk: Desk,
     _cluster: Cluster,
+    // Dropped last.
+    _turn: tokio::sync::MutexGuard<'static, ()>,
 }
 
 async fn set() -> Result<Set> {
+    let turn = TURN.lock().await;
     let cluster = Cluster::start().await?;
     let desk = Desk::new(&[("broker", &cluster)])?;
     let tokens = TokenController::start(&cluster, BROKER).await?;
@@ -53,6 +56,7 @@ async fn set() -> Result<Set> {
         _tokens: tokens,
         _desk: desk,
         _cluster: cluster,
+        _turn: turn,
     };
     // A policy counts from when the API server has compiled it.
     eventually(SOON, || async {

@@ -6,7 +6,7 @@ use subm_install::BrokerInfo;
 use subm_subctl::cluster::{Cluster as Api, Kind, kind, str_at};
 use subm_test_support::Cluster;
 
-use crate::common::{Desk, TokenController, api, mode, names};
+use crate::common::{Desk, TURN, TokenController, api, mode, names};
 
 const COREFILE: &str = ".:53 {\n    errors\n    health\n    kubernetes cluster.local\n    forward . /etc/resolv.conf\n    reload\n}\n";
 const BROKER: &str = "submariner-k8s-broker";
@@ -14,6 +14,7 @@ const MEMBER: &str = "submariner-operator";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_set_is_built_used_and_taken_down() -> Result<()> {
+    let _turn = TURN.lock().await;
     let clusters = Cluster::start_many(3).await?;
     let [broker, c1, c2] = &clusters[..] else {
         unreachable!()
