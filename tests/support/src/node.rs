@@ -46,7 +46,7 @@ pub(crate) use network::Lan;
 use network::Network;
 use objects::Objects;
 
-const START_DEADLINE: Duration = Duration::from_mins(1);
+const START_DEADLINE: Duration = Duration::from_mins(2);
 const EXEC_LIMIT: Duration = Duration::from_mins(1);
 /// Which of a cluster's Service addresses the cluster DNS has, as everywhere.
 pub(crate) const DNS_ADDRESS: u32 = 10;

@@ -10,7 +10,7 @@ use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use subm_test_support::{Cluster, TestNode, eventually};
 
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(3);
 
 async fn create<K>(client: &Client, namespace: &str, object: Value) -> Result<K>
 where

@@ -11,7 +11,7 @@ use kube::api::{Api, PostParams};
 use serde_json::json;
 use subm_test_support::{Cluster, Process, TestNode, eventually};
 
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(3);
 /// Set for the process that is to be killed.
 const VICTIM: &str = "SUBM_TEST_VICTIM";
 /// What the victim prints when there is something to leave behind.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use subm_test_support::rbac::{self, Access};
 use subm_test_support::{Cluster, Proxy, TestNode, eventually};
 
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(3);
 const NAMESPACE: &str = "default";
 
 async fn create<K>(client: &Client, object: Value) -> Result<()>
