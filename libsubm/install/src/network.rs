@@ -55,6 +55,8 @@ pub struct Network {
     pub plugin: Plugin,
     pub pods: Vec<IpNet>,
     pub services: Vec<IpNet>,
+    /// `pods` are the parts of the nodes that there are: a node that comes later has another.
+    pub pods_by_node: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,6 +120,7 @@ pub fn discover(facts: &Facts) -> Network {
     let or = |own: Vec<IpNet>, generic: Vec<IpNet>| if own.is_empty() { generic } else { own };
     Network {
         plugin,
+        pods_by_node: own.pods.is_empty() && generic.pods_by_node,
         pods: or(own.pods, generic.pods),
         services: or(own.services, generic.services),
     }
@@ -127,6 +130,7 @@ impl Network {
     /// With what the user gave, which wins.
     pub fn overridden(&mut self, pods: &[IpNet], services: &[IpNet]) -> Vec<Mismatch> {
         let mut mismatches = Vec::new();
+        self.pods_by_node &= pods.is_empty();
         if let Some((given, found)) = replace(&mut self.pods, pods) {
             mismatches.push(Mismatch::Pods { given, found });
         }

@@ -22,6 +22,9 @@ use super::{names as object_names, slices};
 /// Not [`names::LIGHTHOUSE_AGENT`]: DNS servers must not take these for slices of the cluster set.
 const MANAGER: &str = "derived-service.lighthouse.submariner.io";
 
+/// Whose Services these are, for who removes them.
+const INSTALLED_BY: &str = "app.kubernetes.io/managed-by";
+
 pub(super) fn plan(service: &mut OfService<'_>, choice: &IpChoice) {
     let key = service.key;
     let name = object_names::derived(key);
@@ -88,7 +91,7 @@ fn body(of: &str, merged: &Merged<'_>) -> Value {
     };
     let dual = merged.ip_families.len() > 1;
     json!({
-        "metadata": {"labels": {DERIVED_FROM: of}},
+        "metadata": {"labels": {DERIVED_FROM: of, INSTALLED_BY: names::LIGHTHOUSE_AGENT}},
         "spec": object([
             ("type", json!("ClusterIP")),
             ("ports", merged.ports.iter().map(port).collect()),

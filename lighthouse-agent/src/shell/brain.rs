@@ -181,10 +181,11 @@ impl Brain {
             Item::GlobalIp(ip) => self.world.global_ip(&ip),
             Item::Cluster(cluster) => {
                 let networks = networks_of(&cluster.spec);
+                let declared = networks.map(|networks| Declared { networks });
                 if self
                     .world
                     .clusters
-                    .declare(&cluster.spec.cluster_id, Some(Declared { networks }))
+                    .declare(&cluster.spec.cluster_id, declared)
                 {
                     self.world.mark_cluster(&cluster.spec.cluster_id);
                 }
@@ -526,17 +527,22 @@ fn addresses_of(node: &Node) -> (String, Vec<IpAddr>) {
     (name, texts.filter_map(|text| text.parse().ok()).collect())
 }
 
-/// Under Globalnet only global addresses are of use to others.
-fn networks_of(spec: &subm_api::ClusterSpec) -> Vec<IpNet> {
-    let lists = if spec.global_cidr.is_empty() {
-        vec![&spec.service_cidr, &spec.cluster_cidr]
-    } else {
-        vec![&spec.global_cidr]
+/// Where a cluster's addresses are, in its own words; `None` where it does not say, or only of one kind. Under Globalnet only
+/// global addresses are of use to others.
+fn networks_of(spec: &subm_api::ClusterSpec) -> Option<Vec<IpNet>> {
+    let read = |list: &subm_api::Items<String>| -> Vec<IpNet> {
+        // Several of one family may be written with commas.
+        let texts = list.iter().flat_map(|text| text.split(','));
+        texts.filter_map(|text| text.trim().parse().ok()).collect()
     };
-    let texts = lists.into_iter().flat_map(subm_api::Items::iter);
-    // Several of one family may be written with commas.
-    texts
-        .flat_map(|text| text.split(','))
-        .filter_map(|text| text.trim().parse().ok())
-        .collect()
+    let (global, services, pods) = (
+        read(&spec.global_cidr),
+        read(&spec.service_cidr),
+        read(&spec.cluster_cidr),
+    );
+    match (global.is_empty(), services.is_empty() || pods.is_empty()) {
+        (false, _) => Some(global),
+        (true, false) => Some([services, pods].concat()),
+        (true, true) => None,
+    }
 }

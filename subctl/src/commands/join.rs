@@ -92,7 +92,8 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         proxies: flags.proxies.env(),
     };
     if flags.dry_run {
-        let record = broker::cluster_record(&access.namespace, &id, &settings.addresses);
+        let declared = declared(&settings.addresses, network.pods_by_node);
+        let record = broker::cluster_record(&access.namespace, &id, &declared);
         if info.invitation.is_none() {
             print_objects(
                 "broker",
@@ -119,7 +120,13 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     };
     // As the member itself: what it may not do should show now.
     let own = own.connect()?;
-    let record = broker::cluster_record(&own.namespace, &id, &settings.addresses);
+    if network.pods_by_node {
+        status.warning(
+            "The pod CIDR is known for today's nodes only, so the other clusters cannot check this cluster's addresses; --clustercidr tells them",
+        );
+    }
+    let declared = declared(&settings.addresses, network.pods_by_node);
+    let record = broker::cluster_record(&own.namespace, &id, &declared);
     own.cluster.apply(&record).await?;
 
     status.start("Deploying service discovery");
@@ -344,4 +351,13 @@ async fn cluster_uid(cluster: &Cluster) -> Result<String, Error> {
         .map(|namespace| str_at(namespace, "/metadata/uid"))
         .unwrap_or_default()
         .to_owned())
+}
+
+/// What the cluster promises the others to stay inside: nothing that a new node would break.
+fn declared(addresses: &Addresses, pods_by_node: bool) -> Addresses {
+    let mut declared = addresses.clone();
+    if pods_by_node {
+        declared.pods.clear();
+    }
+    declared
 }

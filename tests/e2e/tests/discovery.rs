@@ -21,9 +21,11 @@ async fn end_to_end_cases() -> Result<()> {
             .cluster
             .wait_available("kube-system", "coredns", SOON)
             .await?;
+        // What is declared is what the others hold a cluster to.
         desk.subctl(&format!(
-            "--context kind-{0} join broker-info.subm --clusterid {0}",
-            member.name
+            "--context kind-{0} join broker-info.subm --clusterid {0} --clustercidr {1}",
+            member.name,
+            member.cluster.pod_cidr()
         ))
         .await?;
         member.apply(client_pod()).await?;

@@ -76,21 +76,23 @@ pub(super) fn generic(facts: &Facts) -> Network {
         .as_deref()
         .map(Kubeadm::read)
         .unwrap_or_default();
-    let first = |candidates: [Vec<IpNet>; 4]| {
+    let first = |candidates: Vec<Vec<IpNet>>| {
         candidates
             .into_iter()
             .find(|nets| !nets.is_empty())
             .unwrap_or_default()
     };
+    let pods = first(vec![
+        nets(&kubeadm.networking.pods),
+        of_flag(facts, "kube-controller-manager", "--cluster-cidr"),
+        of_flag(facts, "kube-proxy", "--cluster-cidr"),
+    ]);
+    let by_node = of_nodes(&facts.node_pod_cidrs);
     Network {
         plugin: Plugin::Generic,
-        pods: first([
-            nets(&kubeadm.networking.pods),
-            of_flag(facts, "kube-controller-manager", "--cluster-cidr"),
-            of_flag(facts, "kube-proxy", "--cluster-cidr"),
-            of_nodes(&facts.node_pod_cidrs),
-        ]),
-        services: first([
+        pods_by_node: pods.is_empty() && !by_node.is_empty(),
+        pods: if pods.is_empty() { by_node } else { pods },
+        services: first(vec![
             all(&facts.service_cidrs),
             nets(&kubeadm.networking.services),
             of_flag(facts, "kube-apiserver", "--service-cluster-ip-range"),

@@ -195,8 +195,10 @@ fn what_the_user_gave_wins_and_differences_are_told() {
         plugin: Plugin::Kindnet,
         pods: net("10.8.0.0/16"),
         services: Vec::new(),
+        pods_by_node: true,
     };
     let mismatches = network.overridden(&net("10.9.0.0/16"), &net("10.88.0.0/16"));
+    assert!(!network.pods_by_node, "what is given is complete");
     assert_eq!(network.pods, net("10.9.0.0/16"));
     assert_eq!(network.services, net("10.88.0.0/16"));
     assert_eq!(
