@@ -20,6 +20,7 @@ mod key;
 pub mod merge;
 pub mod names;
 pub mod objects;
+mod packed;
 mod plan;
 pub mod pool;
 pub mod settings;

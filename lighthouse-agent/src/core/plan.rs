@@ -37,11 +37,10 @@ pub fn plan(
     now: Timestamp,
     trouble: Option<&str>,
 ) -> Plan {
-    let empty = ServiceView::default();
-    let view = world.service(key).unwrap_or(&empty);
     if !world.knows_home() {
         return Plan::default();
     }
+    let view = &world.service(key).unwrap_or_default();
     let (own, gathered) = if world.settings.uninstalling {
         (Own::None, Exporters::default())
     } else {

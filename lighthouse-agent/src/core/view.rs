@@ -47,28 +47,8 @@ pub enum Slot {
 }
 
 impl ServiceView {
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// The aggregate that counts: the one of the least name.
     pub fn aggregate(&self) -> Option<&ServiceImport> {
         self.aggregates.values().next()
-    }
-
-    pub(super) fn remove(&mut self, slot: Slot, name: &str) {
-        match slot {
-            Slot::Export => self.export = None,
-            Slot::Service => self.service = None,
-            Slot::Backend => drop(self.backends.remove(name)),
-            Slot::Import => self.import = None,
-            Slot::Slice => drop(self.slices.remove(name)),
-            Slot::PerCluster => drop(self.per_cluster.remove(name)),
-            Slot::Derived => self.derived = None,
-            Slot::DerivedSlice => drop(self.derived_slices.remove(name)),
-            Slot::Aggregate => drop(self.aggregates.remove(name)),
-            Slot::Record => drop(self.records.remove(name)),
-            Slot::BrokerSlice => drop(self.broker_slices.remove(name)),
-        }
     }
 }

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::ObjectMeta;
+use serde::Serialize;
 use subm_api::{GlobalIngressIP, ServiceExport, ServiceImport, names};
 
 use super::global_ips::GlobalIps;
+use super::packed::PackedView;
 use super::view::{ServiceView, Slot};
 use super::{Clusters, ServiceKey, Settings};
 
@@ -48,7 +50,7 @@ impl Source {
 pub struct World {
     pub settings: Settings,
     pub clusters: Clusters,
-    services: BTreeMap<ServiceKey, ServiceView>,
+    services: BTreeMap<ServiceKey, PackedView>,
     namespaces: HashMap<String, u64>,
     global_ips: GlobalIps,
     /// Where the objects of each source went, and in which list they were last seen.
@@ -87,12 +89,18 @@ impl World {
         }
     }
 
-    pub fn service(&self, key: &ServiceKey) -> Option<&ServiceView> {
-        self.services.get(key)
+    pub fn service(&self, key: &ServiceKey) -> Option<ServiceView> {
+        self.services.get(key).map(PackedView::unpack)
     }
 
-    pub fn services(&self) -> impl Iterator<Item = (&ServiceKey, &ServiceView)> {
-        self.services.iter()
+    /// All services; each is put together when it is asked for.
+    pub fn services(&self) -> impl Iterator<Item = (&ServiceKey, ServiceView)> {
+        self.services.iter().map(|(key, view)| (key, view.unpack()))
+    }
+
+    /// How many services have an object of this kind.
+    pub fn count(&self, slot: Slot) -> usize {
+        self.services.values().filter(|view| view.has(slot)).count()
     }
 
     pub fn has_namespace(&self, namespace: &str) -> bool {
@@ -136,7 +144,7 @@ impl World {
                 .map(String::as_str)
                 == Some(cluster)
         };
-        let named = self.services.iter().filter(|(_, view)| {
+        let named = self.services().filter(|(_, view)| {
             let records = view.records.values().chain(view.per_cluster.values());
             let slices = view.broker_slices.values().chain(view.slices.values());
             records
@@ -218,88 +226,53 @@ impl World {
         }
     }
 
-    pub fn export(&mut self, export: ServiceExport) {
-        let key = key_of(&export.metadata);
-        self.place(
-            Source::Exports,
-            &export.metadata.clone(),
-            key.map(|key| (key, Slot::Export)),
-            |view, _| {
-                view.export = Some(export);
-            },
-        );
+    pub fn export(&mut self, export: &ServiceExport) {
+        let at = key_of(&export.metadata).map(|key| (key, Slot::Export));
+        self.place(Source::Exports, &export.metadata, at, export);
     }
 
-    pub fn service_of_kubernetes(&mut self, service: Service) {
-        let metadata = service.metadata.clone();
-        let derived = label(&metadata, DERIVED_FROM)
+    pub fn service_of_kubernetes(&mut self, service: &Service) {
+        let metadata = &service.metadata;
+        let derived = label(metadata, DERIVED_FROM)
             .and_then(|name| ServiceKey::new(metadata.namespace.as_deref()?, name));
         let at = match derived {
             Some(key) => Some((key, Slot::Derived)),
-            None => key_of(&metadata).map(|key| (key, Slot::Service)),
+            None => key_of(metadata).map(|key| (key, Slot::Service)),
         };
-        self.place(Source::Services, &metadata, at, |view, slot| match slot {
-            Slot::Derived => view.derived = Some(service),
-            _ => view.service = Some(service),
-        });
+        self.place(Source::Services, metadata, at, service);
     }
 
     /// A slice of this cluster: Kubernetes' own, or one of ours.
-    pub fn slice(&mut self, slice: EndpointSlice) {
-        let metadata = slice.metadata.clone();
-        let at = place_of_slice(&metadata);
-        self.place(Source::Slices, &metadata, at, |view, slot| {
-            let slices = match slot {
-                Slot::Slice => &mut view.slices,
-                Slot::DerivedSlice => &mut view.derived_slices,
-                _ => &mut view.backends,
-            };
-            slices.insert(slice.metadata.name.clone().unwrap_or_default(), slice);
-        });
+    pub fn slice(&mut self, slice: &EndpointSlice) {
+        let at = place_of_slice(&slice.metadata);
+        self.place(Source::Slices, &slice.metadata, at, slice);
     }
 
     /// An import of this cluster.
-    pub fn import(&mut self, import: ServiceImport) {
-        let metadata = import.metadata.clone();
-        let at = self.place_of_import(&metadata);
-        self.place(Source::Imports, &metadata, at, |view, slot| match slot {
-            Slot::PerCluster => {
-                view.per_cluster
-                    .insert(import.metadata.name.clone().unwrap_or_default(), import);
-            }
-            _ => view.import = Some(import),
-        });
+    pub fn import(&mut self, import: &ServiceImport) {
+        let at = self.place_of_import(&import.metadata);
+        self.place(Source::Imports, &import.metadata, at, import);
     }
 
-    pub fn broker_import(&mut self, import: ServiceImport) {
-        let metadata = import.metadata.clone();
-        let at = match annotation(&metadata, names::SERVICE_NAME) {
-            Some(name) => annotation(&metadata, names::SOURCE_NAMESPACE)
+    pub fn broker_import(&mut self, import: &ServiceImport) {
+        let metadata = &import.metadata;
+        let at = match annotation(metadata, names::SERVICE_NAME) {
+            Some(name) => annotation(metadata, names::SOURCE_NAMESPACE)
                 .and_then(|namespace| ServiceKey::new(namespace, name))
                 .map(|key| (key, Slot::Aggregate)),
-            None => label(&metadata, names::SOURCE_CLUSTER)
-                .and_then(|_| key_of_labels(&metadata))
+            None => label(metadata, names::SOURCE_CLUSTER)
+                .and_then(|_| key_of_labels(metadata))
                 .map(|key| (key, Slot::Record)),
         };
-        self.place(Source::BrokerImports, &metadata, at, |view, slot| {
-            let imports = match slot {
-                Slot::Aggregate => &mut view.aggregates,
-                _ => &mut view.records,
-            };
-            imports.insert(import.metadata.name.clone().unwrap_or_default(), import);
-        });
+        self.place(Source::BrokerImports, metadata, at, import);
     }
 
-    pub fn broker_slice(&mut self, slice: EndpointSlice) {
-        let metadata = slice.metadata.clone();
-        let ours = label(&metadata, names::MANAGED_BY) == Some(names::LIGHTHOUSE_AGENT);
-        let at = key_of_labels(&metadata)
+    pub fn broker_slice(&mut self, slice: &EndpointSlice) {
+        let ours = label(&slice.metadata, names::MANAGED_BY) == Some(names::LIGHTHOUSE_AGENT);
+        let at = key_of_labels(&slice.metadata)
             .filter(|_| ours)
             .map(|key| (key, Slot::BrokerSlice));
-        self.place(Source::BrokerSlices, &metadata, at, |view, _| {
-            view.broker_slices
-                .insert(slice.metadata.name.clone().unwrap_or_default(), slice);
-        });
+        self.place(Source::BrokerSlices, &slice.metadata, at, slice);
     }
 
     pub fn namespace(&mut self, name: &str, going: bool) {
@@ -324,7 +297,7 @@ impl World {
 
     pub fn global_ip(&mut self, ip: &GlobalIngressIP) {
         let namespace = ip.metadata.namespace.clone().unwrap_or_default();
-        self.place(Source::GlobalIps, &ip.metadata, None, |_, _| {});
+        self.place(Source::GlobalIps, &ip.metadata, None, ip);
         if self.global_ips.insert(ip) {
             self.mark_namespace(&namespace);
         }
@@ -350,12 +323,12 @@ impl World {
 
     /// Puts an object where it belongs, and takes it from where it was. What is older than what is there is left out: the
     /// answer to a write may come before the watch tells of an earlier one.
-    fn place(
+    fn place<T: Serialize>(
         &mut self,
         source: Source,
         metadata: &ObjectMeta,
         at: Option<(ServiceKey, Slot)>,
-        put: impl FnOnce(&mut ServiceView, Slot),
+        contents: &T,
     ) {
         let object = ObjectName {
             namespace: metadata.namespace.clone().unwrap_or_default(),
@@ -393,7 +366,9 @@ impl World {
             placed.insert(object, new);
         }
         if let Some((key, slot)) = at {
-            put(self.services.entry(key.clone()).or_default(), slot);
+            let name = metadata.name.as_deref().unwrap_or_default();
+            let view = self.services.entry(key.clone()).or_default();
+            view.put(slot, name, contents);
             self.dirty.insert(key);
         }
     }

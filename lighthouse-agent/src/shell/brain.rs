@@ -156,17 +156,17 @@ impl Brain {
 
     fn item(&mut self, source: Source, item: Item) {
         match item {
-            Item::Export(export) => self.world.export(export),
-            Item::Service(service) => self.world.service_of_kubernetes(service),
-            Item::Slice(slice) if source == Source::BrokerSlices => self.world.broker_slice(slice),
+            Item::Export(export) => self.world.export(&export),
+            Item::Service(service) => self.world.service_of_kubernetes(&service),
+            Item::Slice(slice) if source == Source::BrokerSlices => self.world.broker_slice(&slice),
             Item::Slice(slice) => {
                 self.note_api_servers(&slice);
-                self.world.slice(slice);
+                self.world.slice(&slice);
             }
             Item::Import(import) if source == Source::BrokerImports => {
-                self.world.broker_import(import);
+                self.world.broker_import(&import);
             }
-            Item::Import(import) => self.world.import(import),
+            Item::Import(import) => self.world.import(&import),
             Item::Namespace(namespace) => {
                 let going = namespace.metadata.deletion_timestamp.is_some();
                 self.world
@@ -497,12 +497,12 @@ impl Brain {
         }
         let world = &mut self.world;
         match source {
-            Source::Exports => read(object, |object| world.export(object)),
-            Source::Services => read(object, |object| world.service_of_kubernetes(object)),
-            Source::Slices => read(object, |object| world.slice(object)),
-            Source::Imports => read(object, |object| world.import(object)),
-            Source::BrokerImports => read(object, |object| world.broker_import(object)),
-            Source::BrokerSlices => read(object, |object| world.broker_slice(object)),
+            Source::Exports => read(object, |object| world.export(&object)),
+            Source::Services => read(object, |object| world.service_of_kubernetes(&object)),
+            Source::Slices => read(object, |object| world.slice(&object)),
+            Source::Imports => read(object, |object| world.import(&object)),
+            Source::BrokerImports => read(object, |object| world.broker_import(&object)),
+            Source::BrokerSlices => read(object, |object| world.broker_slice(&object)),
             _ => {}
         }
     }

@@ -9,6 +9,7 @@ use prometheus::{
 
 use super::writer::Outcome;
 use crate::core::trust::Refusal;
+use crate::core::view::Slot;
 use crate::core::{Action, ObjectKind, Place, World, Write};
 
 #[derive(Clone)]
@@ -113,14 +114,8 @@ impl Metrics {
     }
 
     pub(super) fn world(&self, world: &World) {
-        let exported = world
-            .services()
-            .filter(|(_, view)| view.export.is_some())
-            .count();
-        let imported = world
-            .services()
-            .filter(|(_, view)| view.import.is_some())
-            .count();
+        let exported = world.count(Slot::Export);
+        let imported = world.count(Slot::Import);
         for (direction, count) in [("export", exported), ("import", imported)] {
             self.objects
                 .with_label_values(&[direction])

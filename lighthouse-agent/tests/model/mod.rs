@@ -280,17 +280,17 @@ fn apply(world: &mut World, source: Source, object: &Value) {
         serde_json::from_value(object.clone()).expect("an object of its kind")
     }
     match source {
-        Source::Exports => world.export(read(object)),
-        Source::Services => world.service_of_kubernetes(read(object)),
-        Source::Slices => world.slice(read(object)),
-        Source::Imports => world.import(read(object)),
+        Source::Exports => world.export(&read(object)),
+        Source::Services => world.service_of_kubernetes(&read(object)),
+        Source::Slices => world.slice(&read(object)),
+        Source::Imports => world.import(&read(object)),
         Source::Namespaces => world.namespace(
             object["metadata"]["name"].as_str().unwrap_or_default(),
             false,
         ),
         Source::GlobalIps => world.global_ip(&read(object)),
-        Source::BrokerImports => world.broker_import(read(object)),
-        Source::BrokerSlices => world.broker_slice(read(object)),
+        Source::BrokerImports => world.broker_import(&read(object)),
+        Source::BrokerSlices => world.broker_slice(&read(object)),
         Source::Nodes | Source::BrokerClusters | Source::BrokerLeases => {}
     }
 }
