@@ -59,6 +59,7 @@ async fn cases(lab: &Lab) -> Result<()> {
     round_robin(lab, a, b, c).await?;
     by_cluster(lab, a, b).await?;
     headless(lab, a, b).await?;
+    without_selector(lab, a, b).await?;
     stateful(lab, a, b).await?;
     cluster_set_ip(lab, a, b).await?;
     missing_namespace(lab, a, b).await
@@ -268,6 +269,37 @@ async fn headless(lab: &Lab, a: &Member, b: &Member) -> Result<()> {
     a.wait_dig(desk, &name, &a.pod_ips(ns, "app=nginx").await?)
         .await?;
     unexport(lab, a, ns, "nginx").await?;
+    a.wait_dig(desk, &name, &[]).await
+}
+
+/// E11: endpoints that somebody wrote by hand.
+async fn without_selector(lab: &Lab, a: &Member, b: &Member) -> Result<()> {
+    let (desk, ns) = (&lab.desk, "e11");
+    namespaces(&[a, b], ns).await?;
+    b.apply(json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "nginx", "namespace": ns},
+        "spec": {"clusterIP": "None", "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]},
+    }))
+    .await?;
+    b.apply(json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": "nginx-by-hand", "namespace": ns, "labels": {"kubernetes.io/service-name": "nginx"}},
+        "addressType": "IPv4",
+        "endpoints": [
+            {"addresses": ["10.9.200.1"], "hostname": "one"},
+            {"addresses": ["10.9.200.2"], "hostname": "two"},
+        ],
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+    }))
+    .await?;
+    export(lab, b, ns, "nginx").await?;
+    let name = format!("nginx.{ns}.svc.clusterset.local");
+    let both = ["10.9.200.1", "10.9.200.2"].map(str::to_owned);
+    a.wait_dig(desk, &name, &both).await?;
+    a.wait_dig(desk, &format!("two.c2.{name}"), &both[1..])
+        .await?;
+    unexport(lab, b, ns, "nginx").await?;
     a.wait_dig(desk, &name, &[]).await
 }
 
