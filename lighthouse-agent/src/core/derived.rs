@@ -37,9 +37,9 @@ pub(super) fn plan(service: &mut OfService<'_>, choice: &IpChoice) {
         .derived
         .as_ref()
         .map(|derived| Observed::of(&derived.metadata, derived));
-    let mut kept = Vec::new();
-    match merged {
-        Some(merged) => {
+    let mut slices = BTreeMap::new();
+    match (merged, observed) {
+        (Some(merged), observed) => {
             service.plan.wanted.push(Wanted {
                 id,
                 body: body(&key.name, merged),
@@ -48,35 +48,14 @@ pub(super) fn plan(service: &mut OfService<'_>, choice: &IpChoice) {
                 shared: false,
                 urgency: Urgency::Resolve,
             });
-            for (slice_name, slice) in endpoints(service, merged, &name) {
-                let id = object_id(
-                    Place::Home,
-                    ObjectKind::EndpointSlice,
-                    &key.namespace,
-                    &slice_name,
-                );
-                let observed = service.view.derived_slices.get(&slice_name);
-                service.want_slice(id, &slice, observed);
-                kept.push(slice_name);
-            }
+            slices = endpoints(service, merged, &name);
         }
-        None => {
-            if let Some(observed) = observed {
-                service.reject(id, observed, false);
-            }
-        }
+        (None, Some(observed)) => service.reject(id, observed, false),
+        (None, None) => {}
     }
-    for (slice_name, slice) in &service.view.derived_slices {
-        if !kept.contains(slice_name) {
-            let id = object_id(
-                Place::Home,
-                ObjectKind::EndpointSlice,
-                &key.namespace,
-                slice_name,
-            );
-            service.reject(id, Observed::of(&slice.metadata, slice), false);
-        }
-    }
+    let there = service.view.derived_slices.iter();
+    let there = there.map(|(name, slice)| (name.as_str(), slice)).collect();
+    service.slices(Place::Home, &key.namespace, &slices, &there);
 }
 
 fn body(of: &str, merged: &Merged<'_>) -> Value {

@@ -65,27 +65,25 @@ fn write(wanted: &Wanted) -> Option<Write> {
             shared: false,
         }));
     }
-    let version = wanted.shared.then_some(observed.version.as_ref()).flatten();
-    if let Some(mut patch) = merge_patch(&wanted.body, &observed.body, wanted.id.kind) {
-        if let Some(version) = version {
-            put(&mut patch, &["metadata", "resourceVersion"], json!(version));
+    let as_seen = |mut patch: Value| {
+        if let Some(version) = observed.version.as_ref().filter(|_| wanted.shared) {
+            patch["metadata"]["resourceVersion"] = json!(version);
         }
-        return make(Action::Patch(patch));
+        patch
+    };
+    if let Some(patch) = merge_patch(&wanted.body, &observed.body, wanted.id.kind) {
+        return make(Action::Patch(as_seen(patch)));
     }
     let status = wanted.status.as_ref()?;
     let before = observed.body.get("status").cloned().unwrap_or(Value::Null);
     if contains(&before, status) {
         return None;
     }
-    let mut patch = json!({"status": status});
-    if let Some(version) = version {
-        put(&mut patch, &["metadata", "resourceVersion"], json!(version));
-    }
     // Names resolve without it.
     Some(Write {
         id: wanted.id.clone(),
         urgency: Urgency::Report,
-        action: Action::PatchStatus(patch),
+        action: Action::PatchStatus(as_seen(json!({"status": status}))),
     })
 }
 
@@ -211,15 +209,4 @@ fn contains(have: &Value, wanted: &Value) -> bool {
         }
         _ => same(have, wanted),
     }
-}
-
-fn put(value: &mut Value, path: &[&str], new: Value) {
-    let mut at = value;
-    for part in path {
-        if !at.is_object() {
-            *at = json!({});
-        }
-        at = &mut at[*part];
-    }
-    *at = new;
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Service, ServiceSpec, SessionAffinityConfig};
+use k8s_openapi::api::core::v1::{ServiceSpec, SessionAffinityConfig};
+use kube::core::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use subm_api::{ServiceExport, ServicePort, names};
 
 use super::global_ips::Allocation;
 use super::view::ServiceView;
+use super::world::annotation;
 use super::{ServiceKey, World};
 
 /// `spec.type` of an import.
@@ -115,11 +117,11 @@ pub fn own(world: &World, key: &ServiceKey, view: &ServiceView) -> Own {
             ),
         );
     }
-    let Some((service, spec)) = view
+    let spec = view
         .service
         .as_ref()
-        .and_then(|service| Some((service, service.spec.as_ref()?)))
-    else {
+        .and_then(|service| service.spec.as_ref());
+    let Some(spec) = spec else {
         return invalid(
             "NoService",
             "Service to be exported doesn't exist".to_owned(),
@@ -161,13 +163,12 @@ pub fn own(world: &World, key: &ServiceKey, view: &ServiceView) -> Own {
             }
         },
     };
-    Own::Valid(Box::new(describe(world, export, service, spec, ip)))
+    Own::Valid(Box::new(describe(world, export, spec, ip)))
 }
 
 fn describe(
     world: &World,
     export: &ServiceExport,
-    service: &Service,
     spec: &ServiceSpec,
     ip: Option<String>,
 ) -> Export {
@@ -181,7 +182,7 @@ fn describe(
     };
     Export {
         cluster: world.settings.cluster.clone(),
-        since: since(export),
+        since: created(&export.metadata),
         kind: if headless {
             ImportType::Headless
         } else {
@@ -199,10 +200,10 @@ fn describe(
             .unwrap_or_else(|| "None".to_owned()),
         session_affinity_config: spec.session_affinity_config.clone(),
         publish_not_ready: spec.publish_not_ready_addresses == Some(true),
-        use_cluster_set_ip: asks_for_ip(export),
+        use_cluster_set_ip: asks_for_ip(&export.metadata),
         details: Some(Details {
             internal_traffic_policy: spec.internal_traffic_policy.clone().filter(|_| !headless),
-            traffic_distribution: traffic_distribution(service),
+            traffic_distribution: spec.traffic_distribution.clone(),
             ip_families: families,
             labels: exportable(wanted.exported_labels),
             annotations: exportable(wanted.exported_annotations),
@@ -210,24 +211,20 @@ fn describe(
     }
 }
 
-/// `creationTimestamp` in ns; one that has none is the youngest of all, as Lighthouse has it.
-fn since(export: &ServiceExport) -> i64 {
-    let created = export.metadata.creation_timestamp.as_ref();
+/// What an export without a time has: it is the youngest of all, as with Lighthouse.
+pub const YOUNGEST: i64 = i64::MAX - 1;
+
+/// `creationTimestamp` in ns.
+pub fn created(metadata: &ObjectMeta) -> i64 {
+    let created = metadata.creation_timestamp.as_ref();
     created
         .and_then(|time| i64::try_from(time.0.as_nanosecond()).ok())
-        .unwrap_or(i64::MAX - 1)
+        .unwrap_or(YOUNGEST)
 }
 
-fn asks_for_ip(export: &ServiceExport) -> Option<bool> {
-    let annotations = export.metadata.annotations.as_ref()?;
-    annotations
-        .get(names::USE_CLUSTERSET_IP)
-        .map(|value| value == "true")
-}
-
-/// `spec.trafficDistribution` arrived in 1.30; before, an annotation said the same.
-fn traffic_distribution(service: &Service) -> Option<String> {
-    service.spec.as_ref()?.traffic_distribution.clone()
+/// What an export, or its record, says of a cluster set IP.
+pub fn asks_for_ip(metadata: &ObjectMeta) -> Option<bool> {
+    annotation(metadata, names::USE_CLUSTERSET_IP).map(|value| value == "true")
 }
 
 /// Keys of our own kind are not for exports to set on other clusters' objects.
@@ -265,11 +262,26 @@ pub fn cluster_ips(spec: &ServiceSpec) -> impl Iterator<Item = &str> {
 
 /// Ports by which the service is reached, without those of its pods.
 pub fn service_ports(spec: &ServiceSpec) -> Vec<ServicePort> {
-    let port = |port: &k8s_openapi::api::core::v1::ServicePort| ServicePort {
-        name: port.name.clone().filter(|name| !name.is_empty()),
-        protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".to_owned())),
-        port: Some(port.port.into()),
-        app_protocol: port.app_protocol.clone(),
-    };
-    spec.ports.iter().flatten().map(port).collect()
+    let ports = spec.ports.iter().flatten();
+    ports
+        .map(|port| {
+            let number = Some(i64::from(port.port));
+            import_port(&port.name, &port.protocol, number, &port.app_protocol)
+        })
+        .collect()
+}
+
+/// A port as imports have it: no name rather than an empty one, and a protocol.
+pub fn import_port(
+    name: &Option<String>,
+    protocol: &Option<String>,
+    number: Option<i64>,
+    app_protocol: &Option<String>,
+) -> ServicePort {
+    ServicePort {
+        name: name.clone().filter(|name| !name.is_empty()),
+        protocol: Some(protocol.clone().unwrap_or_else(|| "TCP".to_owned())),
+        port: number,
+        app_protocol: app_protocol.clone(),
+    }
 }

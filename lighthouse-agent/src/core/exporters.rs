@@ -3,12 +3,16 @@
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use subm_api::{ServiceImport, ServicePort, names};
 
-use super::export::{DETAILS, Details, Export, ImportType, Own, exportable};
+use super::export::{
+    DETAILS, Details, Export, ImportType, Own, YOUNGEST, asks_for_ip, created, exportable,
+    import_port,
+};
+use super::imports::timestamp_key;
 use super::key::is_label;
 use super::trust::{self, Refusal, Why};
 use super::view::ServiceView;
 use super::world::{annotation, label};
-use super::{ServiceKey, World, names as object_names};
+use super::{ServiceKey, World};
 
 /// The exports of all clusters, in the order of precedence: by age of the ServiceExport, then by the cluster's id.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -117,7 +121,7 @@ fn from_record(
     });
     let export = Export {
         cluster: cluster.to_owned(),
-        since: timestamp(record, cluster).unwrap_or_else(|| created(record)),
+        since: timestamp(record, cluster).unwrap_or_else(|| created(&record.metadata)),
         kind,
         ip: ip.cloned(),
         ports: if kind == ImportType::Headless {
@@ -131,8 +135,7 @@ fn from_record(
             .unwrap_or_else(|| "None".to_owned()),
         session_affinity_config: spec.session_affinity_config.clone(),
         publish_not_ready: annotation(&record.metadata, names::PUBLISH_NOT_READY) == Some("true"),
-        use_cluster_set_ip: annotation(&record.metadata, names::USE_CLUSTERSET_IP)
-            .map(|value| value == "true"),
+        use_cluster_set_ip: asks_for_ip(&record.metadata),
         details,
     };
     Ok((export, refusal))
@@ -159,7 +162,7 @@ fn from_aggregate(
     });
     Some(Export {
         cluster: cluster.to_owned(),
-        since: timestamp(aggregate, cluster).unwrap_or(i64::MAX - 1),
+        since: timestamp(aggregate, cluster).unwrap_or(YOUNGEST),
         kind,
         ip: address.cloned(),
         ports: match (kind, slice) {
@@ -183,46 +186,31 @@ fn from_aggregate(
 
 /// When a cluster's ServiceExport was created, as the annotation of an import tells.
 pub fn timestamp(import: &ServiceImport, cluster: &str) -> Option<i64> {
-    let key = format!(
-        "{}{}",
-        names::TIMESTAMP_PREFIX,
-        object_names::in_annotation(cluster)
-    );
-    annotation(&import.metadata, &key)?.parse().ok()
-}
-
-fn created(import: &ServiceImport) -> i64 {
-    let created = import.metadata.creation_timestamp.as_ref();
-    created
-        .and_then(|time| i64::try_from(time.0.as_nanosecond()).ok())
-        .unwrap_or(i64::MAX - 1)
+    annotation(&import.metadata, &timestamp_key(cluster))?
+        .parse()
+        .ok()
 }
 
 fn slice_ports(slice: &EndpointSlice) -> Vec<ServicePort> {
-    let ports = slice.ports.iter().flatten().map(|port| ServicePort {
-        name: port.name.clone().filter(|name| !name.is_empty()),
-        protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".to_owned())),
-        port: port.port.map(i64::from),
-        app_protocol: port.app_protocol.clone(),
-    });
-    ports.collect()
+    let ports = slice.ports.iter().flatten();
+    ports
+        .map(|port| {
+            let number = port.port.map(i64::from);
+            import_port(&port.name, &port.protocol, number, &port.app_protocol)
+        })
+        .collect()
 }
 
 /// Ports that an import may have: numbers in range, names once each.
 fn valid_ports<'a>(ports: impl Iterator<Item = &'a ServicePort>) -> Vec<ServicePort> {
     let mut valid: Vec<ServicePort> = Vec::new();
     for port in ports {
+        let port = import_port(&port.name, &port.protocol, port.port, &port.app_protocol);
         let in_range = port
             .port
             .is_some_and(|number| (1..=65_535).contains(&number));
-        let name = port.name.clone().filter(|name| !name.is_empty());
-        if in_range && valid.iter().all(|other| other.name != name) {
-            valid.push(ServicePort {
-                name,
-                protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".to_owned())),
-                port: port.port,
-                app_protocol: port.app_protocol.clone(),
-            });
+        if in_range && valid.iter().all(|other| other.name != port.name) {
+            valid.push(port);
         }
     }
     valid

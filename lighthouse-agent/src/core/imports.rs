@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::SessionAffinityConfig;
 use serde_json::{Value, json};
-use subm_api::{Condition, ServiceImport, names};
+use subm_api::{Condition, ServiceImport, ServicePort, names};
 
 use super::conditions::whole_seconds;
-use super::export::{DETAILS, Export, ImportType};
+use super::export::{DETAILS, Export, ImportType, YOUNGEST};
 use super::merge::Merged;
-use super::objects::{object, port_values};
+use super::objects::object;
 use super::trust;
 use super::view::ServiceView;
 use super::world::{annotation, lists};
@@ -45,37 +46,38 @@ impl IpChoice {
 
 /// A cluster's import in the agents' namespace.
 pub fn per_cluster(key: &ServiceKey, export: &Export) -> Value {
-    let mut annotations = BTreeMap::from([(
-        names::PUBLISH_NOT_READY,
-        export.publish_not_ready.to_string(),
-    )]);
-    if let Some(asked) = export.use_cluster_set_ip {
-        annotations.insert(names::USE_CLUSTERSET_IP, asked.to_string());
-    }
-    json!({
-        "metadata": {"labels": identity(key, &export.cluster), "annotations": annotations},
-        "spec": spec_of_export(export),
-    })
+    of_export(key, export, BTreeMap::new())
 }
 
 /// The same on the broker, with what other agents need to know to merge.
 pub fn record(key: &ServiceKey, export: &Export) -> Value {
-    let mut annotations = BTreeMap::from([
-        (
-            names::PUBLISH_NOT_READY.to_owned(),
-            export.publish_not_ready.to_string(),
-        ),
-        (timestamp_key(&export.cluster), export.since.to_string()),
-    ]);
-    if let Some(asked) = export.use_cluster_set_ip {
-        annotations.insert(names::USE_CLUSTERSET_IP.to_owned(), asked.to_string());
-    }
+    let mut annotations =
+        BTreeMap::from([(timestamp_key(&export.cluster), export.since.to_string())]);
     if let Some(details) = &export.details {
         annotations.insert(DETAILS.to_owned(), json!(details).to_string());
     }
+    of_export(key, export, annotations)
+}
+
+fn of_export(
+    key: &ServiceKey,
+    export: &Export,
+    mut annotations: BTreeMap<String, String>,
+) -> Value {
+    let mut put = |name: &str, flag: bool| annotations.insert(name.to_owned(), flag.to_string());
+    put(names::PUBLISH_NOT_READY, export.publish_not_ready);
+    if let Some(asked) = export.use_cluster_set_ip {
+        put(names::USE_CLUSTERSET_IP, asked);
+    }
     json!({
         "metadata": {"labels": identity(key, &export.cluster), "annotations": annotations},
-        "spec": spec_of_export(export),
+        "spec": lighthouse_spec(
+            export.kind,
+            export.ip.as_ref(),
+            &export.ports,
+            &export.session_affinity,
+            export.session_affinity_config.as_ref(),
+        ),
     })
 }
 
@@ -87,23 +89,24 @@ fn identity(key: &ServiceKey, cluster: &str) -> Value {
     })
 }
 
-fn spec_of_export(export: &Export) -> Value {
+/// What Lighthouse knows of an import.
+fn lighthouse_spec(
+    kind: ImportType,
+    ip: Option<&String>,
+    ports: &[ServicePort],
+    session_affinity: &str,
+    session_affinity_config: Option<&SessionAffinityConfig>,
+) -> Value {
     object([
-        ("type", json!(export.kind.name())),
-        (
-            "ips",
-            export.ip.as_ref().map_or(Value::Null, |ip| json!([ip])),
-        ),
-        ("ports", port_values(&export.ports)),
-        ("sessionAffinity", json!(export.session_affinity)),
-        (
-            "sessionAffinityConfig",
-            json!(export.session_affinity_config),
-        ),
+        ("type", json!(kind.name())),
+        ("ips", ip.map_or(Value::Null, |ip| json!([ip]))),
+        ("ports", json!(ports)),
+        ("sessionAffinity", json!(session_affinity)),
+        ("sessionAffinityConfig", json!(session_affinity_config)),
     ])
 }
 
-/// What becomes of an aggregate that is there.
+/// What becomes of an aggregate.
 pub enum Aggregate {
     /// It has nothing of us.
     Untouched,
@@ -115,7 +118,7 @@ pub enum Aggregate {
     },
 }
 
-/// `ours`: our export, where it takes part in this aggregate.
+/// `existing` is empty where there is none yet. `ours`: our export, where it takes part in this aggregate.
 pub fn aggregate(
     existing: &ServiceImport,
     key: &ServiceKey,
@@ -166,27 +169,16 @@ pub fn aggregate(
     Aggregate::Wanted {
         body: json!({
             "metadata": {"annotations": annotations},
-            "spec": aggregate_spec(merged, choice),
+            "spec": lighthouse_spec(
+                merged.kind,
+                choice.ip.as_ref(),
+                &merged.ports,
+                &merged.session_affinity,
+                merged.session_affinity_config.as_ref(),
+            ),
         }),
         status,
     }
-}
-
-pub fn new_aggregate(
-    key: &ServiceKey,
-    export: &Export,
-    merged: &Merged<'_>,
-    choice: &IpChoice,
-) -> (Value, Value) {
-    let mut annotations =
-        BTreeMap::from([(timestamp_key(&export.cluster), export.since.to_string())]);
-    identify(&mut annotations, key);
-    set_ip_annotations(&mut annotations, merged.kind, choice);
-    let body = json!({
-        "metadata": {"annotations": annotations},
-        "spec": aggregate_spec(merged, choice),
-    });
-    (body, json!({"clusters": [{"cluster": export.cluster}]}))
 }
 
 fn identify(annotations: &mut BTreeMap<String, String>, key: &ServiceKey) {
@@ -211,22 +203,6 @@ fn set_ip_annotations(
     };
 }
 
-fn aggregate_spec(merged: &Merged<'_>, choice: &IpChoice) -> Value {
-    object([
-        ("type", json!(merged.kind.name())),
-        (
-            "ips",
-            choice.ip.as_ref().map_or(Value::Null, |ip| json!([ip])),
-        ),
-        ("ports", port_values(&merged.ports)),
-        ("sessionAffinity", json!(merged.session_affinity)),
-        (
-            "sessionAffinityConfig",
-            json!(merged.session_affinity_config),
-        ),
-    ])
-}
-
 /// The import that users see, and its status.
 pub fn import(
     world: &World,
@@ -238,7 +214,7 @@ pub fn import(
 ) -> (Value, Value) {
     let mut annotations = merged.annotations.clone();
     for export in &merged.exports {
-        if export.since != i64::MAX - 1 {
+        if export.since != YOUNGEST {
             annotations.insert(timestamp_key(&export.cluster), export.since.to_string());
         }
     }
@@ -275,7 +251,7 @@ pub fn import(
         "spec": object([
             ("type", json!(merged.kind.name())),
             ("ips", if ips.is_empty() { Value::Null } else { json!(ips) }),
-            ("ports", port_values(&merged.ports)),
+            ("ports", json!(merged.ports)),
             ("sessionAffinity", json!(merged.session_affinity)),
             ("sessionAffinityConfig", json!(merged.session_affinity_config)),
             ("ipFamilies", if merged.ip_families.is_empty() { Value::Null } else { json!(merged.ip_families) }),

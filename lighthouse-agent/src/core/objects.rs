@@ -1,8 +1,7 @@
 //! Objects as they should be, beside what is there.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
-use subm_api::ServicePort;
+use serde_json::{Map, Value};
 
 use super::world::Source;
 
@@ -99,10 +98,6 @@ pub struct Unwanted {
     pub observed: Observed,
     /// As [`Wanted::shared`].
     pub shared: bool,
-}
-
-pub fn port_values(ports: &[ServicePort]) -> Value {
-    json!(ports)
 }
 
 /// An object without the members that are null.

@@ -1,5 +1,7 @@
 //! One service: from all that is known of it to all that should be, here and on the broker.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ use super::merge::{Conflict, Merged, merge as merge_exports};
 use super::objects::{ObjectId, ObjectKind, Observed, Place, Unwanted, Urgency, Wanted, object_id};
 use super::pool::Pool;
 use super::settings::IpSource;
+use super::slices::OwnSlice;
 use super::trust::{Refusal, Why};
 use super::view::ServiceView;
 use super::world::{Source, label, lists};
@@ -67,8 +70,12 @@ pub fn plan(
         },
     };
     let choice = service.choose_ip(pool);
-    service.own_slices();
+    let own_slices = service
+        .taking_part()
+        .map_or_else(Vec::new, |export| slices::own(world, key, view, export));
+    service.own_slices(Place::Home, &own_slices);
     if world.knows_broker() {
+        service.own_slices(Place::Broker, &own_slices);
         service.on_broker(&choice);
         service.import(&choice);
         service.imported_slices();
@@ -90,6 +97,16 @@ fn settled(world: &World, view: &ServiceView, gathered: &Exporters) -> Option<Im
             && lists(aggregate, &export.cluster)
     });
     ImportType::parse(aggregate.spec.r#type.as_deref()).filter(|_| fixed)
+}
+
+/// Slices that are there, by name.
+pub(super) type Slices<'a> = BTreeMap<&'a str, &'a EndpointSlice>;
+
+fn of_cluster(there: &BTreeMap<String, EndpointSlice>, is: impl Fn(&str) -> bool) -> Slices<'_> {
+    let named = there.iter().map(|(name, slice)| (name.as_str(), slice));
+    named
+        .filter(|(_, slice)| is(label(&slice.metadata, names::SOURCE_CLUSTER).unwrap_or_default()))
+        .collect()
 }
 
 /// The parts of a plan, as they come together.
@@ -138,12 +155,8 @@ impl<'a> OfService<'a> {
             pool.release(self.key);
             return IpChoice::default();
         };
-        let asked = |export: Option<&Export>| {
-            export
-                .and_then(|export| export.use_cluster_set_ip)
-                .unwrap_or(settings.cluster_set_ips.by_default)
-        };
-        let wanted = asked(merged.exports.first().copied());
+        let oldest = merged.exports.first();
+        let wanted = settings.wants_ip(oldest.and_then(|export| export.use_cluster_set_ip));
         if settings.cluster_set_ips.from == IpSource::DerivedService {
             return IpChoice {
                 derived: wanted,
@@ -191,77 +204,39 @@ impl<'a> OfService<'a> {
         }
     }
 
-    /// Slices of this cluster's own export, in the service's namespace.
-    fn own_slices(&mut self) {
+    /// Slices of this cluster's own export at one place: in the service's namespace, or on the broker.
+    fn own_slices(&mut self, place: Place, own: &[OwnSlice]) {
         let us = self.us();
-        let ours = self
-            .view
-            .slices
-            .values()
-            .filter(|slice| label(&slice.metadata, names::SOURCE_CLUSTER) == Some(us));
-        let ours: Vec<&EndpointSlice> = ours.collect();
-        let mut kept = Vec::new();
-        if let Some(export) = self.taking_part() {
-            let headless = export.kind == ImportType::Headless;
-            for own in slices::own(self.world, self.key, self.view, export) {
-                let name = slices::name_for(self.key, us, &own.of, headless, ours.iter().copied());
-                let id = object_id(
-                    Place::Home,
-                    ObjectKind::EndpointSlice,
-                    &self.key.namespace,
-                    &name,
-                );
-                self.want_slice(id, &own.slice, self.view.slices.get(&name));
-                kept.push(name);
-            }
-        }
-        for slice in ours {
-            let name = slice.metadata.name.as_deref().unwrap_or_default();
-            if !kept.iter().any(|kept| kept == name) {
-                let id = object_id(
-                    Place::Home,
-                    ObjectKind::EndpointSlice,
-                    &self.key.namespace,
-                    name,
-                );
-                self.reject(id, Observed::of(&slice.metadata, slice), false);
-            }
-        }
-    }
-
-    fn on_broker(&mut self, choice: &IpChoice) {
-        let namespace = self.world.settings.broker_namespace.clone();
-        let us = self.us();
-        let ours = self
-            .view
-            .broker_slices
-            .values()
-            .filter(|slice| label(&slice.metadata, names::SOURCE_CLUSTER) == Some(us));
-        let ours: Vec<&EndpointSlice> = ours.collect();
-        let mut kept = Vec::new();
-        if let Some(export) = self.taking_part() {
-            let headless = export.kind == ImportType::Headless;
-            for own in slices::own(self.world, self.key, self.view, export) {
-                let name = slices::name_for(self.key, us, &own.of, headless, ours.iter().copied());
-                let mut slice = own.slice;
+        let (namespace, there) = match place {
+            Place::Home => (self.key.namespace.as_str(), &self.view.slices),
+            Place::Broker => (
+                self.world.settings.broker_namespace.as_str(),
+                &self.view.broker_slices,
+            ),
+        };
+        let ours: Slices<'a> = of_cluster(there, |cluster| cluster == us);
+        let headless = self
+            .merged
+            .is_some_and(|merged| merged.kind == ImportType::Headless);
+        let wanted = own.iter().map(|own| {
+            let name = slices::name_for(self.key, us, &own.of, headless, ours.values().copied());
+            let mut slice = own.slice.clone();
+            if place == Place::Broker {
                 let labels = slice.metadata.labels.get_or_insert_default();
                 labels.insert(names::BROKER_CLUSTER_ID.to_owned(), us.to_owned());
                 labels.insert(
                     names::BROKER_NAMESPACE.to_owned(),
                     self.key.namespace.clone(),
                 );
-                let id = object_id(Place::Broker, ObjectKind::EndpointSlice, &namespace, &name);
-                self.want_slice(id, &slice, self.view.broker_slices.get(&name));
-                kept.push(name);
             }
-        }
-        for slice in ours {
-            let name = slice.metadata.name.as_deref().unwrap_or_default();
-            if !kept.iter().any(|kept| kept == name) {
-                let id = object_id(Place::Broker, ObjectKind::EndpointSlice, &namespace, name);
-                self.reject(id, Observed::of(&slice.metadata, slice), false);
-            }
-        }
+            (name, slice)
+        });
+        let wanted = wanted.collect();
+        self.slices(place, namespace, &wanted, &ours);
+    }
+
+    fn on_broker(&mut self, choice: &IpChoice) {
+        let namespace = self.world.settings.broker_namespace.clone();
         self.record(&namespace);
         self.aggregate(&namespace, choice);
     }
@@ -322,42 +297,37 @@ impl<'a> OfService<'a> {
             .view
             .aggregate()
             .and_then(|aggregate| aggregate.metadata.name.clone());
+        let mut due = Vec::new();
         for (name, aggregate) in &self.view.aggregates {
-            let id = object_id(Place::Broker, ObjectKind::ServiceImport, namespace, name);
-            let observed = Observed::of(&aggregate.metadata, aggregate);
             let ours = taking_part.filter(|_| chosen.as_ref() == Some(name));
-            match imports::aggregate(aggregate, self.key, us, ours, self.merged, choice) {
+            let observed = Observed::of(&aggregate.metadata, aggregate);
+            due.push((name.clone(), aggregate.clone(), Some(observed), ours));
+        }
+        if chosen.is_none() && taking_part.is_some() && !choice.exhausted {
+            let plain = object_names::aggregate(self.key);
+            let name = self.free_name(Source::BrokerImports, namespace, plain, || {
+                object_names::aggregate_hashed(self.key)
+            });
+            due.push((name, ServiceImport::default(), None, taking_part));
+        }
+        for (name, aggregate, observed, ours) in due {
+            let id = object_id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
+            match imports::aggregate(&aggregate, self.key, us, ours, self.merged, choice) {
                 imports::Aggregate::Untouched => {}
-                imports::Aggregate::Gone => self.reject(id, observed, true),
+                imports::Aggregate::Gone => {
+                    if let Some(observed) = observed {
+                        self.reject(id, observed, true);
+                    }
+                }
                 imports::Aggregate::Wanted { body, status } => self.plan.wanted.push(Wanted {
                     id,
                     body,
                     status: Some(status),
-                    observed: Some(observed),
+                    observed,
                     shared: true,
                     urgency: Urgency::Resolve,
                 }),
             }
-        }
-        if let (Some(export), Some(merged), None) = (taking_part, self.merged, &chosen)
-            && !choice.exhausted
-        {
-            let name = self.free_name(
-                Source::BrokerImports,
-                namespace,
-                object_names::aggregate(self.key),
-                || object_names::aggregate_hashed(self.key),
-            );
-            let id = object_id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
-            let (body, status) = imports::new_aggregate(self.key, export, merged, choice);
-            self.plan.wanted.push(Wanted {
-                id,
-                body,
-                status: Some(status),
-                observed: None,
-                shared: true,
-                urgency: Urgency::Resolve,
-            });
         }
     }
 
@@ -400,7 +370,7 @@ impl<'a> OfService<'a> {
     fn imported_slices(&mut self) {
         let us = self.us();
         let here = self.world.has_namespace(&self.key.namespace);
-        let mut kept = Vec::new();
+        let mut wanted = BTreeMap::new();
         for (name, slice) in self.view.broker_slices.iter().filter(|_| here) {
             let cluster = label(&slice.metadata, names::SOURCE_CLUSTER).unwrap_or_default();
             let takes_part = self.merged.is_some_and(|merged| {
@@ -438,27 +408,10 @@ impl<'a> OfService<'a> {
                 annotations: good.metadata.annotations,
                 ..Default::default()
             };
-            let id = object_id(
-                Place::Home,
-                ObjectKind::EndpointSlice,
-                &self.key.namespace,
-                &name,
-            );
-            self.want_slice(id, &good, self.view.slices.get(&name));
-            kept.push(name);
+            wanted.insert(name, good);
         }
-        for (name, slice) in &self.view.slices {
-            let remote = label(&slice.metadata, names::SOURCE_CLUSTER) != Some(us);
-            if remote && !kept.contains(name) {
-                let id = object_id(
-                    Place::Home,
-                    ObjectKind::EndpointSlice,
-                    &self.key.namespace,
-                    name,
-                );
-                self.reject(id, Observed::of(&slice.metadata, slice), false);
-            }
-        }
+        let theirs = of_cluster(&self.view.slices, |cluster| cluster != us);
+        self.slices(Place::Home, &self.key.namespace, &wanted, &theirs);
     }
 
     /// What each cluster exports, shown in the agents' namespace as release 0.14 did. This cluster's own is what later
@@ -529,10 +482,11 @@ impl<'a> OfService<'a> {
             Vec::new()
         };
         conflicts.extend(self.ip_conflict(choice));
-        if self.world.settings.uninstalling {
-            return self.clear_conditions(export);
-        }
-        let after = conditions::of(export, self.own, &progress, &conflicts, self.now);
+        let after = if self.world.settings.uninstalling {
+            conditions::foreign(export)
+        } else {
+            conditions::of(export, self.own, &progress, &conflicts, self.now)
+        };
         self.plan.wanted.push(Wanted {
             id: object_id(
                 Place::Home,
@@ -542,22 +496,6 @@ impl<'a> OfService<'a> {
             ),
             body: Value::Null,
             status: Some(json!({"conditions": after})),
-            observed: Some(Observed::of(&export.metadata, export)),
-            shared: false,
-            urgency: Urgency::Report,
-        });
-    }
-
-    fn clear_conditions(&mut self, export: &subm_api::ServiceExport) {
-        self.plan.wanted.push(Wanted {
-            id: object_id(
-                Place::Home,
-                ObjectKind::ServiceExport,
-                &self.key.namespace,
-                &self.key.name,
-            ),
-            body: Value::Null,
-            status: Some(json!({"conditions": conditions::foreign(export)})),
             observed: Some(Observed::of(&export.metadata, export)),
             shared: false,
             urgency: Urgency::Report,
@@ -613,9 +551,7 @@ impl<'a> OfService<'a> {
         if settings.cluster_set_ips.from == IpSource::DerivedService || choice.exhausted {
             return None;
         }
-        let asked = export
-            .use_cluster_set_ip
-            .unwrap_or(settings.cluster_set_ips.by_default);
+        let asked = settings.wants_ip(export.use_cluster_set_ip);
         let possible = !matches!(settings.cluster_set_ips.from, IpSource::Pool(None));
         let local = asked && possible;
         let first = self.merged?.exports.first()?.cluster.as_str();
@@ -630,20 +566,31 @@ impl<'a> OfService<'a> {
         })
     }
 
-    pub(super) fn want_slice(
+    /// Slices that should be, of those that are there; the others go.
+    pub(super) fn slices(
         &mut self,
-        id: ObjectId,
-        slice: &EndpointSlice,
-        observed: Option<&EndpointSlice>,
+        place: Place,
+        namespace: &str,
+        wanted: &BTreeMap<String, EndpointSlice>,
+        there: &Slices<'_>,
     ) {
-        self.plan.wanted.push(Wanted {
-            id,
-            body: serde_json::to_value(slice).unwrap_or_default(),
-            status: None,
-            observed: observed.map(|slice| Observed::of(&slice.metadata, slice)),
-            shared: false,
-            urgency: Urgency::Resolve,
-        });
+        let id = |name: &str| object_id(place, ObjectKind::EndpointSlice, namespace, name);
+        let seen = |slice: &EndpointSlice| Observed::of(&slice.metadata, slice);
+        for (name, slice) in wanted {
+            self.plan.wanted.push(Wanted {
+                id: id(name),
+                body: serde_json::to_value(slice).unwrap_or_default(),
+                status: None,
+                observed: there.get(name.as_str()).map(|slice| seen(slice)),
+                shared: false,
+                urgency: Urgency::Resolve,
+            });
+        }
+        for (name, slice) in there {
+            if !wanted.contains_key(*name) {
+                self.reject(id(name), seen(slice), false);
+            }
+        }
     }
 
     pub(super) fn reject(&mut self, id: ObjectId, observed: Observed, shared: bool) {

@@ -90,6 +90,11 @@ impl NamespaceRules {
 }
 
 impl Settings {
+    /// Whether a service shall have a cluster set IP, by what its export says of it.
+    pub fn wants_ip(&self, asked: Option<bool>) -> bool {
+        asked.unwrap_or(self.cluster_set_ips.by_default)
+    }
+
     /// Whether services of a namespace are exported and imported.
     pub fn permits(&self, namespace: &str) -> bool {
         namespace != self.namespace
