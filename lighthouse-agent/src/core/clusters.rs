@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use subm_api::{ClusterSpec, Items};
 
 use super::settings::LostClusters;
 
@@ -25,6 +28,45 @@ pub struct Clusters {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Declared {
     pub networks: Vec<IpNet>,
+}
+
+impl Declared {
+    /// `None` where a cluster does not say, or only of one kind. Under Globalnet only global addresses are of use to others.
+    pub fn of(spec: &ClusterSpec) -> Option<Self> {
+        let read = |list: &Items<String>| -> Vec<IpNet> {
+            // Several of one family may be written with commas.
+            let texts = list.iter().flat_map(|text| text.split(','));
+            texts.filter_map(|text| text.trim().parse().ok()).collect()
+        };
+        let (global, services, pods) = (
+            read(&spec.global_cidr),
+            read(&spec.service_cidr),
+            read(&spec.cluster_cidr),
+        );
+        let networks = match (global.is_empty(), services.is_empty() || pods.is_empty()) {
+            (false, _) => global,
+            (true, false) => [services, pods].concat(),
+            (true, true) => return None,
+        };
+        Some(Self { networks })
+    }
+}
+
+/// A node's addresses.
+pub fn addresses_of(node: &Node) -> Vec<IpAddr> {
+    let status = node.status.as_ref();
+    let addresses = status.and_then(|status| status.addresses.as_ref());
+    let texts = addresses.into_iter().flatten();
+    texts
+        .filter_map(|address| address.address.parse().ok())
+        .collect()
+}
+
+/// Addresses of a slice's endpoints.
+pub fn addresses_in(slice: &EndpointSlice) -> Vec<IpAddr> {
+    let endpoints = slice.endpoints.iter();
+    let texts = endpoints.flat_map(|endpoint| &endpoint.addresses);
+    texts.filter_map(|text| text.parse().ok()).collect()
 }
 
 /// A Lease that changes is a cluster that lives. Only its changes count, not its times: clocks of clusters differ.

@@ -61,6 +61,18 @@ fn digest(parts: &[&str]) -> String {
     text
 }
 
+/// A cluster's sign of life on the broker.
+pub fn lease(cluster: &str) -> String {
+    format!("{LEASE_PREFIX}{cluster}")
+}
+
+/// Whose [`lease`] it is.
+pub fn cluster_of_lease(name: &str) -> Option<&str> {
+    name.strip_prefix(LEASE_PREFIX)
+}
+
+const LEASE_PREFIX: &str = "cluster-";
+
 /// The last part of the annotation key `timestamp.submariner.io/<cluster>`.
 pub fn in_annotation(cluster: &str) -> &str {
     // Ids of clusters are RFC 1123 labels, which fit.

@@ -28,6 +28,14 @@ impl PackedView {
         self.objects.iter().any(|object| object.slot == slot)
     }
 
+    /// Whether any object may have to do with a cluster: its id stands in it as a word of its own. True too often does no harm.
+    pub(super) fn mentions(&self, cluster: &str) -> bool {
+        let word = format!("\"{cluster}\"");
+        self.objects
+            .iter()
+            .any(|object| object.json.contains(&word))
+    }
+
     pub(super) fn put<T: Serialize>(&mut self, slot: Slot, name: &str, object: &T) {
         self.remove(slot, name);
         // Objects that came as JSON can be written as JSON.

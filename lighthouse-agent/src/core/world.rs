@@ -2,19 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use k8s_openapi::api::core::v1::Service;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::ObjectMeta;
 use serde::Serialize;
-use subm_api::{GlobalIngressIP, ServiceExport, ServiceImport, names};
+use subm_api::{Cluster, GlobalIngressIP, Namespace, ServiceExport, ServiceImport, names};
 
+use super::clusters::{self, Declared};
 use super::global_ips::GlobalIps;
+use super::names::cluster_of_lease;
+use super::objects::Place;
 use super::packed::PackedView;
 use super::view::{ServiceView, Slot};
 use super::{Clusters, ServiceKey, Settings};
 
 /// Label of what carries a cluster set IP: the service that it belongs to.
 pub const DERIVED_FROM: &str = "lighthouse.submariner.io/derived-from";
+
+/// Namespace and name of the Service that stands for this cluster's API servers.
+const API_SERVER: (&str, &str) = ("default", "kubernetes");
 
 /// A stream of objects of one kind from one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +41,17 @@ pub enum Source {
 }
 
 impl Source {
+    /// Whose objects it tells of.
+    pub fn place(self) -> Place {
+        match self {
+            Self::BrokerImports
+            | Self::BrokerSlices
+            | Self::BrokerClusters
+            | Self::BrokerLeases => Place::Broker,
+            _ => Place::Home,
+        }
+    }
+
     /// Without all of these nothing about this cluster is certain.
     const HOME: [Self; 5] = [
         Self::Exports,
@@ -51,7 +70,8 @@ pub struct World {
     pub settings: Settings,
     pub clusters: Clusters,
     services: BTreeMap<ServiceKey, PackedView>,
-    namespaces: HashMap<String, u64>,
+    /// Those that exist and are not on their way out.
+    namespaces: HashSet<String>,
     global_ips: GlobalIps,
     /// Where the objects of each source went, and in which list they were last seen.
     placed: HashMap<Source, HashMap<ObjectName, Placed>>,
@@ -80,7 +100,7 @@ impl World {
             settings,
             clusters: Clusters::default(),
             services: BTreeMap::new(),
-            namespaces: HashMap::new(),
+            namespaces: HashSet::new(),
             global_ips: GlobalIps::default(),
             placed: HashMap::new(),
             lists: HashMap::new(),
@@ -104,7 +124,7 @@ impl World {
     }
 
     pub fn has_namespace(&self, namespace: &str) -> bool {
-        self.namespaces.contains_key(namespace)
+        self.namespaces.contains(namespace)
     }
 
     pub fn global_ips(&self) -> &GlobalIps {
@@ -138,28 +158,9 @@ impl World {
 
     /// Those that a cluster exports, or exported to us.
     pub fn mark_cluster(&mut self, cluster: &str) {
-        let labelled = |labels: Option<&BTreeMap<String, String>>| {
-            labels
-                .and_then(|labels| labels.get(names::SOURCE_CLUSTER))
-                .map(String::as_str)
-                == Some(cluster)
-        };
-        let named = self.services().filter(|(_, view)| {
-            let records = view.records.values().chain(view.per_cluster.values());
-            let slices = view.broker_slices.values().chain(view.slices.values());
-            records
-                .map(|object| object.metadata.labels.as_ref())
-                .any(labelled)
-                || slices
-                    .map(|object| object.metadata.labels.as_ref())
-                    .any(labelled)
-                || view
-                    .aggregates
-                    .values()
-                    .any(|aggregate| lists(aggregate, cluster))
-        });
-        let keys: Vec<_> = named.map(|(key, _)| key.clone()).collect();
-        self.dirty.extend(keys);
+        let named = self.services.iter();
+        let named = named.filter(|(_, view)| view.mentions(cluster));
+        self.dirty.extend(named.map(|(key, _)| key.clone()));
     }
 
     /// Whether another service, or somebody else's object, has a name.
@@ -183,17 +184,6 @@ impl World {
     /// It is complete: what it did not name is gone.
     pub fn listed(&mut self, source: Source) {
         let list = self.lists.get(&source).copied().unwrap_or_default();
-        if source == Source::Namespaces {
-            let gone: Vec<_> = self
-                .namespaces
-                .iter()
-                .filter(|(_, seen)| **seen != list)
-                .map(|(name, _)| name.clone())
-                .collect();
-            for name in gone {
-                self.namespace_gone(&name);
-            }
-        }
         let placed = self.placed.entry(source).or_default();
         let gone: Vec<_> = placed
             .iter()
@@ -214,15 +204,47 @@ impl World {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         };
-        if source == Source::GlobalIps && self.global_ips.remove(namespace, name) {
-            self.mark_namespace(namespace);
-        }
         let placed = self
             .placed
             .get_mut(&source)
             .and_then(|placed| placed.remove(&object));
         if let Some((key, slot)) = placed.and_then(|placed| placed.at) {
             self.remove(key, slot, name);
+        }
+        self.forget(source, namespace, name);
+    }
+
+    /// What is known by an object beside services.
+    fn forget(&mut self, source: Source, namespace: &str, name: &str) {
+        let known = match source {
+            Source::Namespaces => self.namespaces.remove(name),
+            Source::GlobalIps => self.global_ips.remove(namespace, name),
+            Source::Nodes => self.clusters.nodes.remove(name).is_some(),
+            Source::Slices => {
+                namespace == API_SERVER.0 && self.clusters.api_servers.remove(name).is_some()
+            }
+            // A Cluster object has the cluster's id as its name.
+            Source::BrokerClusters => return self.declare(name, None),
+            Source::BrokerLeases => return self.left(name),
+            _ => false,
+        };
+        match source {
+            _ if !known => {}
+            Source::Namespaces => self.mark_namespace(name),
+            Source::GlobalIps => self.mark_namespace(namespace),
+            _ => self.mark_all(),
+        }
+    }
+
+    fn left(&mut self, lease: &str) {
+        if let Some(cluster) = cluster_of_lease(lease) {
+            self.clusters.left(cluster);
+        }
+    }
+
+    fn declare(&mut self, cluster: &str, declared: Option<Declared>) {
+        if self.clusters.declare(cluster, declared) {
+            self.mark_cluster(cluster);
         }
     }
 
@@ -245,7 +267,16 @@ impl World {
     /// A slice of this cluster: Kubernetes' own, or one of ours.
     pub fn slice(&mut self, slice: &EndpointSlice) {
         let at = place_of_slice(&slice.metadata);
-        self.place(Source::Slices, &slice.metadata, at, slice);
+        let metadata = &slice.metadata;
+        let service = label(metadata, names::LOCAL_SERVICE_NAME).unwrap_or_default();
+        if (metadata.namespace.as_deref(), service) == (Some(API_SERVER.0), API_SERVER.1) {
+            let name = metadata.name.clone().unwrap_or_default();
+            let addresses = clusters::addresses_in(slice);
+            if self.clusters.api_servers.insert(name, addresses.clone()) != Some(addresses) {
+                self.mark_all();
+            }
+        }
+        self.place(Source::Slices, metadata, at, slice);
     }
 
     /// An import of this cluster.
@@ -275,24 +306,44 @@ impl World {
         self.place(Source::BrokerSlices, &slice.metadata, at, slice);
     }
 
-    pub fn namespace(&mut self, name: &str, going: bool) {
-        if going {
-            return self.namespace_gone(name);
-        }
-        let list = self
-            .lists
-            .get(&Source::Namespaces)
-            .copied()
-            .unwrap_or_default();
-        if self.namespaces.insert(name.to_owned(), list).is_none() {
+    pub fn namespace(&mut self, namespace: &Namespace) {
+        self.place(Source::Namespaces, &namespace.metadata, None, namespace);
+        let name = namespace.metadata.name.as_deref().unwrap_or_default();
+        if namespace.metadata.deletion_timestamp.is_some() {
+            self.forget(Source::Namespaces, "", name);
+        } else if self.namespaces.insert(name.to_owned()) {
             self.mark_namespace(name);
         }
     }
 
-    pub fn namespace_gone(&mut self, name: &str) {
-        if self.namespaces.remove(name).is_some() {
-            self.mark_namespace(name);
+    pub fn node(&mut self, node: &Node) {
+        self.place(Source::Nodes, &node.metadata, None, node);
+        let name = node.metadata.name.clone().unwrap_or_default();
+        let addresses = clusters::addresses_of(node);
+        if self.clusters.nodes.insert(name, addresses.clone()) != Some(addresses) {
+            self.mark_all();
         }
+    }
+
+    /// What a cluster declares on the broker.
+    pub fn cluster(&mut self, cluster: &Cluster) {
+        self.place(Source::BrokerClusters, &cluster.metadata, None, cluster);
+        self.declare(&cluster.spec.cluster_id, Declared::of(&cluster.spec));
+    }
+
+    /// A cluster's sign of life on the broker.
+    pub fn lease(&mut self, lease: &Lease, now: Timestamp) {
+        self.place(Source::BrokerLeases, &lease.metadata, None, lease);
+        let name = lease.metadata.name.as_deref().unwrap_or_default();
+        let Some(cluster) = cluster_of_lease(name) else {
+            return;
+        };
+        let renewed = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.renew_time.as_ref());
+        let renewed = renewed.map_or_else(String::new, |time| time.0.to_string());
+        self.clusters.heard(cluster, &renewed, now);
     }
 
     pub fn global_ip(&mut self, ip: &GlobalIngressIP) {

@@ -2,13 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
-use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Node;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use subm_kube::Trouble;
@@ -16,12 +12,11 @@ use tokio::time::Instant;
 
 use super::lanes::{Accepted, Done, Lanes};
 use super::metrics::Metrics;
-use super::presence::cluster_of_lease;
 use super::reports::Reports;
 use super::watches::{Item, News};
 use super::words;
 use super::writer::Outcome;
-use crate::core::clusters::Declared;
+use crate::core::imports::IpChoice;
 use crate::core::settings::IpSource;
 use crate::core::{
     Place, Plan, Pool, ServiceKey, Settings, Source, Urgency, World, Write, diff, plan,
@@ -134,7 +129,8 @@ impl Brain {
             News::Item(item) => self.item(source, *item),
             News::Gone(metadata) => {
                 let name = metadata.name.unwrap_or_default();
-                self.gone(source, &metadata.namespace.unwrap_or_default(), &name);
+                self.world
+                    .gone(source, &metadata.namespace.unwrap_or_default(), &name);
             }
             News::Absent => self.absent(source),
             News::Invalid(metadata, error) => {
@@ -148,6 +144,10 @@ impl Brain {
             News::Trouble(trouble) => self.troubled(source, &trouble),
             News::Recovered => self.recovered(source),
         }
+        self.note_dirty();
+    }
+
+    fn note_dirty(&mut self) {
         let now = Instant::now();
         for key in self.world.take_dirty() {
             self.due.entry(key).or_insert(now);
@@ -159,72 +159,19 @@ impl Brain {
             Item::Export(export) => self.world.export(&export),
             Item::Service(service) => self.world.service_of_kubernetes(&service),
             Item::Slice(slice) if source == Source::BrokerSlices => self.world.broker_slice(&slice),
-            Item::Slice(slice) => {
-                self.note_api_servers(&slice);
-                self.world.slice(&slice);
-            }
+            Item::Slice(slice) => self.world.slice(&slice),
             Item::Import(import) if source == Source::BrokerImports => {
                 self.world.broker_import(&import);
             }
             Item::Import(import) => self.world.import(&import),
-            Item::Namespace(namespace) => {
-                let going = namespace.metadata.deletion_timestamp.is_some();
-                self.world
-                    .namespace(&namespace.metadata.name.unwrap_or_default(), going);
-            }
-            Item::Node(node) => {
-                let (name, addresses) = addresses_of(&node);
-                if self.world.clusters.nodes.insert(name, addresses.clone()) != Some(addresses) {
-                    self.world.mark_all();
-                }
-            }
+            Item::Namespace(namespace) => self.world.namespace(&namespace),
+            Item::Node(node) => self.world.node(&node),
             Item::GlobalIp(ip) => self.world.global_ip(&ip),
-            Item::Cluster(cluster) => {
-                let networks = networks_of(&cluster.spec);
-                let declared = networks.map(|networks| Declared { networks });
-                if self
-                    .world
-                    .clusters
-                    .declare(&cluster.spec.cluster_id, declared)
-                {
-                    self.world.mark_cluster(&cluster.spec.cluster_id);
-                }
+            Item::Cluster(cluster) => self.world.cluster(&cluster),
+            Item::Lease(lease) => {
+                self.world.lease(&lease, Timestamp::now());
+                self.judge_clusters();
             }
-            Item::Lease(lease) => self.lease(&lease),
-        }
-    }
-
-    fn lease(&mut self, lease: &Lease) {
-        let name = lease.metadata.name.as_deref().unwrap_or_default();
-        let Some(cluster) = cluster_of_lease(name) else {
-            return;
-        };
-        let renewed = lease
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.renew_time.as_ref());
-        let renewed = renewed.map_or_else(String::new, |time| time.0.to_string());
-        self.world
-            .clusters
-            .heard(cluster, &renewed, Timestamp::now());
-        self.judge_clusters();
-    }
-
-    fn gone(&mut self, source: Source, namespace: &str, name: &str) {
-        match source {
-            Source::Namespaces => self.world.namespace_gone(name),
-            Source::Nodes => drop(self.world.clusters.nodes.remove(name)),
-            Source::BrokerClusters => {
-                if self.world.clusters.declare(name, None) {
-                    self.world.mark_cluster(name);
-                }
-            }
-            Source::BrokerLeases => {
-                if let Some(cluster) = cluster_of_lease(name) {
-                    self.world.clusters.left(cluster);
-                }
-            }
-            _ => self.world.gone(source, namespace, name),
         }
     }
 
@@ -245,7 +192,7 @@ impl Brain {
                 words::kind(source)
             );
         }
-        if words::place(source) == Place::Broker {
+        if source.place() == Place::Broker {
             self.broker_silent = true;
             self.metrics.broker(false);
         }
@@ -255,11 +202,11 @@ impl Brain {
         if self.troubled.remove(&source) {
             tracing::info!("{} can be read again", words::kind(source));
         }
-        if words::place(source) == Place::Broker
+        if source.place() == Place::Broker
             && !self
                 .troubled
                 .iter()
-                .any(|source| words::place(*source) == Place::Broker)
+                .any(|source| source.place() == Place::Broker)
         {
             if self.broker_silent {
                 self.world.clusters.forgive_silence(Timestamp::now());
@@ -274,7 +221,7 @@ impl Brain {
         let us = &self.world.settings.cluster;
         for (key, view) in self.world.services() {
             for aggregate in view.aggregates.values() {
-                let choice = crate::core::imports::IpChoice::of(aggregate);
+                let choice = IpChoice::of(aggregate);
                 let ip = choice.ip.and_then(|ip| ip.parse().ok());
                 if let Some(ip) = ip.filter(|_| choice.allocated_by.as_ref() == Some(us)) {
                     self.pool.reserve(key, ip);
@@ -283,43 +230,12 @@ impl Brain {
         }
     }
 
-    fn note_api_servers(&mut self, slice: &k8s_openapi::api::discovery::v1::EndpointSlice) {
-        let metadata = &slice.metadata;
-        let service = metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get("kubernetes.io/service-name"));
-        if metadata.namespace.as_deref() != Some("default")
-            || service.map(String::as_str) != Some("kubernetes")
-        {
-            return;
-        }
-        let texts = slice
-            .endpoints
-            .iter()
-            .flat_map(|endpoint| &endpoint.addresses);
-        let addresses: Vec<IpAddr> = texts.filter_map(|text| text.parse().ok()).collect();
-        let name = metadata.name.clone().unwrap_or_default();
-        if self
-            .world
-            .clusters
-            .api_servers
-            .insert(name, addresses.clone())
-            != Some(addresses)
-        {
-            self.world.mark_all();
-        }
-    }
-
     /// Once a second: who is lost, what is due again.
     pub(super) fn tick(&mut self) {
         if !self.broker_silent {
             self.judge_clusters();
         }
-        let now = Instant::now();
-        for key in self.world.take_dirty() {
-            self.due.entry(key).or_insert(now);
-        }
+        self.note_dirty();
         self.metrics.world(&self.world);
     }
 
@@ -471,17 +387,14 @@ impl Brain {
         if again.is_none() {
             self.metrics.hop(done.place, done.started.elapsed());
         }
-        let now = Instant::now();
-        for key in self.world.take_dirty() {
-            self.due.entry(key).or_insert(now);
-        }
+        self.note_dirty();
         match again {
             Some(at) => self.later.push(Reverse((at, done.key.clone()))),
             None => drop(self.due.entry(done.key.clone()).or_insert(done.started)),
         }
         if self.trouble.contains_key(&done.key) {
             // Its users read why.
-            self.due.entry(done.key).or_insert(now);
+            self.due.entry(done.key).or_insert_with(Instant::now);
         }
     }
 
@@ -512,37 +425,4 @@ fn split(plan: &Plan) -> (Vec<Write>, Vec<Write>) {
     diff(plan)
         .into_iter()
         .partition(|write| write.id.place == Place::Home)
-}
-
-fn addresses_of(node: &Node) -> (String, Vec<IpAddr>) {
-    let name = node.metadata.name.clone().unwrap_or_default();
-    let status = node
-        .status
-        .as_ref()
-        .and_then(|status| status.addresses.as_ref());
-    let texts = status
-        .into_iter()
-        .flatten()
-        .map(|address| address.address.as_str());
-    (name, texts.filter_map(|text| text.parse().ok()).collect())
-}
-
-/// Where a cluster's addresses are, in its own words; `None` where it does not say, or only of one kind. Under Globalnet only
-/// global addresses are of use to others.
-fn networks_of(spec: &subm_api::ClusterSpec) -> Option<Vec<IpNet>> {
-    let read = |list: &subm_api::Items<String>| -> Vec<IpNet> {
-        // Several of one family may be written with commas.
-        let texts = list.iter().flat_map(|text| text.split(','));
-        texts.filter_map(|text| text.trim().parse().ok()).collect()
-    };
-    let (global, services, pods) = (
-        read(&spec.global_cidr),
-        read(&spec.service_cidr),
-        read(&spec.cluster_cidr),
-    );
-    match (global.is_empty(), services.is_empty() || pods.is_empty()) {
-        (false, _) => Some(global),
-        (true, false) => Some([services, pods].concat()),
-        (true, true) => None,
-    }
 }

@@ -44,6 +44,7 @@ struct Lane {
 pub(super) struct Lanes {
     by_service: HashMap<(Place, ServiceKey), Lane>,
     servers: HashMap<Place, Server>,
+    running: usize,
     done: UnboundedSender<Done>,
 }
 
@@ -77,16 +78,14 @@ impl Lanes {
                 .into_iter()
                 .map(|(place, writer)| (place, server(writer)))
                 .collect(),
+            running: 0,
             done,
         }
     }
 
-    /// Services that requests are under way for.
+    /// How many batches of requests are under way.
     pub(super) fn running(&self) -> usize {
-        self.by_service
-            .values()
-            .filter(|lane| !lane.in_flight.is_empty())
-            .count()
+        self.running
     }
 
     /// Takes a service's writes for one API server. `since` is when the news arrived that made them due.
@@ -112,6 +111,7 @@ impl Lanes {
         lane.in_flight
             .extend(writes.iter().map(|write| write.id.clone()));
         lane.last.extend(writes.iter().map(fingerprint));
+        self.running += 1;
         let server = self.servers[&place].clone();
         let (key, done) = (key.clone(), self.done.clone());
         tokio::spawn(async move {
@@ -141,6 +141,7 @@ impl Lanes {
 
     /// A lane is done. Tells when its service is to be planned again at the earliest.
     pub(super) fn finished(&mut self, done: &Done) -> Option<Instant> {
+        self.running -= 1;
         let lane = self.by_service.get_mut(&(done.place, done.key.clone()))?;
         for (write, _) in &done.results {
             lane.in_flight.remove(&write.id);
@@ -153,18 +154,20 @@ impl Lanes {
             .results
             .iter()
             .any(|(_, outcome)| matches!(outcome, Outcome::Overtaken | Outcome::Missing));
-        let wait = if failed {
-            lane.failures += 1;
-            FIRST_WAIT
-                .saturating_mul(1 << lane.failures.min(12).saturating_sub(1))
-                .min(LONGEST_WAIT)
-        } else if overtaken {
-            OVERTAKEN_WAIT
-        } else {
-            lane.failures = 0;
-            lane.not_before = None;
-            return None;
+        let first = match (failed, overtaken) {
+            (true, _) => FIRST_WAIT,
+            (false, true) => OVERTAKEN_WAIT,
+            (false, false) => {
+                lane.failures = 0;
+                lane.not_before = None;
+                return None;
+            }
         };
+        // Also who is overtaken again and again waits longer: somebody else may hold the name for good.
+        let wait = first
+            .saturating_mul(1 << lane.failures.min(12))
+            .min(LONGEST_WAIT);
+        lane.failures += 1;
         let at = Instant::now() + wait.mul_f64(rand::random_range(0.5..=1.0));
         lane.not_before = Some(at);
         Some(at)

@@ -10,21 +10,14 @@ use kube::core::ObjectMeta;
 use kube::{Api, Client};
 
 use super::writer::MANAGER;
+use crate::core::names;
 
 /// How often it is renewed, as nodes renew theirs.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 const DURATION_SECONDS: i32 = 40;
 
-pub(super) fn lease_name(cluster: &str) -> String {
-    format!("cluster-{cluster}")
-}
-
-pub(super) fn cluster_of_lease(name: &str) -> Option<&str> {
-    name.strip_prefix("cluster-")
-}
-
 pub(super) async fn renew(client: Client, namespace: &str, cluster: &str) -> kube::Result<()> {
-    let name = lease_name(cluster);
+    let name = names::lease(cluster);
     let lease = Lease {
         metadata: ObjectMeta {
             name: Some(name.clone()),
@@ -47,7 +40,7 @@ pub(super) async fn renew(client: Client, namespace: &str, cluster: &str) -> kub
 pub(super) async fn end(client: Client, namespace: &str, cluster: &str) -> kube::Result<()> {
     let api: Api<Lease> = Api::namespaced(client, namespace);
     match api
-        .delete(&lease_name(cluster), &DeleteParams::default())
+        .delete(&names::lease(cluster), &DeleteParams::default())
         .await
     {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

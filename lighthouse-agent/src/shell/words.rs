@@ -2,16 +2,6 @@
 
 use crate::core::{Action, Place, Source, Write};
 
-pub(super) fn place(source: Source) -> Place {
-    match source {
-        Source::BrokerImports
-        | Source::BrokerSlices
-        | Source::BrokerClusters
-        | Source::BrokerLeases => Place::Broker,
-        _ => Place::Home,
-    }
-}
-
 /// What a source has.
 pub(super) fn kind(source: Source) -> &'static str {
     match source {

@@ -1,6 +1,7 @@
 //! X24: a member of the cluster set is trusted with its own services, nothing else.
 
 use serde_json::json;
+use subm_lighthouse_agent::core::Source;
 use subm_lighthouse_agent::core::clusters::Declared;
 use subm_lighthouse_agent::core::trust::Why;
 
@@ -129,6 +130,37 @@ fn a_cluster_stays_inside_what_it_declared() {
             .len(),
         1
     );
+}
+
+/// A list tells what is gone as well as a watch does: of nodes and of declarations, too.
+#[test]
+fn what_went_while_nobody_watched_is_forgotten() {
+    let mut set = ClusterSet::of(1);
+    let world = &mut set.agent("c1").world;
+    let node = json!({
+        "metadata": {"name": "node"},
+        "status": {"addresses": [{"type": "InternalIP", "address": "10.1.0.99"}]},
+    });
+    let declaration = json!({
+        "metadata": {"name": "evil"},
+        "spec": {"cluster_id": "evil", "cluster_cidr": ["10.66.0.0/16"], "service_cidr": ["10.67.0.0/16"]},
+    });
+    for source in [Source::Nodes, Source::BrokerClusters] {
+        world.started(source);
+    }
+    world.node(&serde_json::from_value(node).unwrap());
+    world.cluster(&serde_json::from_value(declaration).unwrap());
+    let ours = "10.1.0.99".parse().unwrap();
+    assert!(world.clusters.is_ours(ours) && world.clusters.declared("evil").is_some());
+    for source in [Source::Nodes, Source::BrokerClusters] {
+        world.listed(source);
+        assert!(world.clusters.is_ours(ours));
+    }
+    for source in [Source::Nodes, Source::BrokerClusters] {
+        world.started(source);
+        world.listed(source);
+    }
+    assert!(!world.clusters.is_ours(ours) && world.clusters.declared("evil").is_none());
 }
 
 #[test]

@@ -164,9 +164,6 @@ impl ClusterSet {
                 {
                     match &event.object {
                         Some(object) => apply(&mut agent.world, source, object),
-                        None if source == Source::Namespaces => {
-                            agent.world.namespace_gone(&event.name);
-                        }
                         None => agent.world.gone(source, &event.namespace, &event.name),
                     }
                 }
@@ -284,10 +281,7 @@ fn apply(world: &mut World, source: Source, object: &Value) {
         Source::Services => world.service_of_kubernetes(&read(object)),
         Source::Slices => world.slice(&read(object)),
         Source::Imports => world.import(&read(object)),
-        Source::Namespaces => world.namespace(
-            object["metadata"]["name"].as_str().unwrap_or_default(),
-            false,
-        ),
+        Source::Namespaces => world.namespace(&read(object)),
         Source::GlobalIps => world.global_ip(&read(object)),
         Source::BrokerImports => world.broker_import(&read(object)),
         Source::BrokerSlices => world.broker_slice(&read(object)),
