@@ -1,14 +1,14 @@
 //! Who exports a service, oldest first, as the broker and this cluster's own objects tell.
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use subm_api::{ServiceImport, ServicePort, names};
+use subm_api::names::{self, is_label};
+use subm_api::{ServiceImport, ServicePort};
 
 use super::export::{
     DETAILS, Details, Export, ImportType, Own, YOUNGEST, asks_for_ip, created, exportable,
     import_port,
 };
 use super::imports::timestamp_key;
-use super::key::is_label;
 use super::trust::{self, Refusal, Why};
 use super::view::ServiceView;
 use super::world::{annotation, label};

@@ -31,7 +31,7 @@ pub mod world;
 
 pub use clusters::Clusters;
 pub use diff::{Action, Write, diff};
-pub use key::{ServiceKey, is_label};
+pub use key::ServiceKey;
 pub use objects::{ObjectId, ObjectKind, Place, Urgency};
 pub use plan::{Plan, plan};
 pub use pool::Pool;
