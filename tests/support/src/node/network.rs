@@ -28,6 +28,9 @@ pub(super) const NO_RESOLVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
 /// The port in the endpoints of the Service `kubernetes`.
 const API_PORT: u16 = 6443;
 const NODE_PREFIX: u8 = 24;
+/// A bridge without an address of its own takes the least of its ports', and another when a port comes or goes: those that
+/// remember the old one then talk to nobody for a minute or two.
+const BRIDGE_MAC: &str = "02:00:00:00:01:00";
 
 /// The network between the nodes of one cluster.
 #[derive(Debug)]
@@ -55,7 +58,7 @@ impl Lan {
         let netns = NetNs::new()?;
         let router = lan_ip(pods, 1);
         netns.ip(&format!(
-            "link add lan0 type bridge\naddr add {router}/24 dev lan0\nlink set lan0 up"
+            "link add lan0 address {BRIDGE_MAC} type bridge\naddr add {router}/24 dev lan0\nlink set lan0 up"
         ))?;
         Ok(Self {
             netns,
@@ -147,7 +150,7 @@ impl Network {
         let netns = Arc::new(NetNs::new()?);
         let (ip, pods) = lan.join(name, &netns)?;
         netns.ip(&format!(
-            "link add cni0 type bridge\naddr add {}/{NODE_PREFIX} dev cni0\nlink set cni0 up\n\
+            "link add cni0 address {BRIDGE_MAC} type bridge\naddr add {}/{NODE_PREFIX} dev cni0\nlink set cni0 up\n\
              addr add {ADVERTISED}/32 dev lo\nroute add prohibit {NO_RESOLVER}/32",
             nth(pods, 1)?
         ))?;
