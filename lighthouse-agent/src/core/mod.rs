@@ -8,6 +8,7 @@
 //! (those of all clusters), [`merge`] (who wins where they disagree), [`imports`], [`slices`], [`derived`] and [`conditions`].
 //! Nothing here waits, sends or reads a clock.
 
+pub mod cluster_set_ip;
 pub mod clusters;
 pub mod conditions;
 pub mod derived;
@@ -26,6 +27,7 @@ pub mod pool;
 pub mod settings;
 pub mod slices;
 pub mod trust;
+pub mod valid;
 pub mod view;
 pub mod world;
 
