@@ -48,8 +48,9 @@ impl MacAddr {
                     });
                 let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
                 let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-                let [_, _, _, a, b, c, d, e] = (hash ^ (hash >> 33)).to_be_bytes();
-                Self([0x0e, a, b, c, d, e])
+                let [_, _, mut mac @ ..] = (hash ^ (hash >> 33)).to_be_bytes();
+                mac[0] = 0x0e;
+                Self(mac)
             }
         }
     }
@@ -62,8 +63,10 @@ impl MacAddr {
 
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        for (at, byte) in self.0.iter().enumerate() {
+            write!(f, "{}{byte:02x}", if at == 0 { "" } else { ":" })?;
+        }
+        Ok(())
     }
 }
 
