@@ -19,12 +19,15 @@ use anyhow::{Result, ensure};
 use ipnet::Ipv4Net;
 
 use crate::fault::{End, Link};
-use crate::lan::{Lan, UPLINK, without_dad};
+use crate::lan::{Lan, UPLINK, set_mac, without_dad};
 use crate::netns::NetNs;
 use crate::site::SiteBuilder;
 
 #[cfg(doc)]
 use crate::site::Site;
+
+/// Not that of the other end: where they are equal, the kernel takes a second to see that the link is up.
+const UPLINK_INDEX: u32 = 1000;
 
 /// A router and the LANs that are joined to it. They stay joined when this is dropped.
 #[derive(Debug)]
@@ -68,12 +71,15 @@ impl Fabric {
         let (router, router6) = ranges.router();
         lan.netns().ip(&format!(
             "addr del {router}/24 dev lan0\naddr del {router6}/64 dev lan0\n\
-             link add {UPLINK} type veth peer name lan{number} netns {}\nlink set {UPLINK} master lan0 up",
+             link add {UPLINK} index {UPLINK_INDEX} type veth peer name lan{number} netns {}\nlink set {UPLINK} master lan0 up",
             self.router.path()
         ))?;
+        let number = u8::try_from(number)?;
+        let device = format!("lan{number}");
         self.router.ip(&format!(
-            "addr add {router}/24 dev lan{number}\naddr add {router6}/64 dev lan{number} nodad\n\
-             link set lan{number} up"
+            "{}addr add {router}/24 dev lan{number}\naddr add {router6}/64 dev lan{number} nodad\n\
+             link set lan{number} up",
+            set_mac(&device, 0x13, number)
         ))?;
         lan.set_uplink(Link::new(lan.netns(), UPLINK, End::Own), &self.router);
         joined.push(ranges.lan);

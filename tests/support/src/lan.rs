@@ -244,8 +244,9 @@ impl Lan {
         ))?;
         let (router, router6) = self.ranges.router();
         // The others remember a node's hardware address.
-        let mut commands = format!(
-            "link set eth0 address 02:00:00:00:00:{number:02x}\naddr add {}/24 dev eth0\n\
+        let mut commands = set_mac("eth0", 0, number);
+        commands += &format!(
+            "addr add {}/24 dev eth0\n\
              addr add {}/{NODE_PREFIX6} dev eth0 nodad\nlink set eth0 up\n\
              route add default via {router}\nroute add default via {router6}\n",
             place.ip, place.ip6
@@ -335,8 +336,18 @@ fn isolate(netns: &NetNs, servers: &BTreeSet<SocketAddr>) -> Result<()> {
     netns.nft(&script)
 }
 
+/// Commands that give a link a hardware address, and the link-local address that follows from it. The kernel would add the
+/// latter when it notices that the link is up, up to a second later, and ask no neighbour for packets that it forwards
+/// before that.
+pub(crate) fn set_mac(device: &str, kind: u8, number: u8) -> String {
+    format!(
+        "link set {device} address 02:{kind:02x}:00:00:00:{number:02x}\n\
+         addr add fe80::{kind:x}:ff:fe00:{number:x}/64 dev {device} nodad\n"
+    )
+}
+
 /// Whether links that are made from now on use their IPv6 addresses at once. With detection of duplicates they wait for a
-/// second, and ask no neighbour meanwhile.
+/// second.
 pub(crate) fn without_dad(netns: &NetNs, without: bool) -> Result<()> {
     let value = if without { "0" } else { "1" };
     netns.sysctl(&[("ipv6/conf/default/accept_dad", value)])

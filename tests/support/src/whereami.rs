@@ -3,15 +3,19 @@
 //! The same server runs as the program `whereami` in pods of that image ([`serve`]) and inside of a test for a
 //! [`crate::lan::Pod`] ([`Server::start`]). It answers HTTP over TCP and single datagrams over UDP, on IPv4 and IPv6.
 
-use std::io::{Read as _, Write as _};
+use std::io::{IoSlice, IoSliceMut, Read as _, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::sockopt::Ipv6RecvPacketInfo;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::netns::NetNs;
@@ -83,6 +87,7 @@ impl Sockets {
         };
         bound.tcp.set_nonblocking(true)?;
         bound.udp.set_nonblocking(true)?;
+        setsockopt(&bound.udp, Ipv6RecvPacketInfo, &true)?;
         Ok(bound)
     }
 
@@ -104,12 +109,42 @@ impl Sockets {
                 let answer = Answer::new(identity, client);
                 std::thread::spawn(move || answer_http(stream, &answer));
             }
-            let mut request = [0; 2048];
-            if let Ok((_, client)) = self.udp.recv_from(&mut request) {
-                let line = Answer::new(identity, client).line();
-                let _ = self.udp.send_to(line.as_bytes(), client);
-            }
+            let _ = self.answer_datagram(identity);
         }
+    }
+
+    /// From the address that was asked: one with several would answer from the one that is nearest.
+    fn answer_datagram(&self, identity: &Identity) -> nix::Result<()> {
+        let mut request = [0; 2048];
+        let mut into = [IoSliceMut::new(&mut request)];
+        let mut space = nix::cmsg_space!(libc::in6_pktinfo);
+        let socket = self.udp.as_raw_fd();
+        let received =
+            recvmsg::<SockaddrIn6>(socket, &mut into, Some(&mut space), MsgFlags::empty())?;
+        let Some(client) = received.address else {
+            return Ok(());
+        };
+        let asked = received.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::Ipv6PacketInfo(info) => Some(info),
+            _ => None,
+        });
+        let from = asked.map(|mut info| {
+            // The way back is for the routes to say.
+            info.ipi6_ifindex = 0;
+            info
+        });
+        let from = from.as_ref().map(ControlMessage::Ipv6PacketInfo);
+        let to = SocketAddr::from((client.ip(), client.port()));
+        let line = Answer::new(identity, to).line();
+        let answer = [IoSlice::new(line.as_bytes())];
+        sendmsg(
+            socket,
+            &answer,
+            from.as_slice(),
+            MsgFlags::empty(),
+            Some(&client),
+        )?;
+        Ok(())
     }
 }
 

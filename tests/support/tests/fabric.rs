@@ -413,7 +413,10 @@ fn state_is_the_same_until_something_changes_it() -> Result<()> {
             "route add 10.99.0.0/16 dev eth0 table 150 proto 83",
             "route del 10.99.0.0/16 dev eth0 table 150",
         ),
-        ("-6 rule add pref 150 lookup 150", "-6 rule del pref 150"),
+        (
+            "rule add from fd00:10::/32 pref 150 lookup 150",
+            "rule del from fd00:10::/32 pref 150 lookup 150",
+        ),
         (
             "neigh add 10.99.0.9 lladdr 02:00:00:00:00:09 dev eth0",
             "neigh del 10.99.0.9 dev eth0",

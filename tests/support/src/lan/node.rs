@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::{
-    Cni, Lan, NODE_PREFIX, NODE_PREFIX6, Place, do_not_filter_bridges, host6, isolate, without_dad,
+    Cni, Lan, NODE_PREFIX, NODE_PREFIX6, Place, do_not_filter_bridges, host6, isolate, set_mac,
+    without_dad,
 };
 use crate::Process;
 use crate::cluster::nth;
@@ -57,11 +58,11 @@ impl Node {
             taken: Mutex::default(),
         });
         let (cni0, cni06) = node.cni_address();
-        // Else it would change with the pods.
-        let mac = format!("02:10:00:00:00:{:02x}", place.number);
+        // Else its hardware address would change with the pods.
         node.netns.ip(&format!(
-            "link add cni0 address {mac} type bridge\naddr add {cni0}/{NODE_PREFIX} dev cni0\n\
-             addr add {cni06}/{NODE_PREFIX6} dev cni0 nodad\nlink set cni0 up"
+            "link add cni0 type bridge\n{}addr add {cni0}/{NODE_PREFIX} dev cni0\n\
+             addr add {cni06}/{NODE_PREFIX6} dev cni0 nodad\nlink set cni0 up",
+            set_mac("cni0", 0x10, place.number)
         ))?;
         node.netns.sysctl(&[
             ("ipv4/ip_forward", "1"),
