@@ -31,7 +31,7 @@ fn devices_that_machines_often_lack_are_there() -> Result<()> {
         ))?;
     }
     node.nft(
-        "table netdev x { chain e { type filter hook egress device \"lo\" priority 0; drop; } }",
+        "table netdev x { chain e { type filter hook egress device \"lo\" priority 0; drop; }; }",
     )?;
     node.ip("xfrm policy add src 10.1.0.0/16 dst 10.2.0.0/16 dir out tmpl src 172.20.1.11 dst 172.20.2.11 proto esp mode tunnel")
 }

@@ -26,7 +26,7 @@ use crate::{Binaries, Process};
 /// use subm_test_support::NetNs;
 /// let node = NetNs::new()?;
 /// node.ip("link add cni0 type bridge\naddr add 10.1.0.1/24 dev cni0\nlink set cni0 up")?;
-/// node.nft("table inet mine { chain forward { type filter hook forward priority 0; } }")?;
+/// node.nft("table inet mine { chain forward { type filter hook forward priority 0; }; }")?;
 /// assert!(node.output("ip", &["route"])?.contains("10.1.0.0/24 dev cni0"));
 /// # Ok(()) }
 /// ```

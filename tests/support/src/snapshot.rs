@@ -2,7 +2,8 @@
 //!
 //! One line for each fact: of links and addresses, routes of all tables, rules, permanent neighbours and forwarding entries
 //! (`ip`, `bridge`), the nft ruleset, iptables where they are installed, and every kernel parameter below `/proc/sys/net`.
-//! Counters, timers, handles, indices and whatever the kernel learns by itself are left out.
+//! Counters, timers, handles, indices and whatever the kernel learns by itself are left out; so are carriers and the routes
+//! that the kernel makes of IPv6 addresses, which it does up to a second later.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,7 +17,8 @@ use crate::Binaries;
 use crate::netns::NetNs;
 
 /// Fields of `ip -d -j` that change by themselves, or say nothing but where an object happens to be in memory.
-const VOLATILE: [&str; 11] = [
+const VOLATILE: [&str; 12] = [
+    "operstate",
     "ifindex",
     "link_index",
     "link_netnsid",
@@ -81,9 +83,13 @@ impl KernelState {
             }
             leaves(&mut lines, &format!("link {name}"), &link);
         }
+        // Of a bridge's port: disabled or forwarding, by its carrier.
+        lines.retain(|line| !line.contains("linkinfo.info_slave_data.state="));
         for (family, flag) in [("ip", "-4"), ("ip6", "-6")] {
             for route in json("ip", &format!("{flag} -d -j route show table all"))? {
-                lines.insert(format!("route {family} {}", words(&route)));
+                if family == "ip" || field(&route, "protocol") != "kernel" {
+                    lines.insert(format!("route {family} {}", words(&route)));
+                }
             }
             for rule in json("ip", &format!("{flag} -d -j rule show"))? {
                 lines.insert(format!("rule {family} {}", words(&rule)));
@@ -206,6 +212,11 @@ fn collect(leaves: &mut BTreeSet<(String, String)>, path: &str, map: &Map<String
         };
         match value {
             Value::Object(map) => collect(leaves, &at, map),
+            Value::Array(list) if key == "flags" => {
+                let mut flags: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+                flags.retain(|flag| !["NO-CARRIER", "LOWER_UP", "linkdown"].contains(flag));
+                leaves.insert((at, flags.join(",")));
+            }
             Value::String(text) => {
                 leaves.insert((at, text.clone()));
             }

@@ -413,9 +413,10 @@ fn state_is_the_same_until_something_changes_it() -> Result<()> {
             "route add 10.99.0.0/16 dev eth0 table 150 proto 83",
             "route del 10.99.0.0/16 dev eth0 table 150",
         ),
+        ("rule add pref 150 lookup 150", "rule del pref 150"),
         (
-            "rule add from fd00:10::/32 pref 150 lookup 150",
-            "rule del from fd00:10::/32 pref 150 lookup 150",
+            "route add fd00:99::/32 dev eth0",
+            "route del fd00:99::/32 dev eth0",
         ),
         (
             "neigh add 10.99.0.9 lladdr 02:00:00:00:00:09 dev eth0",
@@ -426,7 +427,8 @@ fn state_is_the_same_until_something_changes_it() -> Result<()> {
         "+ link vx linkinfo.info_data.id=7",
         "+ address eth0 family=inet",
         "+ route ip dev=eth0 dst=10.99.0.0/16",
-        "+ rule ip6 priority=150",
+        "+ rule ip priority=150",
+        "+ route ip6 dev=eth0 dst=fd00:99::/32",
         "+ neighbour ip dev=eth0 dst=10.99.0.9",
     ];
     for ((make, remove), want) in steps.into_iter().zip(wants) {
@@ -438,7 +440,7 @@ fn state_is_the_same_until_something_changes_it() -> Result<()> {
             .ensure_same(&KernelState::of(netns)?)
             .with_context(|| format!("after {remove}"))?;
     }
-    netns.nft("table inet submariner { chain postrouting { type nat hook postrouting priority 80; ip daddr 10.0.0.0/8 counter accept; } }")?;
+    netns.nft("table inet submariner { chain postrouting { type nat hook postrouting priority 80; ip daddr 10.0.0.0/8 counter accept; }; }")?;
     let changes = before.changes(&KernelState::of(netns)?);
     ensure!(
         changes.contains("+ nft table inet submariner chain postrouting 2: ip daddr 10.0.0.0/8"),
