@@ -24,9 +24,10 @@ demo: test-tools ## Two clusters and a broker: deploys, joins, exports, resolves
 test: test-tools ## Runs every test; installs and builds what they need first
 	$(CARGO) test --workspace
 
-test-tools: ## Gets the programs that tests run: control planes, kube-proxy, etcd, CoreDNS, dig, kdig, Knot, NSD, Unbound
+test-tools: ## Gets what tests run: control planes, kube-proxy, etcd, CoreDNS, dig, kdig, Knot, NSD, Unbound, a guest kernel
 	tests/tools.sh
 	$(CARGO) run --quiet -p subm-test-support --bin fetch-tools
+	@tests/guest/build-kernel.sh >/dev/null || echo "tests that need the guest's kernel will be skipped" >&2
 
 lint: ## Formatting, clippy and rustdoc, warnings denied
 	$(CARGO) fmt --all --check

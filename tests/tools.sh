@@ -7,7 +7,7 @@ set -eu
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # program:package
-tools='dig:bind9-dnsutils kdig:knot-dnsutils knotd:knot nsd:nsd unbound:unbound dnsperf:dnsperf dnsdist:dnsdist valgrind:valgrind ip:iproute2 nft:nftables curl:curl'
+tools='dig:bind9-dnsutils kdig:knot-dnsutils knotd:knot nsd:nsd unbound:unbound dnsperf:dnsperf dnsdist:dnsdist valgrind:valgrind ip:iproute2 nft:nftables iptables:iptables curl:curl'
 
 missing=
 packages=
@@ -41,7 +41,7 @@ log=$(mktemp)
 # The lists may be old or absent: then once more after an update.
 install() {
   # Unquoted: one word per package.
-  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y --no-install-recommends $packages >>"$log" 2>&1
+  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends $packages >>"$log" 2>&1
 }
 if install || { apt-get update >>"$log" 2>&1 && install; }; then
   rm -f "$log"

@@ -114,8 +114,9 @@ fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// `$SUBM_CACHE/subm/bin`, by default below `$XDG_CACHE_HOME` or `~/.cache`.
-fn cache_dir() -> Result<PathBuf> {
+/// Where things of a kind are kept that take long to make: `$SUBM_CACHE/subm/KIND`, by default below `$XDG_CACHE_HOME` or
+/// `~/.cache`.
+pub fn cache_dir(kind: &str) -> Result<PathBuf> {
     let set = |name: &str| {
         std::env::var_os(name)
             .filter(|v| !v.is_empty())
@@ -125,7 +126,7 @@ fn cache_dir() -> Result<PathBuf> {
         .or_else(|| set("XDG_CACHE_HOME"))
         .or_else(|| set("HOME").map(|home| home.join(".cache")))
         .context("no folder for the cache: set SUBM_CACHE or HOME")?;
-    Ok(base.join("subm").join("bin"))
+    Ok(base.join("subm").join(kind))
 }
 
 impl Tool {
@@ -153,7 +154,7 @@ impl Tool {
     /// The program in the cache, built first if it is not there.
     fn cached(&self) -> Result<PathBuf> {
         let version = self.version()?;
-        let cache = cache_dir()?;
+        let cache = cache_dir("bin")?;
         let program = cache.join(format!("{}-{version}", self.name));
         if is_program(&program) {
             return Ok(program);

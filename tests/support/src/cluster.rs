@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use crate::audit::{self, Audit};
-use crate::node::Lan;
+use crate::lan::{Lan, Ranges};
 use crate::workdir::WorkDir;
 use crate::{Binaries, Process, crds, pki, random_loopback, reach, sys};
 
@@ -57,7 +57,7 @@ pub struct Cluster {
     binaries: Programs,
     flags: Vec<String>,
     audited: bool,
-    pods: Ipv4Net,
+    ranges: Ranges,
     services: Ipv4Net,
     address: Ipv4Addr,
     ca: String,
@@ -81,6 +81,7 @@ pub struct ClusterBuilder {
     controllers: bool,
     audited: bool,
     pods: Ipv4Net,
+    lan: Option<u8>,
     services: Ipv4Net,
 }
 
@@ -92,6 +93,7 @@ impl Default for ClusterBuilder {
             controllers: false,
             audited: false,
             pods: range(PODS),
+            lan: None,
             services: range(SERVICES),
         }
     }
@@ -127,6 +129,14 @@ impl ClusterBuilder {
         self
     }
 
+    /// The nodes are in 172.20.`number`.0/24. By default `number` is the second octet of the pods' range: clusters whose pods
+    /// have the same addresses need LANs of their own to be joined.
+    #[must_use]
+    pub fn lan(mut self, number: u8) -> Self {
+        self.lan = Some(number);
+        self
+    }
+
     /// Where Services have their addresses; 10.96.0.0/16 by default.
     #[must_use]
     pub fn service_cidr(mut self, range: Ipv4Net) -> Self {
@@ -159,7 +169,10 @@ impl ClusterBuilder {
             binaries,
             flags: self.flags,
             audited: self.audited,
-            pods: self.pods,
+            ranges: match self.lan {
+                Some(number) => Ranges::with_lan(self.pods, number),
+                None => Ranges::of_pods(self.pods),
+            },
             services: self.services,
             address,
             ca,
@@ -247,7 +260,7 @@ impl Cluster {
 
     /// Where pods have their addresses.
     pub fn pod_cidr(&self) -> Ipv4Net {
-        self.pods
+        self.ranges.pods
     }
 
     /// Where Services have their addresses. The first is the API server's, the tenth the cluster DNS's.
@@ -441,13 +454,18 @@ impl Cluster {
         self.spawn_controllers()
     }
 
-    /// The network between the nodes, made for the first of them.
-    pub(crate) fn lan(&self) -> Result<Arc<Lan>> {
+    /// The network between the nodes, made when it is first asked for. [`crate::Fabric::join`] joins it to others.
+    pub fn lan(&self) -> Result<Arc<Lan>> {
         let mut lan = self.lan.lock().unwrap_or_else(PoisonError::into_inner);
         match &*lan {
             Some(lan) => Ok(Arc::clone(lan)),
-            None => Ok(Arc::clone(lan.insert(Arc::new(Lan::new(self.pods)?)))),
+            None => Ok(Arc::clone(lan.insert(Arc::new(Lan::new(self.ranges)?)))),
         }
+    }
+
+    pub(crate) fn is_on(&self, lan: &Arc<Lan>) -> bool {
+        let own = self.lan.lock().unwrap_or_else(PoisonError::into_inner);
+        own.as_ref().is_some_and(|own| Arc::ptr_eq(own, lan))
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -10,11 +10,13 @@
 mod container;
 mod environment;
 mod images;
+mod kube_proxy;
 mod kubelet;
 mod network;
 mod objects;
 mod pause;
 mod pod;
+mod privileges;
 mod probe;
 mod status;
 mod volumes;
@@ -28,7 +30,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Client;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -37,12 +38,13 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::cluster::{ADVERTISED, nth};
-use crate::sandbox::{Mount, Sandbox};
+use crate::lan::{self, Cni};
+use crate::sandbox::Sandbox;
 use crate::workdir::WorkDir;
 use crate::{Binaries, Cluster, Process, eventually};
 use images::{Image, Images};
+pub use kube_proxy::KubeProxy;
 use kubelet::Kubelet;
-pub(crate) use network::Lan;
 use network::Network;
 use objects::Objects;
 
@@ -51,7 +53,9 @@ const EXEC_LIMIT: Duration = Duration::from_mins(1);
 /// Which of a cluster's Service addresses the cluster DNS has, as everywhere.
 pub(crate) const DNS_ADDRESS: u32 = 10;
 /// Workloads of users, as far as tests only look at their addresses.
-const PAUSES: [&str; 3] = ["pause", "nginx", "whereami"];
+const PAUSES: [&str; 2] = ["pause", "nginx"];
+/// What answers with its name and its client's address: [`crate::whereami`].
+const WHEREAMI: &str = "whereami";
 
 /// A node of a [`Cluster`], with a network of its own. Dropping it is pulling the plug: its processes and namespaces are
 /// gone, its objects stay.
@@ -64,6 +68,7 @@ pub struct TestNode {
     kube_proxy: Process,
     kubelet: Arc<Kubelet>,
     dir: WorkDir,
+    made_of: TestNodeBuilder,
 }
 
 /// What a node is started with.
@@ -73,6 +78,8 @@ pub struct TestNodeBuilder {
     labels: BTreeMap<String, String>,
     images: Images,
     api_server: Option<SocketAddr>,
+    cni: Cni,
+    kube_proxy: KubeProxy,
 }
 
 impl TestNodeBuilder {
@@ -83,8 +90,8 @@ impl TestNodeBuilder {
         self
     }
 
-    /// Pods of this image are ready and run nothing; their TCP ports answer HTTP with the pod's name. `pause`, `nginx` and
-    /// `whereami` are such unless they are given a program.
+    /// Pods of this image are ready and run nothing; their TCP ports answer HTTP with the pod's name. `pause` and `nginx` are
+    /// such unless they are given a program.
     #[must_use]
     pub fn pause(mut self, image: &str) -> Self {
         self.images.insert(image, Image::Pause);
@@ -105,17 +112,37 @@ impl TestNodeBuilder {
         self
     }
 
+    /// Whose masquerade it has; kindnet's by default.
+    #[must_use]
+    pub fn cni(mut self, cni: Cni) -> Self {
+        self.cni = cni;
+        self
+    }
+
+    /// The mode of its kube-proxy; nftables by default.
+    #[must_use]
+    pub fn kube_proxy(mut self, mode: KubeProxy) -> Self {
+        self.kube_proxy = mode;
+        self
+    }
+
     /// Starts the node, and waits until its kube-proxy serves the cluster's own Service.
     ///
     /// The cluster must have controllers: [`crate::ClusterBuilder::controllers`].
     pub async fn start(self, cluster: &Cluster) -> Result<TestNode> {
+        self.start_with(cluster, WorkDir::new()?).await
+    }
+
+    /// `dir`: what the node has on its disk.
+    async fn start_with(self, cluster: &Cluster, dir: WorkDir) -> Result<TestNode> {
         let name = self.name.clone();
-        self.start_on(cluster)
+        self.start_on(cluster, dir)
             .await
             .with_context(|| format!("test node {name}"))
     }
 
-    async fn start_on(mut self, cluster: &Cluster) -> Result<TestNode> {
+    async fn start_on(mut self, cluster: &Cluster, dir: WorkDir) -> Result<TestNode> {
+        let made_of = self.clone();
         // Finding may mean building.
         let (kube_proxy, coredns) = tokio::task::spawn_blocking(|| -> Result<_> {
             Ok((Binaries::find("kube-proxy")?, Binaries::find("coredns")?))
@@ -125,20 +152,19 @@ impl TestNodeBuilder {
             self.images.insert("coredns", Image::Program(coredns));
         }
         let lan = cluster.lan()?;
-        let dir = WorkDir::new()?;
-        std::fs::create_dir(dir.path().join("root"))?;
+        std::fs::create_dir_all(dir.path().join("root"))?;
         let runtime = OwnRuntime::new(&self.name)?;
         let api_server = self.api_server.unwrap_or_else(|| cluster.addr());
         let (kubeconfig, inside) = (cluster.kubeconfig(), cluster.kubeconfig_on_nodes()?);
         let (services, pods) = (cluster.service_cidr(), cluster.pod_cidr());
         let path = dir.path().to_owned();
         let entered = runtime.spawn(async move {
-            let network = Arc::new(Network::new(&lan, &self.name, api_server)?);
+            let network = Arc::new(Network::new(&lan, &self.name, self.cni, api_server)?);
             let client = crate::cluster::client_of(&kubeconfig).await?;
             let labels = self.all_labels();
             register(&client, &self.name, &labels, &network).await?;
-            let kube_proxy =
-                spawn_kube_proxy(&kube_proxy, &path, &self.name, &network, pods, &inside)?;
+            let mode = self.kube_proxy;
+            let kube_proxy = mode.spawn(&kube_proxy, &path, &network, pods, &inside)?;
             let kubelet = Arc::new(Kubelet {
                 objects: Objects::watch(&client),
                 client,
@@ -159,6 +185,7 @@ impl TestNodeBuilder {
             kube_proxy,
             kubelet,
             dir,
+            made_of,
         };
         node.wait_for_kube_proxy().await?;
         node.runtime.spawn(Arc::clone(&node.kubelet).run());
@@ -183,11 +210,14 @@ impl TestNode {
         for name in PAUSES {
             images.insert(name, Image::Pause);
         }
+        images.insert(WHEREAMI, Image::Ours(WHEREAMI));
         TestNodeBuilder {
             name: name.to_owned(),
             labels: BTreeMap::new(),
             images,
             api_server: None,
+            cni: Cni::default(),
+            kube_proxy: KubeProxy::default(),
         }
     }
 
@@ -197,7 +227,36 @@ impl TestNode {
 
     /// Its address on the network between the nodes.
     pub fn ip(&self) -> Ipv4Addr {
-        self.kubelet.network.ip
+        self.kubelet.network.ip()
+    }
+
+    /// Its network, in which [`lan::Node::spawn`] runs programs that are no pod's.
+    pub fn net(&self) -> &Arc<lan::Node> {
+        &self.kubelet.network.node
+    }
+
+    /// Power off and on: all processes are killed, the network namespaces are made anew, pods run again. Name, addresses and
+    /// what is at host paths stay, but for `/run` and `/tmp`.
+    pub async fn reboot(self, cluster: &Cluster) -> Result<Self> {
+        let Self {
+            runtime,
+            kube_proxy,
+            kubelet,
+            dir,
+            made_of,
+        } = self;
+        let net = Arc::clone(&kubelet.network.node);
+        drop(runtime);
+        drop(kube_proxy);
+        drop(kubelet);
+        net.unplug()?;
+        for lost in ["pods", "host/run", "host/var/run", "host/tmp"] {
+            let lost = dir.path().join(lost);
+            if lost.exists() {
+                std::fs::remove_dir_all(&lost).with_context(|| lost.display().to_string())?;
+            }
+        }
+        made_of.start_with(cluster, dir).await
     }
 
     /// The folder with the node's and its containers' logs.
@@ -261,10 +320,11 @@ impl TestNode {
 
     fn sandbox(&self) -> Sandbox {
         Sandbox {
-            netns: Arc::clone(&self.kubelet.network.netns),
+            netns: Arc::clone(self.kubelet.network.node.netns()),
             host_name: self.name().to_owned(),
             mounts: Vec::new(),
             read_only: false,
+            sysctls: true,
             root: self.dir.path().join("root"),
         }
     }
@@ -275,7 +335,7 @@ impl TestNode {
         let served = eventually(START_DEADLINE, || {
             let connected = self.kube_proxy.ensure_running().map(|()| {
                 let limit = Duration::from_secs(1);
-                kubelet.network.netns.connect(address, limit)
+                kubelet.network.node.netns().connect(address, limit)
             });
             std::future::ready(match connected {
                 // Waiting on is of no use: the outer Ok ends it.
@@ -331,7 +391,7 @@ async fn register(
 ) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     let params = PatchParams::apply("subm-test-node").force();
-    let pods = network.pods.to_string();
+    let pods = network.node.pod_cidr().to_string();
     let node = json!({
         "apiVersion": "v1",
         "kind": "Node",
@@ -351,7 +411,7 @@ async fn register(
         "kind": "Node",
         "status": {
             "addresses": [
-                {"type": "InternalIP", "address": network.ip},
+                {"type": "InternalIP", "address": network.ip()},
                 {"type": "Hostname", "address": name},
             ],
             "capacity": room,
@@ -381,64 +441,6 @@ async fn register(
         .patch_status(name, &params, &Patch::Apply(status))
         .await?;
     Ok(())
-}
-
-fn spawn_kube_proxy(
-    program: &Path,
-    dir: &Path,
-    node: &str,
-    network: &Network,
-    pods: Ipv4Net,
-    kubeconfig: &Path,
-) -> Result<Process> {
-    let mount = |at: &str, source: &Path| Mount {
-        at: at.into(),
-        source: source.to_owned(),
-        read_only: true,
-    };
-    let config = json!({
-        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-        "kind": "KubeProxyConfiguration",
-        "clientConnection": {"kubeconfig": "/run/kubeconfig", "qps": 100, "burst": 200},
-        "clusterCIDR": pods.to_string(),
-        // These kernel parameters belong to the whole machine.
-        "conntrack": {
-            "maxPerCore": 0,
-            "min": 0,
-            "tcpCloseWaitTimeout": "0s",
-            "tcpEstablishedTimeout": "0s",
-        },
-        "healthzBindAddress": "127.0.0.1:10256",
-        "hostnameOverride": node,
-        "metricsBindAddress": "127.0.0.1:10249",
-        "mode": "nftables",
-        // Tests wait for changes of Services; the default gathers them for a second.
-        "nftables": {"minSyncPeriod": "10ms", "syncPeriod": "30s"},
-    });
-    let config_file = dir.join("kube-proxy.json");
-    std::fs::write(&config_file, config.to_string())?;
-    let sandbox = Sandbox {
-        netns: Arc::clone(&network.netns),
-        host_name: node.to_owned(),
-        mounts: vec![
-            mount("/run/kube-proxy.json", &config_file),
-            mount("/.image/kube-proxy", program),
-            mount("/run/kubeconfig", kubeconfig),
-        ],
-        read_only: false,
-        root: dir.join("root"),
-    };
-    let mut command = Command::new("/.image/kube-proxy");
-    command
-        .arg("--config=/run/kube-proxy.json")
-        .env_clear()
-        // It runs nft.
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        );
-    Binaries::find("nft")?;
-    Process::spawn_inside(sandbox, command, &dir.join("kube-proxy.log"))
 }
 
 impl Cluster {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Place, Sandbox, View};
 use crate::workdir::WorkDir;
 use crate::{eventually, sys};
 
@@ -50,7 +50,17 @@ impl Process {
 
     /// Starts `command` in a sandbox, its output appended to the file `log`.
     pub(crate) fn spawn_inside(sandbox: Sandbox, command: Command, log: &Path) -> Result<Self> {
-        Self::start(command, log, appending(log)?, Some(sandbox))
+        let place = Place::Sandbox(sandbox);
+        Self::start(command, log, appending(log)?, Some(place))
+    }
+
+    /// Starts `command` as on a machine of its own, its output in a temporary file.
+    pub(crate) fn spawn_viewing(view: View, command: Command) -> Result<Self> {
+        let dir = WorkDir::new()?;
+        let log = dir.path().join("output.log");
+        let mut process = Self::start(command, &log, appending(&log)?, Some(Place::View(view)))?;
+        process.dir = Some(dir);
+        Ok(process)
     }
 
     /// Starts `command`, its standard output and standard error to where `to` says.
@@ -58,7 +68,7 @@ impl Process {
         mut command: Command,
         log: &Path,
         to: [Stdio; 2],
-        sandbox: Option<Sandbox>,
+        place: Option<Place>,
     ) -> Result<Self> {
         let program = Path::new(command.get_program());
         let name = program.file_name().map_or_else(
@@ -68,9 +78,9 @@ impl Process {
         let [stdout, stderr] = to;
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         sys::bind_to_parent(&mut command)?;
-        let (child, thread) = match sandbox {
+        let (child, thread) = match place {
             None => spawn_from_lasting_thread(command).map(|child| (child, None)),
-            Some(sandbox) => spawn_on_own_thread(command, sandbox),
+            Some(place) => spawn_on_own_thread(command, place),
         }
         .with_context(|| format!("cannot start {name}"))?;
         Ok(Self {
@@ -227,19 +237,19 @@ fn spawn_from_lasting_thread(command: Command) -> Result<Child> {
     Ok(result.recv()??)
 }
 
-/// What a thread enters it cannot leave, so each sandbox takes a new one, and its child ends with it.
+/// What a thread enters it cannot leave, so each place takes a new one, and its child ends with it.
 fn spawn_on_own_thread(
     mut command: Command,
-    sandbox: Sandbox,
+    place: Place,
 ) -> Result<(Child, Option<mpsc::Sender<()>>)> {
     let (reply, result) = mpsc::channel();
     let (lasting, end) = mpsc::channel();
     std::thread::spawn(move || {
-        let child = sandbox
+        let child = place
             .prepare(&mut command)
             .and_then(|()| Ok(command.spawn()?));
         // It holds descriptors that others wait to see closed.
-        drop((command, sandbox));
+        drop((command, place));
         // The one who ordered waits for the reply.
         let _ = reply.send(child);
         // Nobody sends: it ends when the other side is dropped.

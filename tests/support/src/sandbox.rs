@@ -34,8 +34,53 @@ pub(crate) struct Sandbox {
     pub(crate) mounts: Vec<Mount>,
     /// Whether nothing but mounts can be written to.
     pub(crate) read_only: bool,
+    /// Whether the network's kernel parameters can be set. Those of the whole machine cannot.
+    pub(crate) sysctls: bool,
     /// An empty folder that becomes the root.
     pub(crate) root: PathBuf,
+}
+
+/// A lighter place: the machine's files as they are, but the network, `/sys`, `/run`, host name and process ids of a node.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) netns: Arc<NetNs>,
+    pub(crate) host_name: String,
+}
+
+/// Where a process is to run.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    Sandbox(Sandbox),
+    View(View),
+}
+
+impl Place {
+    /// Has `command` run inside. To be called on the thread that then spawns it and lasts as long.
+    pub(crate) fn prepare(&self, command: &mut Command) -> Result<()> {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.prepare(command),
+            Self::View(view) => view.enter(),
+        }
+    }
+}
+
+impl View {
+    /// As [`Sandbox::enter`].
+    fn enter(&self) -> Result<()> {
+        enter(&self.netns, &self.host_name)?;
+        bind_flags(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
+        sysfs(Path::new("/sys"))?;
+        // Sockets and locks that programs have under one name on every node.
+        tmpfs(Path::new("/run"))
+    }
+}
+
+/// Moves the calling thread into a network namespace, and into new ones for all that else distinguishes a machine.
+fn enter(netns: &NetNs, host_name: &str) -> Result<()> {
+    netns.enter()?;
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWPID)
+        .context("unshare")?;
+    sethostname(host_name).context("sethostname")
 }
 
 /// Links followed on the way to one place.
@@ -44,19 +89,17 @@ const MAX_LINKS: usize = 40;
 impl Sandbox {
     /// Moves the calling thread inside, where it stays. Its children will have process ids of their own, and all end with
     /// the first of them.
-    pub(crate) fn enter(&self) -> Result<()> {
-        self.netns.enter()?;
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWPID)
-            .context("unshare")?;
-        sethostname(&self.host_name).context("sethostname")?;
-        Root::build(&self.root)?.finish(&self.mounts, self.read_only)?;
+    fn enter(&self) -> Result<()> {
+        enter(&self.netns, &self.host_name)?;
+        let root = Root::build(&self.root)?;
+        root.protect_sysctls(self.sysctls)?;
+        root.finish(&self.mounts, self.read_only)?;
         chroot(&self.root).context("chroot")?;
         std::env::set_current_dir("/")?;
         Ok(())
     }
 
-    /// Has `command` run inside. To be called on the thread that then spawns it and lasts as long.
-    pub(crate) fn prepare(&self, command: &mut Command) -> Result<()> {
+    fn prepare(&self, command: &mut Command) -> Result<()> {
         self.enter()?;
         // Its folder outside is not there.
         command.current_dir("/");
@@ -105,15 +148,21 @@ impl<'a> Root<'a> {
         // The machine's shows the links of the machine's network namespace.
         let sys = path.join("sys");
         make_dir(&sys)?;
-        mount(
-            Some("sysfs"),
-            &sys,
-            Some("sysfs"),
-            MsFlags::empty(),
-            None::<&str>,
-        )
-        .context("mount sysfs")?;
+        sysfs(&sys)?;
         Ok(root)
+    }
+
+    /// `/proc/sys/net` is that of whoever looks: of the sandbox's network namespace.
+    fn protect_sysctls(&self, but_for_net: bool) -> Result<()> {
+        let sys = self.path.join("proc/sys");
+        bind(&sys, &sys)?;
+        read_only(&sys)?;
+        if but_for_net {
+            let net = sys.join("net");
+            bind(&net, &net)?;
+            bind_flags(&net, MsFlags::MS_BIND | MsFlags::MS_REMOUNT)?;
+        }
+        Ok(())
     }
 
     fn finish(mut self, mounts: &[Mount], whole_read_only: bool) -> Result<()> {
@@ -239,6 +288,18 @@ fn tmpfs(at: &Path) -> Result<()> {
         Some("mode=755"),
     )
     .with_context(|| format!("tmpfs on {}", at.display()))
+}
+
+/// Shows the links of the calling thread's network namespace.
+fn sysfs(at: &Path) -> Result<()> {
+    mount(
+        Some("sysfs"),
+        at,
+        Some("sysfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .context("mount sysfs")
 }
 
 fn bind(from: &Path, to: &Path) -> Result<()> {

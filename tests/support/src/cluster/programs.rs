@@ -72,7 +72,7 @@ impl Cluster {
             .arg(file("tls-private-key-file", pki::SERVING_KEY))
             .arg(format!("--cert-dir={}", self.dir().display()))
             .arg(file("token-auth-file", "tokens.csv"))
-            .arg("--authorization-mode=RBAC")
+            .args(["--authorization-mode=RBAC", "--allow-privileged=true"])
             .arg("--service-account-issuer=https://kubernetes.default.svc")
             .arg(file(
                 "service-account-key-file",

@@ -18,9 +18,10 @@ use super::environment::expand;
 use super::images::Image;
 use super::pause;
 use super::pod::Pod;
+use super::privileges;
 use super::probe::{self, Tally};
-use crate::Process;
 use crate::sandbox::Mount;
+use crate::{Process, sys};
 
 /// How often a process is asked whether it has ended, and how long a missing reference waits.
 const TICK: Duration = Duration::from_millis(20);
@@ -200,11 +201,10 @@ async fn start(pod: &Arc<Pod>, container: &Container, view: &watch::Sender<View>
                 Ok(servers) => return Started::Pause(servers),
                 Err(error) => waiting("RunContainerError", format!("{error:#}")),
             },
-            Some(Image::Program(program)) => {
-                let program = program.clone();
-                let (pod, container) = (Arc::clone(pod), container.clone());
+            Some(image) => {
+                let (image, pod, container) = (image.clone(), Arc::clone(pod), container.clone());
                 let spawned =
-                    tokio::task::spawn_blocking(move || launch(&pod, &container, program));
+                    tokio::task::spawn_blocking(move || launch(&pod, &container, image.program()?));
                 match spawned.await.map_err(anyhow::Error::from).flatten() {
                     Ok(process) => return Started::Process(process),
                     Err(error) => waiting("CreateContainerConfigError", format!("{error:#}")),
@@ -248,6 +248,9 @@ fn launch(pod: &Pod, container: &Container, program: PathBuf) -> Result<Process>
     }
     if let Some(group) = group {
         command.gid(group);
+    }
+    if let Some(kept) = privileges::capabilities(security) {
+        sys::keep_capabilities(&mut command, kept);
     }
     let mut sandbox = pod.sandbox(container)?;
     sandbox.read_only = security.and_then(|s| s.read_only_root_filesystem) == Some(true);

@@ -3,11 +3,45 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use anyhow::{Context as _, Result, bail, ensure};
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Image {
     Program(PathBuf),
+    /// A program of this package, looked for when it is to run.
+    Ours(&'static str),
     /// Ready at once; nothing runs.
     Pause,
+}
+
+impl Image {
+    /// The program to run.
+    pub(super) fn program(self) -> Result<PathBuf> {
+        match self {
+            Self::Program(program) => Ok(program),
+            Self::Ours(name) => ours(name),
+            Self::Pause => bail!("a pause runs nothing"),
+        }
+    }
+}
+
+/// Where cargo put it: beside this program, or one folder up from a test.
+fn ours(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let folder = own.parent().context("a program is in a folder")?;
+    let folder = match folder.file_name() {
+        Some(deps) if deps == "deps" || deps == "examples" => {
+            folder.parent().context("it is in a folder")?
+        }
+        _ => folder,
+    };
+    let program = folder.join(name);
+    ensure!(
+        program.exists(),
+        "{} is not built: run `cargo build -p subm-test-support --bins` first, as `make test` does",
+        program.display()
+    );
+    Ok(program)
 }
 
 /// By name without tag and digest, or by the last part of that name.

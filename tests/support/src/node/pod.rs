@@ -15,10 +15,11 @@ use super::environment::Facts;
 use super::images::Images;
 use super::kubelet::Kubelet;
 use super::network::{NO_RESOLVER, PodNetwork};
+use super::privileges;
 use super::volumes::Volumes;
 use crate::Process;
 use crate::netns::NetNs;
-use crate::sandbox::{Mount, Sandbox};
+use crate::sandbox::{Mount, Place, Sandbox};
 
 const DEFAULT_GRACE: i64 = 30;
 
@@ -79,7 +80,7 @@ impl Pod {
     pub(super) fn ip(&self) -> Ipv4Addr {
         self.network
             .as_ref()
-            .map_or(self.kubelet.network.ip, |network| network.ip)
+            .map_or(self.kubelet.network.ip(), |network| network.pod.ip())
     }
 
     pub(super) fn name(&self) -> String {
@@ -91,13 +92,13 @@ impl Pod {
     }
 
     pub(super) fn node_netns(&self) -> &Arc<NetNs> {
-        &self.kubelet.network.netns
+        self.kubelet.network.node.netns()
     }
 
     pub(super) fn netns(&self) -> &Arc<NetNs> {
         self.network
             .as_ref()
-            .map_or(self.node_netns(), |network| &network.netns)
+            .map_or(self.node_netns(), |network| network.pod.netns())
     }
 
     fn manifest(&self) -> Arc<Manifest> {
@@ -121,7 +122,7 @@ impl Pod {
         f(&Facts {
             pod: &manifest,
             pod_ip: self.ip(),
-            node_ip: self.kubelet.network.ip,
+            node_ip: self.kubelet.network.ip(),
             host_name: &host_name,
             api_server: self.kubelet.api_service,
             objects: &self.kubelet.objects,
@@ -176,6 +177,7 @@ impl Pod {
             host_name: self.host_name(),
             mounts,
             read_only: false,
+            sysctls: privileges::is_privileged(container.security_context.as_ref()),
             root: self.kubelet.dir.join("root"),
         })
     }
@@ -235,8 +237,9 @@ pub(super) async fn output(sandbox: Sandbox, command: Command, limit: Duration) 
     );
     let log = out.path().to_owned();
     let to = [out.reopen()?, err.reopen()?].map(Stdio::from);
-    let spawned =
-        tokio::task::spawn_blocking(move || Process::start(command, &log, to, Some(sandbox)));
+    let spawned = tokio::task::spawn_blocking(move || {
+        Process::start(command, &log, to, Some(Place::Sandbox(sandbox)))
+    });
     let mut process = spawned.await??;
     let status = process.wait(limit).await;
     // Its children end with it, also where it ended in time.

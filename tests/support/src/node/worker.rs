@@ -30,7 +30,7 @@ pub(super) async fn run(kubelet: Arc<Kubelet>, mut manifest: watch::Receiver<Man
         api: Api::namespaced(kubelet.client.clone(), &namespace),
         name: first.name_any(),
         uid: first.uid(),
-        reporter: Reporter::new(&first, kubelet.network.ip),
+        reporter: Reporter::new(&first, kubelet.network.ip()),
         sent: None,
     };
     let mut changes = kubelet.objects.changes();
