@@ -18,7 +18,7 @@ mod mcs;
 mod metadata;
 pub mod names;
 mod resource;
-mod submariner;
+pub mod submariner;
 mod text;
 mod whole;
 

@@ -66,6 +66,21 @@ pub const HA_ACTIVE: &str = "active";
 /// `status.connections[].status` of a tunnel that works.
 pub const CONNECTED: &str = "connected";
 
+/// Key of an Endpoint's `backend_config`: UDP port of the tunnel.
+pub const UDP_PORT: &str = "udp-port";
+/// Key of an Endpoint's `backend_config`: UDP port of NAT discovery.
+pub const NATT_DISCOVERY_PORT: &str = "natt-discovery-port";
+/// Key of an Endpoint's `backend_config`: how the public address is found, as `method:value`.
+pub const PUBLIC_IP: &str = "public-ip";
+/// Key of an Endpoint's `backend_config`: WireGuard's public key, base64.
+pub const PUBLIC_KEY: &str = "publicKey";
+/// Key of an Endpoint's `backend_config`: the device by which the tunnel is reached, where it has one.
+pub const INTERFACE_NAME: &str = "interface-name";
+/// Node label and annotation prefix: settings of a gateway for its `backend_config`.
+pub const GATEWAY_PREFIX: &str = "gateway.submariner.io/";
+/// Node label, `"true"`: the node may be a gateway.
+pub const GATEWAY_LABEL: &str = "submariner.io/gateway";
+
 /// ClusterProperty that holds the cluster's id (KEP-2149).
 pub const CLUSTER_ID_PROPERTY: &str = "cluster.clusterset.k8s.io";
 /// The same in early versions of the KEP.

@@ -1,5 +1,7 @@
 //! `submariner.io/v1`: what gateways say about tunnels, what clusters declare, which global IPs they gave.
 
+use std::collections::BTreeMap;
+
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
@@ -25,23 +27,137 @@ pub struct GatewayStatus {
     pub local_endpoint: Option<EndpointSpec>,
     #[serde(default)]
     pub connections: Items<Connection>,
+    /// Why the gateway does not work, or empty.
+    #[serde(default)]
+    pub status_failure: String,
+    #[serde(default)]
+    pub version: String,
+}
+
+/// A gateway node as the other clusters see it: on the broker, and copied into every cluster.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Endpoint {
+    #[serde(default, deserialize_with = "crate::metadata::read")]
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    pub spec: EndpointSpec,
 }
 
 /// One end of a tunnel.
+// With underscores, but for one, as Submariner spells them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct EndpointSpec {
-    // Submariner spells it with an underscore, unlike its neighbours.
     #[serde(default)]
     pub cluster_id: String,
+    /// `submariner-cable-<cluster>-<private IP with dashes>`.
+    #[serde(default)]
+    pub cable_name: String,
+    /// Where the other clusters' gateways send their ICMP echo requests; empty where nothing answers.
+    #[serde(
+        rename = "healthCheckIP",
+        default,
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub health_check_ip: String,
+    /// The gateway node's name.
+    #[serde(default)]
+    pub hostname: String,
+    /// CIDRs that are reached by it.
+    #[serde(default)]
+    pub subnets: Items<String>,
+    #[serde(default)]
+    pub private_ip: String,
+    #[serde(default)]
+    pub public_ip: String,
+    #[serde(default)]
+    pub nat_enabled: bool,
+    /// Name of the cable driver: `libreswan`, `wireguard` or `vxlan`.
+    #[serde(default)]
+    pub backend: String,
+    /// What the driver of the other side needs to know; keys are in [`crate::names`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub backend_config: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Connection {
-    /// `connected`, `connecting` or `error`.
+    /// `connected`, `connecting`, `error` or `none`.
     #[serde(default)]
     pub status: String,
     #[serde(default)]
+    pub status_message: String,
+    #[serde(default)]
     pub endpoint: EndpointSpec,
+    /// The address of the other side that is spoken to.
+    #[serde(rename = "usingIP", default, skip_serializing_if = "String::is_empty")]
+    pub using_ip: String,
+    #[serde(rename = "usingNAT", default, skip_serializing_if = "is_false")]
+    pub using_nat: bool,
+    #[serde(
+        rename = "latencyRTT",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub latency_rtt: Option<LatencyRtt>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Round-trip times as Go prints durations, such as `1.5ms`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LatencyRtt {
+    #[serde(default)]
+    pub last: String,
+    #[serde(default)]
+    pub min: String,
+    #[serde(default)]
+    pub average: String,
+    #[serde(default)]
+    pub max: String,
+    #[serde(default)]
+    pub std_dev: String,
+}
+
+/// What a node's route agent sees of the other clusters.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct RouteAgent {
+    #[serde(default, deserialize_with = "crate::metadata::read")]
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    pub status: Option<RouteAgentStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteAgentStatus {
+    #[serde(default)]
+    pub version: String,
+    #[serde(default)]
+    pub status_failure: String,
+    #[serde(default)]
+    pub remote_endpoints: Items<RemoteEndpoint>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoteEndpoint {
+    /// `connected`, `error` or `none`.
+    #[serde(default)]
+    pub status: String,
+    #[serde(default)]
+    pub status_message: String,
+    #[serde(default)]
+    pub spec: EndpointSpec,
+    #[serde(
+        rename = "latencyRTT",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub latency_rtt: Option<LatencyRtt>,
 }
 
 /// What a cluster declares to the others, on the broker.
@@ -107,4 +223,6 @@ pub struct GlobalIngressIPStatus {
 
 resource!(Cluster, group: SUBMARINER_GROUP, plural: "clusters", versions: ["v1"], custom: true);
 resource!(GlobalIngressIP, group: SUBMARINER_GROUP, plural: "globalingressips", versions: ["v1"], custom: true);
+resource!(Endpoint, group: SUBMARINER_GROUP, plural: "endpoints", versions: ["v1"], custom: true);
+resource!(RouteAgent, group: SUBMARINER_GROUP, plural: "routeagents", versions: ["v1"], custom: true);
 resource!(Gateway, group: SUBMARINER_GROUP, plural: "gateways", versions: ["v1"], custom: true);

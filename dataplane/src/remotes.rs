@@ -1,0 +1,1 @@
+//! Which Endpoints of other clusters are believed.
