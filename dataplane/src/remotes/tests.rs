@@ -1,0 +1,208 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn endpoint(cluster: &str, host: u8, second: u8, subnets: &[&str]) -> Endpoint {
+    serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("{cluster}-submariner-cable-{cluster}-172-31-0-{host}"),
+            "creationTimestamp": format!("2026-11-23T21:39:{second:02}Z"),
+        },
+        "spec": {
+            "cluster_id": cluster, "cable_name": format!("submariner-cable-{cluster}-172-31-0-{host}"),
+            "healthCheckIP": "", "hostname": format!("gw{host}"), "subnets": subnets,
+            "private_ip": format!("172.31.0.{host}"), "public_ip": "198.51.100.1", "nat_enabled": true,
+            "backend": "vxlan", "backend_config": {"udp-port": "4500"},
+        },
+    }))
+    .expect("an Endpoint")
+}
+
+fn ours() -> Ours {
+    Ours {
+        cluster: "c1".into(),
+        networks: vec![
+            "10.8.0.0/16".parse().unwrap(),
+            "10.88.0.0/16".parse().unwrap(),
+        ],
+        nodes: ["172.20.8.11".parse().unwrap()].into(),
+    }
+}
+
+fn networks(remotes: &[Remote], cluster: &str) -> Vec<String> {
+    let remote = remotes.iter().find(|remote| remote.cluster == cluster);
+    remote
+        .iter()
+        .flat_map(|remote| &remote.networks)
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn an_endpoint_is_taken_as_it_is() {
+    let (remotes, refusals) = judge(
+        &[endpoint("c2", 11, 0, &["10.99.0.0/16", "10.9.0.0/16"])],
+        &ours(),
+    );
+    assert!(refusals.is_empty(), "{refusals:?}");
+    assert_eq!(networks(&remotes, "c2"), ["10.9.0.0/16", "10.99.0.0/16"]);
+    assert_eq!(
+        (remotes[0].port, remotes[0].backend.as_str()),
+        (4500, "vxlan")
+    );
+    assert_eq!(remotes[0].public_ip, "198.51.100.1".parse().ok());
+}
+
+#[test]
+fn our_own_endpoint_is_no_remote() {
+    assert_eq!(
+        judge(&[endpoint("c1", 11, 0, &["10.8.0.0/16"])], &ours()),
+        (vec![], vec![])
+    );
+}
+
+/// What a hostile member may claim; its honest network goes on working.
+#[test]
+fn claims_that_are_not_a_clusters_to_make() {
+    for claimed in [
+        "0.0.0.0/0",
+        "0.0.0.0/1",
+        "128.0.0.0/1",
+        "127.0.0.0/8",
+        "169.254.169.254/32",
+        "224.0.0.0/4",
+        "240.0.0.0/8",
+        "241.31.1.11/32",
+        "10.8.0.0/16",
+        "10.8.3.0/24",
+        "10.0.0.0/8",
+        "10.88.0.1/32",
+        "172.20.8.0/24",
+        "172.20.8.11/32",
+        "::/0",
+        "fe80::/64",
+        "ff02::/64",
+        "not-a-cidr",
+        "10.9.0.0",
+    ] {
+        let (remotes, refusals) =
+            judge(&[endpoint("c2", 11, 0, &[claimed, "10.9.0.0/16"])], &ours());
+        assert_eq!(networks(&remotes, "c2"), ["10.9.0.0/16"], "{claimed}");
+        assert_eq!(refusals.len(), 1, "{claimed}: {refusals:?}");
+        assert!(!refusals[0].to_string().is_empty());
+    }
+    let (remotes, refusals) = judge(
+        &[endpoint("c2", 11, 0, &["242.1.0.0/16", "fd09::/48"])],
+        &ours(),
+    );
+    assert!(
+        refusals.is_empty(),
+        "Globalnet's networks are clusters': {refusals:?}"
+    );
+    assert_eq!(remotes[0].networks.len(), 2);
+}
+
+/// A newcomer takes nothing from anybody.
+#[test]
+fn what_another_cluster_has_is_taken() {
+    let all = [
+        endpoint("c3", 13, 5, &["10.9.4.0/24", "10.10.0.0/16"]),
+        endpoint("c2", 12, 1, &["10.9.0.0/16"]),
+    ];
+    let (remotes, refusals) = judge(&all, &ours());
+    assert_eq!(networks(&remotes, "c2"), ["10.9.0.0/16"]);
+    assert_eq!(networks(&remotes, "c3"), ["10.10.0.0/16"]);
+    assert_eq!(
+        refusals[0].to_string(),
+        "Endpoint \"c3-submariner-cable-c3-172-31-0-13\" of cluster \"c3\": its subnet 10.9.4.0/24 overlaps one of cluster \"c2\", \
+         which was first; clusters with the same addresses need Globalnet"
+    );
+}
+
+/// Defect 11: while a gateway changes both its Endpoints are there; whichever event comes first, the younger counts.
+#[test]
+fn the_youngest_endpoint_of_a_cluster_counts() {
+    let (old, new) = (
+        endpoint("c2", 11, 1, &["10.9.0.0/16"]),
+        endpoint("c2", 12, 9, &["10.9.0.0/16"]),
+    );
+    for order in [[old.clone(), new.clone()], [new.clone(), old.clone()]] {
+        let (remotes, refusals) = judge(&order, &ours());
+        assert_eq!(remotes.len(), 1);
+        assert_eq!(remotes[0].node, "gw12");
+        assert!(
+            matches!(
+                &refusals[..],
+                [Refusal {
+                    why: Why::Superseded { .. },
+                    ..
+                }]
+            ),
+            "{refusals:?}"
+        );
+    }
+}
+
+#[test]
+fn fields_that_cannot_be() {
+    let with = |change: fn(&mut Endpoint)| {
+        let mut endpoint = endpoint("c2", 11, 0, &["10.9.0.0/16"]);
+        change(&mut endpoint);
+        judge(&[endpoint], &ours())
+    };
+    let changes: [fn(&mut Endpoint); 8] = [
+        |e| e.spec.cluster_id = String::new(),
+        |e| e.spec.cluster_id = "Not A Label".into(),
+        |e| e.spec.cable_name = String::new(),
+        |e| e.spec.private_ip = "127.0.0.1".into(),
+        |e| e.spec.private_ip = String::new(),
+        |e| e.spec.public_ip = "nowhere".into(),
+        |e| drop(e.spec.backend_config.insert("udp-port".into(), "0".into())),
+        |e| {
+            drop(
+                e.spec
+                    .backend_config
+                    .insert("udp-port".into(), "70000".into()),
+            )
+        },
+    ];
+    for change in changes {
+        let (remotes, refusals) = with(change);
+        assert!(remotes.is_empty() && refusals.len() == 1, "{refusals:?}");
+    }
+}
+
+fn any_endpoint() -> impl Strategy<Value = Endpoint> {
+    let subnet = (0..24_u8, 8..=24_u8).prop_map(|(n, length)| format!("10.{n}.0.0/{length}"));
+    let subnets = prop::collection::vec(subnet, 0..4);
+    (2..5_u8, 11..14_u8, 0..4_u8, subnets).prop_map(|(cluster, host, second, subnets)| {
+        let subnets: Vec<&str> = subnets.iter().map(String::as_str).collect();
+        endpoint(&format!("c{cluster}"), host, second, &subnets)
+    })
+}
+
+proptest! {
+    /// Whatever is claimed, in whatever order: nobody has ours, no two have the same, and what is said does not change.
+    #[test]
+    fn nobody_shares_a_network(endpoints in prop::collection::vec(any_endpoint(), 0..8).prop_shuffle()) {
+        let (remotes, refusals) = judge(&endpoints, &ours());
+        for (at, one) in remotes.iter().enumerate() {
+            for net in &one.networks {
+                prop_assert!(!ours().networks.iter().any(|own| overlap(own, net)));
+                for other in &remotes[at + 1..] {
+                    prop_assert!(!other.networks.iter().any(|theirs| overlap(theirs, net)));
+                }
+            }
+        }
+        let mut other_order = endpoints.clone();
+        other_order.reverse();
+        // Two objects of one name cannot be.
+        let mut names: Vec<&str> = endpoints.iter().map(name).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.len() == endpoints.len() {
+            prop_assert_eq!(judge(&other_order, &ours()), (remotes, refusals));
+        }
+    }
+}
