@@ -1,1 +1,248 @@
-//! What a node needs.
+//! What a node of a cluster needs, so that its pods and processes reach the other clusters and are reached: a pure function of
+//! what its route agent knows.
+//!
+//! ```text
+//!   worker                        gateway node
+//!   pod -> main table             vx-submariner (VXLAN, id 100, UDP 4800)
+//!          10.9/16 via 240.x.y.z    floods to every node    -> table 150 -> the cable's device, or the cable's own table
+//!          dev vx-submariner -->  ------------------------->
+//!                          <-- plain, by the CNI's routes --
+//! ```
+//!
+//! Every node has a VTEP in 240.0.0.0/8 made of the last three octets of its address, and for IPv6 one in [`VTEP6`] that holds
+//! that. Traffic to other clusters goes from a worker to the gateway by the device; what comes from there to a worker's pods
+//! goes as the CNI routes it.
+
+mod view;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use subm_nat::node::{self as filter, VX_SUBMARINER_PORT};
+use subm_routing::{
+    Address, Family, Forward, Link, LinkName, MacAddr, Network, Route, Rule, Sysctl, Vxlan,
+};
+
+pub use view::{Cni, Gateway, Uplink, View, Way};
+
+use crate::remotes::Remote;
+
+/// The device between the nodes of a cluster.
+pub const DEVICE: LinkName = LinkName::from_static("vx-submariner");
+/// Its VXLAN network identifier.
+const VNI: u32 = 100;
+/// Table, and priority of the rule that leads to it, of a gateway's routes to the other clusters.
+pub const TABLE: u32 = 150;
+/// Bytes that VXLAN adds to an IPv4 packet: outer IPv4, UDP, VXLAN and Ethernet headers.
+const OVERHEAD: u32 = 50;
+/// The IPv4 VTEPs of a cluster's nodes.
+pub const VTEP4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 8);
+/// Their IPv6 VTEPs (RFC 4193): the last 32 bits are the IPv4 one.
+pub const VTEP6: Ipv6Net = Ipv6Net::new_assert(
+    Ipv6Addr::new(0xfd53, 0x7562, 0x6d00, 0x0064, 0, 0, 0, 0),
+    96,
+);
+
+/// What a node needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub network: Network,
+    pub filter: filter::Node,
+    pub troubles: Vec<Trouble>,
+}
+
+/// Something that a person has to mend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// No other node can be told from this one by the last three octets of its address.
+    SameVtep {
+        node: String,
+        other: String,
+        vtep: Ipv4Addr,
+    },
+    /// The gateway's address has no place in 240.0.0.0/8.
+    GatewayNotV4(IpAddr),
+    /// The CNI put no address of the pod CIDR on this node.
+    NoCni,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SameVtep { node, other, vtep } => write!(
+                f,
+                "nodes {node:?} and {other:?} have the same last three octets of their addresses, so both would be {vtep}: give one \
+                 of them another address"
+            ),
+            Self::GatewayNotV4(address) => write!(
+                f,
+                "the gateway's address {address} is IPv6: nodes reach their gateway by IPv4, which it needs too"
+            ),
+            Self::NoCni => f.write_str(
+                "no device of this node has an address of the pod CIDR: pods reach other clusters, processes of the node do not",
+            ),
+        }
+    }
+}
+
+/// The VTEP of the node with this address.
+pub fn vtep(node: Ipv4Addr) -> Ipv4Addr {
+    let [_, b, c, d] = node.octets();
+    let [first, ..] = VTEP4.network().octets();
+    Ipv4Addr::new(first, b, c, d)
+}
+
+fn vtep6(node: Ipv4Addr) -> Ipv6Addr {
+    (VTEP6.network().to_bits() | u128::from(vtep(node).to_bits())).into()
+}
+
+/// All of it. Without a gateway in this cluster there is nothing to reach anybody by, and so nothing is needed.
+pub fn plan(view: &View, remotes: &[Remote]) -> Plan {
+    let mut plan = Plan::default();
+    let Some(gateway) = &view.gateway else {
+        return plan;
+    };
+    plan.troubles = same_vteps(view);
+    if view.cni.is_none() {
+        plan.troubles.push(Trouble::NoCni);
+    }
+    filter(&mut plan.filter, view, gateway, remotes);
+    if gateway.node == view.node {
+        on_gateway(&mut plan.network, view, gateway, remotes);
+    } else if let IpAddr::V4(address) = gateway.private_ip {
+        on_worker(&mut plan.network, view, address, remotes);
+    } else {
+        plan.troubles
+            .push(Trouble::GatewayNotV4(gateway.private_ip));
+    }
+    if let Some(cni) = &view.cni {
+        // Answers to this node's own processes come by the CNI, requests left by another device.
+        plan.network.insert(Sysctl::rp_filter(cni.link, 2));
+    }
+    plan
+}
+
+fn same_vteps(view: &View) -> Vec<Trouble> {
+    let mut seen: BTreeMap<Ipv4Addr, &str> = BTreeMap::new();
+    let mut troubles = Vec::new();
+    for (node, address) in &view.nodes {
+        let vtep = vtep(*address);
+        if let Some(other) = seen.insert(vtep, node) {
+            troubles.push(Trouble::SameVtep {
+                node: node.clone(),
+                other: other.to_owned(),
+                vtep,
+            });
+        }
+    }
+    troubles
+}
+
+/// The device of this node, and its addresses.
+fn device(network: &mut Network, view: &View, remote: Option<IpAddr>) {
+    let own = vtep(view.uplink.address);
+    let mut vxlan = Vxlan::new(VNI, VX_SUBMARINER_PORT);
+    if let Some(remote) = remote {
+        vxlan = vxlan.remote(remote);
+    }
+    // A device that is made anew has the address that the others remember.
+    let link = Link::vxlan(DEVICE, vxlan)
+        .mtu(view.uplink.mtu.saturating_sub(OVERHEAD))
+        .mac(MacAddr::for_vtep(own.into()));
+    network.insert(link);
+    let net4 = Ipv4Net::new_assert(own, VTEP4.prefix_len());
+    let net6 = Ipv6Net::new_assert(vtep6(view.uplink.address), VTEP6.prefix_len());
+    for net in [IpNet::V4(net4), IpNet::V6(net6)] {
+        network.insert(Address::new(DEVICE, net));
+    }
+    for family in Family::BOTH {
+        network.insert(Sysctl::forwarding(family, DEVICE, true));
+    }
+}
+
+fn on_worker(network: &mut Network, view: &View, gateway: Ipv4Addr, remotes: &[Remote]) {
+    device(network, view, Some(gateway.into()));
+    for net in remotes.iter().flat_map(|remote| &remote.networks) {
+        let via = match net {
+            IpNet::V4(_) => IpAddr::V4(vtep(gateway)),
+            IpNet::V6(_) => IpAddr::V6(vtep6(gateway)),
+        };
+        network.insert(Route::via(*net, via, DEVICE));
+    }
+}
+
+fn on_gateway(network: &mut Network, view: &View, gateway: &Gateway, remotes: &[Remote]) {
+    device(network, view, None);
+    network.insert(Sysctl::rp_filter(DEVICE, 2));
+    for address in view
+        .nodes
+        .iter()
+        .filter(|(node, _)| **node != view.node)
+        .map(|(_, address)| *address)
+    {
+        network.insert(Forward::flood(DEVICE, address.into()));
+    }
+    let out = match gateway.way {
+        Way::Device(device) => device,
+        Way::Uplink => view.uplink.link,
+        Way::Own(_) => return,
+    };
+    for family in Family::BOTH {
+        network.insert(Rule::new(family, TABLE, TABLE));
+    }
+    let source = |net: &IpNet| {
+        let cni = view.cni.as_ref()?;
+        match net {
+            IpNet::V4(_) => Some(IpAddr::V4(cni.address)),
+            IpNet::V6(_) => cni.address6.map(IpAddr::V6),
+        }
+    };
+    for remote in remotes {
+        for net in &remote.networks {
+            let mut route = Route::dev(*net, out).table(TABLE);
+            if let Some(source) = source(net) {
+                route = route.source(source);
+            }
+            network.insert(route);
+        }
+        // The tunnel's own packets must not go into the tunnel, even if the gateway's address is in its cluster's network.
+        for address in remote.public_ip.into_iter().chain([remote.private_ip]) {
+            let inside = remotes
+                .iter()
+                .flat_map(|remote| &remote.networks)
+                .any(|net| net.contains(&address));
+            let hop = view
+                .uplink
+                .gateway
+                .filter(|hop| hop.is_ipv4() == address.is_ipv4());
+            if let Some(hop) = hop.filter(|_| inside) {
+                network.insert(Route::via(address.into(), hop, view.uplink.link).table(TABLE));
+            }
+        }
+    }
+}
+
+fn filter(filter: &mut filter::Node, view: &View, gateway: &Gateway, remotes: &[Remote]) {
+    filter.local = view.pods.iter().copied().collect();
+    for net in remotes.iter().flat_map(|remote| &remote.networks) {
+        filter.remote.insert(*net, gateway.mtu);
+    }
+    if let Some(cni) = &view.cni {
+        filter.translate_host_network(cni.address);
+        if let Some(address) = cni.address6 {
+            filter.host_network.insert(VTEP6.into(), address.into());
+        }
+    }
+    filter.devices.insert(filter::VX_SUBMARINER);
+    filter.ports.insert(VX_SUBMARINER_PORT);
+    if gateway.node == view.node {
+        let device = gateway.way.device().map(|device| device.as_str().parse());
+        filter.devices.extend(device.into_iter().flatten());
+        filter.ports.extend(gateway.ports.iter().copied());
+    }
+}
+
+#[cfg(test)]
+mod tests;

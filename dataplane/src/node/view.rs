@@ -1,0 +1,74 @@
+//! What a route agent knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use subm_routing::LinkName;
+
+/// A node and its cluster, beside the other clusters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// This node's name, which is its host name.
+    pub node: String,
+    pub uplink: Uplink,
+    /// The device of the CNI, if it put an address of the pod CIDR on the node.
+    pub cni: Option<Cni>,
+    /// This cluster's pod networks.
+    pub pods: Vec<IpNet>,
+    /// This cluster's active gateway.
+    pub gateway: Option<Gateway>,
+    /// The InternalIP of every node, this one's too.
+    pub nodes: BTreeMap<String, Ipv4Addr>,
+}
+
+/// The device of the default route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    pub link: LinkName,
+    pub address: Ipv4Addr,
+    /// Next hop of the default route.
+    pub gateway: Option<IpAddr>,
+    pub mtu: u32,
+}
+
+/// This node in the pod network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cni {
+    pub link: LinkName,
+    pub address: Ipv4Addr,
+    pub address6: Option<Ipv6Addr>,
+}
+
+/// The gateway node of this cluster, as its Endpoint tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    pub node: String,
+    pub private_ip: IpAddr,
+    pub way: Way,
+    /// UDP ports of its tunnel and of NAT discovery.
+    pub ports: BTreeSet<u16>,
+    /// What fits into a cable, bytes of an IP packet.
+    pub mtu: Option<u32>,
+}
+
+/// How packets get from the gateway node's routing into a cable; its driver decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By a device for all cables, as WireGuard's (`interface-name` of the Endpoint's `backend_config`).
+    Device(LinkName),
+    /// By the default route's device: the kernel's IPsec policies take them there.
+    Uplink,
+    /// The gateway process has routes of its own to this device, as for VXLAN.
+    Own(LinkName),
+}
+
+impl Way {
+    /// The cables' device.
+    pub fn device(self) -> Option<LinkName> {
+        match self {
+            Self::Device(device) | Self::Own(device) => Some(device),
+            Self::Uplink => None,
+        }
+    }
+}
