@@ -92,7 +92,11 @@ pub struct Connection {
     /// The address of the other side that is spoken to.
     #[serde(rename = "usingIP", default, skip_serializing_if = "String::is_empty")]
     pub using_ip: String,
-    #[serde(rename = "usingNAT", default, skip_serializing_if = "is_false")]
+    #[serde(
+        rename = "usingNAT",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub using_nat: bool,
     #[serde(
         rename = "latencyRTT",
@@ -100,10 +104,6 @@ pub struct Connection {
         skip_serializing_if = "Option::is_none"
     )]
     pub latency_rtt: Option<LatencyRtt>,
-}
-
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// Round-trip times as Go prints durations, such as `1.5ms`.
