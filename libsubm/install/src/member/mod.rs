@@ -153,6 +153,7 @@ fn record(settings: &Settings) -> Object {
             "clusterID": settings.cluster_id.as_str(),
             "brokerURL": settings.broker.url,
             "brokerNamespace": settings.broker.namespace,
+            "brokerInsecure": settings.broker.insecure.to_string(),
             "components": list(&settings.components),
             "clusterCIDR": list(&settings.addresses.pods),
             "serviceCIDR": list(&settings.addresses.services),
