@@ -35,6 +35,11 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     let target = contexts::selected(kube).await?;
     let mut status = Status::new();
     greet(&mut status, flags, &info);
+    if flags.repository.is_none() && flags.image_override.is_empty() {
+        status.warning(
+            "No images of this release are published: build them, push them, and name the place with --repository, or pods will not start",
+        );
+    }
     let known = member_id(&target.cluster).await?;
     let id = cluster_id(flags, &info, &target, known.as_deref())?;
     check_version(&mut status, &target.cluster, flags).await?;
@@ -92,6 +97,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
                 .enable_clusterset_ip
                 .unwrap_or(place.clusterset_ip_enabled),
             cidr: None,
+            by_service: flags.clusterset_ip_by_service,
         },
         globalnet: false,
         images: plan.images,
