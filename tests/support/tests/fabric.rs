@@ -266,16 +266,16 @@ fn packets_are_lost_by_chance_and_flows_are_slowed() -> Result<()> {
     assert!(whereami::ask(worker.netns(), to, SOON).is_ok());
     limit.heal()?;
 
-    match can_delay()? {
-        true => {
-            let delay = uplink.delay(Duration::from_millis(50))?;
-            let start = Instant::now();
-            whereami::ask_udp(worker.netns(), to, SOON)?;
-            ensure!(start.elapsed() >= Duration::from_millis(50));
-            delay.heal()?;
-        }
+    let by = Duration::from_millis(50);
+    if can_delay()? {
+        let delay = uplink.delay(by)?;
+        let start = Instant::now();
+        whereami::ask_udp(worker.netns(), to, SOON)?;
+        ensure!(start.elapsed() >= by, "{:?}", start.elapsed());
+        delay.heal()?;
+    } else {
         // The guest's kernel has it, and its tests use it: tests/guest.
-        false => ensure!(uplink.delay(Duration::from_millis(50)).is_err()),
+        ensure!(uplink.delay(by).is_err());
     }
     Ok(())
 }
