@@ -89,20 +89,20 @@ fn a_killed_guest_leaves_nothing() -> Result<()> {
 /// A test that takes a kernel.
 fn with_kernel(name: &str, test: fn() -> Result<()>) -> Trial {
     Trial::ignorable_test(name, move || match Kernel::find() {
-        Ok(_) => test().map(|()| Completion::Completed).map_err(failed),
+        Ok(_) => outcome(test()).map(|()| Completion::Completed),
         Err(missing) => Ok(Completion::ignored_with(missing)),
     })
 }
 
-fn failed(error: anyhow::Error) -> Failed {
-    Failed::from(format!("{error:?}"))
+fn outcome(result: Result<()>) -> Result<(), Failed> {
+    result.map_err(|error| Failed::from(format!("{error:?}")))
 }
 
 fn main() -> ExitCode {
     let tests = vec![
         Trial::test(
             "without_a_kernel_tests_count_as_ignored_and_say_why",
-            || without_a_kernel_tests_count_as_ignored_and_say_why().map_err(failed),
+            || outcome(without_a_kernel_tests_count_as_ignored_and_say_why()),
         ),
         with_kernel(
             "what_fails_in_the_guest_fails",

@@ -245,6 +245,7 @@ impl Lan {
         let (router, router6) = self.ranges.router();
         // The others remember a node's hardware address.
         let mut commands = set_mac("eth0", 0, number);
+        commands += "link set lo up\n";
         commands += &format!(
             "addr add {}/24 dev eth0\n\
              addr add {}/{NODE_PREFIX6} dev eth0 nodad\nlink set eth0 up\n\
@@ -299,6 +300,9 @@ impl Lan {
         let name = node.name();
         let member = state.members.iter_mut().find(|member| member.name == name);
         member.context("it has joined")?.node = Arc::downgrade(node);
+        if state.unreachable.is_empty() {
+            return Ok(());
+        }
         isolate(node.netns(), &state.unreachable)
     }
 

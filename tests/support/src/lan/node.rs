@@ -47,7 +47,7 @@ pub struct Pod {
 
 impl Node {
     pub(crate) fn new(lan: &Arc<Lan>, name: &str, cni: Cni) -> Result<Arc<Self>> {
-        let netns = Arc::new(NetNs::new()?);
+        let netns = Arc::new(NetNs::bare()?);
         without_dad(&netns, true)?;
         let place = lan.join(name, &netns)?;
         let node = Arc::new(Self {
@@ -127,7 +127,7 @@ impl Node {
 
     /// A namespace with addresses for a pod, connected.
     pub fn add_pod(self: &Arc<Self>) -> Result<Pod> {
-        let netns = Arc::new(NetNs::new()?);
+        let netns = Arc::new(NetNs::bare()?);
         without_dad(&netns, true)?;
         let (host, link) = self.take(&netns)?;
         let pod = Pod {
@@ -150,7 +150,7 @@ impl Node {
         ))?;
         let (gateway, gateway6) = self.cni_address();
         pod.netns.ip(&format!(
-            "addr add {ip}/32 dev eth0\naddr add {ip6}/128 dev eth0 nodad\nlink set eth0 up\n\
+            "link set lo up\naddr add {ip}/32 dev eth0\naddr add {ip6}/128 dev eth0 nodad\nlink set eth0 up\n\
              route add {gateway} dev eth0 scope link\nroute add default via {gateway}\n\
              route add {gateway6} dev eth0\nroute add default via {gateway6}",
             ip = pod.ip,
