@@ -88,12 +88,12 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => Just(Deed::BrokerDown),
         2 => Just(Deed::BrokerUp),
         3 => Just(Deed::Settle),
-        12 => (cluster.clone(), 0..8_usize).prop_map(|(cluster, source)| Deed::Read { cluster, source }),
+        12 => (cluster.clone(), 0..SOURCES.len()).prop_map(|(cluster, source)| Deed::Read { cluster, source }),
         12 => (cluster, service).prop_map(|(cluster, service)| Deed::Act { cluster, service }),
     ]
 }
 
-const SOURCES: [Source; 8] = [
+const SOURCES: [Source; 10] = [
     Source::Exports,
     Source::Services,
     Source::Slices,
@@ -102,6 +102,8 @@ const SOURCES: [Source; 8] = [
     Source::GlobalIps,
     Source::BrokerImports,
     Source::BrokerSlices,
+    Source::Nodes,
+    Source::BrokerClusters,
 ];
 const KINDS: [&str; 2] = ["ServiceImport", "EndpointSlice"];
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use subm_install::broker::{InfoMap, Purpose};
 use subm_install::names::{BROKER_SECRET, OPERATOR_NAMESPACE, SETTINGS};
 use subm_install::{BrokerInfo, ClusterId};
+use subm_kube::certificates;
 
 use crate::cluster::{Cluster, PAUSE, kind, str_at};
 use crate::contexts;
@@ -100,21 +101,6 @@ pub fn decoded_bytes(value: &Value) -> Option<Vec<u8>> {
         .decode(value.as_str()?)
         .ok()?;
     (!bytes.is_empty()).then_some(bytes)
-}
-
-/// DER of all certificates in a PEM text.
-fn certificates(pem: &str) -> Option<Vec<Vec<u8>>> {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const END: &str = "-----END CERTIFICATE-----";
-    let mut found = Vec::new();
-    let mut rest = pem;
-    while let Some((_, after)) = rest.split_once(BEGIN) {
-        let (body, after) = after.split_once(END)?;
-        let body: String = body.chars().filter(|c| !c.is_whitespace()).collect();
-        found.push(base64::prelude::BASE64_STANDARD.decode(body).ok()?);
-        rest = after;
-    }
-    (!found.is_empty()).then_some(found)
 }
 
 impl Broker {

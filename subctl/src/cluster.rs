@@ -90,12 +90,7 @@ impl Cluster {
         manager: &str,
     ) -> Result<Value, Error> {
         let (namespace, name) = (namespace(object), name(object));
-        let mut path = kind.path(namespace, Some(name));
-        if !subresource.is_empty() {
-            path.push('/');
-            path.push_str(subresource);
-        }
-        path.push_str(&format!("?fieldManager={manager}&force=true"));
+        let path = written(kind, namespace, name, subresource, manager) + "&force=true";
         let doing = format!("applying {}", kind.named(namespace, name));
         let content = Some("application/apply-patch+yaml");
         self.send(Method::PATCH, &path, content, Some(object), &doing)
@@ -123,19 +118,7 @@ impl Cluster {
 
     /// Creates the object unless it is there; needs no right to patch. Whether it was created.
     pub async fn create(&self, object: &Object) -> Result<bool, Error> {
-        let kind = Kind::of(object);
-        let path = kind.path(object.namespace(), None) + "?fieldManager=" + INSTALLER;
-        let doing = format!("creating {}", kind.named(object.namespace(), object.name()));
-        match self
-            .send(
-                Method::POST,
-                &path,
-                Some("application/json"),
-                Some(object.value()),
-                &doing,
-            )
-            .await
-        {
+        match self.create_value(&Kind::of(object), object.value()).await {
             Ok(_) => Ok(true),
             Err(Error::Taken(_)) => Ok(false),
             Err(error) => Err(error),
@@ -164,13 +147,7 @@ impl Cluster {
         object: &Value,
     ) -> Result<Value, Error> {
         let (namespace, name) = (namespace(object), name(object));
-        let mut path = kind.path(namespace, Some(name));
-        if !subresource.is_empty() {
-            path.push('/');
-            path.push_str(subresource);
-        }
-        path.push_str("?fieldManager=");
-        path.push_str(INSTALLER);
+        let path = written(kind, namespace, name, subresource, INSTALLER);
         let doing = format!("writing {}", kind.named(namespace, name));
         self.send(
             Method::PUT,
@@ -306,6 +283,21 @@ impl Cluster {
         let answer = self.client.request::<Value>(request).await;
         answer.map_err(|error| Error::of_request(doing, &error))
     }
+}
+
+/// The path at which an object, or its subresource, is written in the name of a field manager.
+fn written(
+    kind: &Kind,
+    namespace: Option<&str>,
+    name: &str,
+    subresource: &str,
+    manager: &str,
+) -> String {
+    let mut path = kind.path(namespace, Some(name));
+    if !subresource.is_empty() {
+        path = path + "/" + subresource;
+    }
+    path + "?fieldManager=" + manager
 }
 
 /// Not found is an answer.

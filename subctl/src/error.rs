@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use subm_install::BrokerInfoError;
+use subm_kube::with_causes;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +76,7 @@ impl Error {
             }
             error => Self::Unreachable {
                 doing,
-                message: causes(error),
+                message: with_causes(error),
             },
         }
     }
@@ -108,22 +109,7 @@ impl Error {
         match self {
             // The variants below have their cause in their text, as it belongs into the sentence.
             Self::BrokerInfo { .. } | Self::File { .. } => self.to_string(),
-            error => causes(error),
+            error => with_causes(error),
         }
     }
-}
-
-/// hyper's outermost message says little; the cause is at the bottom.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = error.source();
-    }
-    text
 }

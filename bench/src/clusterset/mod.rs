@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use kube::Client;
 use serde_json::json;
-use subm_test_support::{Cluster, Process, random_loopback};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use subm_test_support::{Cluster, Process, page, random_loopback, samples};
 
 use crate::controlplane::service::Object;
+use crate::controlplane::world::unlimited;
 use crate::controlplane::writer;
 
 pub use exports::{Exports, NAMESPACE, millis, percentile};
@@ -55,7 +55,8 @@ pub struct Agent {
 
 impl ClusterSet {
     pub async fn start(binaries: &Path) -> Result<Self> {
-        let (broker, exporting, importing) = tokio::try_join!(cluster(), cluster(), cluster())?;
+        let (broker, exporting, importing) =
+            tokio::try_join!(unlimited(), unlimited(), unlimited())?;
         writer::create(&broker.client().await?, 0..1, |_| {
             namespace(BROKER_NAMESPACE)
         })
@@ -93,17 +94,6 @@ impl ClusterSet {
                 + self.importing.agent.metric(writes).await?,
         )
     }
-}
-
-/// Without limits on what is in flight.
-async fn cluster() -> Result<Cluster> {
-    let cluster = Cluster::builder()
-        .api_server_flag("--max-requests-inflight=0")
-        .api_server_flag("--max-mutating-requests-inflight=0")
-        .start()
-        .await?;
-    cluster.apply_crds().await?;
-    Ok(cluster)
 }
 
 fn namespace(name: &str) -> Object {
@@ -200,30 +190,15 @@ impl Agent {
     }
 
     async fn page(&self, path: &str) -> Result<String> {
-        let mut stream = tokio::net::TcpStream::connect((self.address, AGENT_PORT)).await?;
-        stream
-            .write_all(
-                format!("GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")
-                    .as_bytes(),
-            )
-            .await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
-        ensure!(text.starts_with("HTTP/1.1 200"), "{text}");
-        text.split_once("\r\n\r\n")
-            .map(|(_, body)| body.to_owned())
-            .context("no body")
+        let (status, text) = page((self.address, AGENT_PORT).into(), path).await?;
+        ensure!(status == 200, "{path} says {status}: {text}");
+        Ok(text)
     }
 }
 
 fn sum(page: &str, name: &str) -> f64 {
-    let lines = page.lines().filter(|line| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with([' ', '{']))
-    });
-    lines
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
+    let values = samples(page, name).map(|(_, value)| value.parse::<f64>());
+    values.filter_map(Result::ok).sum()
 }
 
 /// Waits for an answer that a cluster set gives within milliseconds.

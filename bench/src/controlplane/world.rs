@@ -33,15 +33,7 @@ impl World {
     /// Starts a control plane without limits on what is in flight, and creates `services`.
     pub fn with_services(lab: &Lab, services: usize) -> Result<Self> {
         let runtime = Runtime::new()?;
-        let cluster = runtime.block_on(async {
-            let cluster = Cluster::builder()
-                .api_server_flag("--max-requests-inflight=0")
-                .api_server_flag("--max-mutating-requests-inflight=0")
-                .start()
-                .await?;
-            cluster.apply_crds().await?;
-            anyhow::Ok(cluster)
-        })?;
+        let cluster = runtime.block_on(unlimited())?;
         let mut world = Self {
             client: runtime.block_on(cluster.client())?,
             subjects: [
@@ -113,4 +105,15 @@ impl World {
         let first = self.changes.fetch_add(count, Ordering::Relaxed);
         first..first + count
     }
+}
+
+/// A control plane without limits on what is in flight, our definitions installed.
+pub async fn unlimited() -> Result<Cluster> {
+    let cluster = Cluster::builder()
+        .api_server_flag("--max-requests-inflight=0")
+        .api_server_flag("--max-mutating-requests-inflight=0")
+        .start()
+        .await?;
+    cluster.apply_crds().await?;
+    Ok(cluster)
 }

@@ -45,6 +45,8 @@ pub const CLUSTERSET_IP_ALLOCATED_BY: &str = "lighthouse.submariner.io/clusterse
 pub const SOURCE_SLICE: &str = "lighthouse.submariner.io/source-name";
 /// Annotation of an import: `timestamp.submariner.io/<cluster>`, when that cluster's export was created, ns since the epoch.
 pub const TIMESTAMP_PREFIX: &str = "timestamp.submariner.io/";
+/// Before a cluster's id: the name of its account on the broker, and of its Lease there.
+pub const MEMBER_PREFIX: &str = "cluster-";
 /// Label that objects carry on the broker: the cluster that wrote them.
 pub const BROKER_CLUSTER_ID: &str = "submariner-io/clusterID";
 /// Label that objects carry on the broker: their namespace at home.
@@ -68,3 +70,28 @@ pub const CONNECTED: &str = "connected";
 pub const CLUSTER_ID_PROPERTY: &str = "cluster.clusterset.k8s.io";
 /// The same in early versions of the KEP.
 pub const LEGACY_CLUSTER_ID_PROPERTY: &str = "id.k8s.io";
+
+/// Whether a text is an RFC 1123 label: 1 to 63 of `a-z`, `0-9` and `-`, neither first nor last a `-`. Names of namespaces and
+/// Services are, and ids of clusters.
+pub fn is_label(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(good)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_labels_are_names() {
+        for good in ["a", "web", "a-b", "0", "9to5", &"x".repeat(63)] {
+            assert!(is_label(good), "{good}");
+        }
+        for bad in ["", "-", "a-", "-a", "A", "a.b", "a_b", "ä", &"x".repeat(64)] {
+            assert!(!is_label(bad), "{bad}");
+        }
+    }
+}

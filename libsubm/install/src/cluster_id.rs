@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use subm_api::names::{MEMBER_PREFIX, is_label};
+
 /// A DNS label of at most 63 characters (Submariner makes names, labels and annotations of it).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(String);
@@ -16,12 +18,7 @@ const MAX: usize = 63;
 
 impl ClusterId {
     pub fn new(text: &str) -> Result<Self, InvalidClusterId> {
-        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let good = (1..=MAX).contains(&text.len())
-            && text.chars().all(inner)
-            && !text.starts_with('-')
-            && !text.ends_with('-');
-        if good {
+        if is_label(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidClusterId(text.to_owned()))
@@ -57,7 +54,7 @@ impl ClusterId {
 
     /// The member's account on the broker.
     pub fn account(&self) -> String {
-        format!("cluster-{}", self.0)
+        format!("{MEMBER_PREFIX}{}", self.0)
     }
 }
 

@@ -26,6 +26,7 @@ pub mod member;
 pub mod names;
 pub mod network;
 mod object;
+mod rbac;
 
 pub use broker_info::{BrokerInfo, BrokerInfoError, Invitation, backup_name};
 pub use cluster_id::{ClusterId, InvalidClusterId};

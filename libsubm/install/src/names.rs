@@ -42,8 +42,3 @@ pub const INSTALLER: &str = "subctl";
 pub const CLUSTER_UID: &str = "submariner.io/cluster-uid";
 /// Annotation of [`BROKER_SECRET`]: when the token in it expires, RFC 3339.
 pub const TOKEN_EXPIRES: &str = "submariner.io/token-expires";
-
-/// Label on the broker: the member that an object comes from (Admiral).
-pub const CLUSTER_ID_LABEL: &str = "submariner-io/clusterID";
-/// Annotation of an aggregated ServiceImport: since when a member exports it. Its id follows.
-pub const TIMESTAMP_PREFIX: &str = "timestamp.submariner.io/";

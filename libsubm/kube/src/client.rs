@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use rustls_pki_types::pem::PemObject as _;
 
 /// A server that does not even accept is given up sooner than kube's 30 s: the next attempt may
 /// reach another one behind the same address.
@@ -88,6 +89,14 @@ pub fn with_timeouts(mut config: Config) -> Result<Client, ConnectError> {
     // Watches have their own backoff and say why they wait.
     config.default_retry = false;
     Client::try_from(config).map_err(ConnectError::Client)
+}
+
+/// DER of each certificate of a PEM text; `None` where there is none, or one cannot be read.
+pub fn certificates(pem: &str) -> Option<Vec<Vec<u8>>> {
+    let parsed: Result<Vec<_>, _> =
+        rustls_pki_types::CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let parsed = parsed.ok().filter(|parsed| !parsed.is_empty())?;
+    Some(parsed.into_iter().map(|one| one.to_vec()).collect())
 }
 
 /// Kubernetes sets this in every container; an explicit KUBECONFIG goes before it.

@@ -116,6 +116,7 @@ pub struct Election {
     name: String,
     candidate: Candidate,
     timing: Timing,
+    /// When the request began by which we lead: others count from no later.
     renewed: Option<Instant>,
 }
 
@@ -138,11 +139,11 @@ impl Election {
 
     /// Tries once, and tells whether we lead. An error does not end a leadership before its time.
     pub async fn attempt(&mut self) -> Result<bool, (bool, kube::Error)> {
-        let attempt = tokio::time::timeout(
-            self.timing.retry.max(Duration::from_secs(1)) * 2,
-            self.round(),
-        );
-        let result = match attempt.await {
+        let began = Instant::now();
+        let patience = self.timing.retry.max(Duration::from_secs(1)) * 2;
+        let left = self.remaining();
+        let patience = left.map_or(patience, |left| left.min(patience));
+        let result = match tokio::time::timeout(patience, self.round()).await {
             Ok(result) => result,
             Err(_) => Err(kube::Error::Service(
                 "the API server does not answer".into(),
@@ -150,7 +151,7 @@ impl Election {
         };
         match result {
             Ok(true) => {
-                self.renewed = Some(Instant::now());
+                self.renewed = Some(began);
                 Ok(true)
             }
             Ok(false) => {
@@ -158,12 +159,20 @@ impl Election {
                 Ok(false)
             }
             Err(error) => {
-                let still = self
-                    .renewed
-                    .is_some_and(|at| at.elapsed() < self.timing.renew);
+                let still = self.remaining().is_some();
+                if !still {
+                    self.renewed = None;
+                }
                 Err((still, error))
             }
         }
+    }
+
+    /// How long a leader may still lead without renewing; `None` where it may not.
+    fn remaining(&self) -> Option<Duration> {
+        let until = self.renewed? + self.timing.renew;
+        let left = until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
     }
 
     async fn round(&mut self) -> kube::Result<bool> {
@@ -219,9 +228,11 @@ impl Election {
         self.api.delete(&self.name, &params).await.map(drop)
     }
 
-    /// How long until the next [`Election::attempt`], shortened at random so that candidates do not act in step.
+    /// How long until the next [`Election::attempt`], shortened at random so that candidates do not act in step, and so that a
+    /// leader steps down in time.
     pub fn pause(&self) -> Duration {
-        self.timing.retry.mul_f64(rand::random_range(0.8..=1.0))
+        let pause = self.timing.retry.mul_f64(rand::random_range(0.8..=1.0));
+        self.remaining().map_or(pause, |left| pause.min(left))
     }
 }
 

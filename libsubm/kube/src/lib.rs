@@ -17,6 +17,6 @@ mod trouble;
 mod watch;
 
 pub use backoff::Backoff;
-pub use client::{ConnectError, KubeconfigFault, connect, with_timeouts};
-pub use trouble::Trouble;
+pub use client::{ConnectError, KubeconfigFault, certificates, connect, with_timeouts};
+pub use trouble::{Trouble, with_causes};
 pub use watch::{Event, Watch, served_version};

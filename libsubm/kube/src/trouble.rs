@@ -1,7 +1,5 @@
 //! What went wrong with a request, told so that an operator knows what to do.
 
-use std::error::Error as _;
-
 use kube::core::Status;
 use kube::runtime::watcher;
 use subm_api::ResourceKind;
@@ -68,8 +66,9 @@ impl Trouble {
     }
 }
 
-/// hyper's outermost message ("client error (Connect)") says little; the cause is at the bottom.
-fn with_causes(error: &kube::Error) -> String {
+/// An error in one line with what caused it: hyper's outermost message ("client error (Connect)") says little, the cause is at
+/// the bottom.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -10,11 +10,14 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use subm_api::{ClusterSpec, Items};
 
+use super::Settings;
 use super::settings::LostClusters;
 
 /// The members of the cluster set, as the broker shows them, and this cluster's own addresses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Clusters {
+    /// Whose addresses are our own, where clusters' addresses differ (not under Globalnet).
+    us: Option<String>,
     declared: BTreeMap<String, Declared>,
     leases: BTreeMap<String, Heard>,
     lost: BTreeSet<String>,
@@ -50,6 +53,10 @@ impl Declared {
         };
         Some(Self { networks })
     }
+
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|net| net.contains(&address))
+    }
 }
 
 /// A node's addresses.
@@ -77,6 +84,13 @@ struct Heard {
 }
 
 impl Clusters {
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            us: Some(settings.cluster.clone()).filter(|_| !settings.globalnet),
+            ..Self::default()
+        }
+    }
+
     /// Notes what a cluster declares; `None` where it declares nothing any more. Tells whether that is news.
     pub fn declare(&mut self, cluster: &str, declared: Option<Declared>) -> bool {
         match declared {
@@ -141,10 +155,13 @@ impl Clusters {
         self.lost.contains(cluster)
     }
 
-    /// Whether an address is one of our own nodes' or API server's.
+    /// Whether an address is one of our own nodes', API servers', pods' or Services'.
     pub fn is_ours(&self, address: IpAddr) -> bool {
         let mut ours = self.nodes.values().chain(self.api_servers.values());
+        let us = self.us.as_deref();
+        let declared = us.and_then(|us| self.declared(us));
         ours.any(|addresses| addresses.contains(&address))
+            || declared.is_some_and(|declared| declared.has(address))
     }
 }
 

@@ -12,7 +12,7 @@ use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 use subm_api::{ServicePort, names};
 
-use super::imports::IpChoice;
+use super::cluster_set_ip::IpChoice;
 use super::merge::Merged;
 use super::objects::{ObjectKind, Observed, Place, Urgency, Wanted, object, object_id};
 use super::plan::OfService;

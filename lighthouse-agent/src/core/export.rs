@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use subm_api::{ServiceExport, ServicePort, names};
 
 use super::global_ips::Allocation;
+use super::valid::{self, Map, exportable};
 use super::view::ServiceView;
 use super::world::annotation;
 use super::{ServiceKey, World};
@@ -68,6 +69,20 @@ pub struct Details {
     pub labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Whether this exporter holds that the service has a cluster set IP, and which. Of several exporters the first that says
+    /// is right: no other member can give a service an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_set_ip: Option<StatedIp>,
+}
+
+/// A cluster set IP as an exporter states it; without an address there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatedIp {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocated_by: Option<String>,
 }
 
 /// The annotation that holds [`Details`] as JSON.
@@ -132,6 +147,22 @@ pub fn own(world: &World, key: &ServiceKey, view: &ServiceView) -> Own {
             "InvalidServiceType",
             "Service of type ExternalName not supported".to_owned(),
         );
+    }
+    let wanted = export.spec.clone().unwrap_or_default();
+    for (map, of, field) in [
+        (wanted.exported_labels, Map::Labels, "exportedLabels"),
+        (
+            wanted.exported_annotations,
+            Map::Annotations,
+            "exportedAnnotations",
+        ),
+    ] {
+        if let Some(trouble) = valid::trouble(&map.unwrap_or_default(), of) {
+            return invalid(
+                "InvalidExportedMetadata",
+                format!("spec.{field} cannot stand on imports: {trouble}"),
+            );
+        }
     }
     let headless = is_headless(spec);
     let ip = match (headless, world.settings.globalnet) {
@@ -205,8 +236,12 @@ fn describe(
             internal_traffic_policy: spec.internal_traffic_policy.clone().filter(|_| !headless),
             traffic_distribution: spec.traffic_distribution.clone(),
             ip_families: families,
-            labels: exportable(wanted.exported_labels),
-            annotations: exportable(wanted.exported_annotations),
+            labels: exportable(wanted.exported_labels.unwrap_or_default(), Map::Labels),
+            annotations: exportable(
+                wanted.exported_annotations.unwrap_or_default(),
+                Map::Annotations,
+            ),
+            cluster_set_ip: None,
         }),
     }
 }
@@ -227,20 +262,13 @@ pub fn asks_for_ip(metadata: &ObjectMeta) -> Option<bool> {
     annotation(metadata, names::USE_CLUSTERSET_IP).map(|value| value == "true")
 }
 
-/// Keys of our own kind are not for exports to set on other clusters' objects.
-pub fn exportable(wanted: Option<BTreeMap<String, String>>) -> BTreeMap<String, String> {
-    let reserved = |key: &str| {
-        let domain = key.split_once('/').map_or("", |(domain, _)| domain);
-        ["submariner.io", "kubernetes.io", "k8s.io"]
-            .iter()
-            .any(|ours| domain == *ours || domain.ends_with(&format!(".{ours}")))
-            || key.starts_with("submariner-io/")
-    };
-    wanted
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|(key, _)| !reserved(key))
-        .collect()
+/// Keys of labels and annotations that mean something to Kubernetes or to us.
+pub fn is_reserved(key: &str) -> bool {
+    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
+    ["submariner.io", "kubernetes.io", "k8s.io"]
+        .iter()
+        .any(|ours| domain == *ours || domain.ends_with(&format!(".{ours}")))
+        || key.starts_with("submariner-io/")
 }
 
 pub fn is_headless(spec: &ServiceSpec) -> bool {

@@ -1,15 +1,15 @@
 //! Who exports a service, oldest first, as the broker and this cluster's own objects tell.
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use subm_api::{ServiceImport, ServicePort, names};
+use subm_api::names::{self, is_label};
+use subm_api::{ServiceImport, ServicePort};
 
 use super::export::{
-    DETAILS, Details, Export, ImportType, Own, YOUNGEST, asks_for_ip, created, exportable,
-    import_port,
+    DETAILS, Details, Export, ImportType, Own, YOUNGEST, asks_for_ip, created, import_port,
 };
 use super::imports::timestamp_key;
-use super::key::is_label;
 use super::trust::{self, Refusal, Why};
+use super::valid::{self, Map, exportable};
 use super::view::ServiceView;
 use super::world::{annotation, label};
 use super::{ServiceKey, World};
@@ -115,8 +115,15 @@ fn from_record(
     let details = annotation(&record.metadata, DETAILS)
         .and_then(|text| serde_json::from_str::<Details>(text).ok());
     let details = details.map(|details| Details {
-        labels: exportable(Some(details.labels)),
-        annotations: exportable(Some(details.annotations)),
+        labels: exportable(details.labels, Map::Labels),
+        annotations: exportable(details.annotations, Map::Annotations),
+        ip_families: valid::families(&details.ip_families),
+        internal_traffic_policy: details
+            .internal_traffic_policy
+            .filter(|policy| matches!(policy.as_str(), "Cluster" | "Local")),
+        traffic_distribution: details
+            .traffic_distribution
+            .filter(|distribution| valid::is_name(distribution)),
         ..details
     });
     let export = Export {
@@ -129,11 +136,10 @@ fn from_record(
         } else {
             valid_ports(spec.ports.iter())
         },
-        session_affinity: spec
-            .session_affinity
-            .clone()
-            .unwrap_or_else(|| "None".to_owned()),
-        session_affinity_config: spec.session_affinity_config.clone(),
+        session_affinity: valid::session_affinity(spec.session_affinity.as_deref()),
+        session_affinity_config: valid::session_affinity_config(
+            spec.session_affinity_config.clone(),
+        ),
         publish_not_ready: annotation(&record.metadata, names::PUBLISH_NOT_READY) == Some("true"),
         use_cluster_set_ip: asks_for_ip(&record.metadata),
         details,
@@ -170,12 +176,10 @@ fn from_aggregate(
             _ => Vec::new(),
         },
         // Lighthouse tells only what all agreed on.
-        session_affinity: aggregate
-            .spec
-            .session_affinity
-            .clone()
-            .unwrap_or_else(|| "None".to_owned()),
-        session_affinity_config: aggregate.spec.session_affinity_config.clone(),
+        session_affinity: valid::session_affinity(aggregate.spec.session_affinity.as_deref()),
+        session_affinity_config: valid::session_affinity_config(
+            aggregate.spec.session_affinity_config.clone(),
+        ),
         publish_not_ready: slice.is_some_and(|slice| {
             annotation(&slice.metadata, names::PUBLISH_NOT_READY) == Some("true")
         }),
@@ -186,9 +190,8 @@ fn from_aggregate(
 
 /// When a cluster's ServiceExport was created, as the annotation of an import tells.
 pub fn timestamp(import: &ServiceImport, cluster: &str) -> Option<i64> {
-    annotation(&import.metadata, &timestamp_key(cluster))?
-        .parse()
-        .ok()
+    let text = annotation(&import.metadata, &timestamp_key(cluster))?;
+    text.parse().ok().filter(|since| *since > 0)
 }
 
 fn slice_ports(slice: &EndpointSlice) -> Vec<ServicePort> {
@@ -201,17 +204,14 @@ fn slice_ports(slice: &EndpointSlice) -> Vec<ServicePort> {
         .collect()
 }
 
-/// Ports that an import may have: numbers in range, names once each.
+/// Ports that an import may have, names once each.
 fn valid_ports<'a>(ports: impl Iterator<Item = &'a ServicePort>) -> Vec<ServicePort> {
-    let mut valid: Vec<ServicePort> = Vec::new();
+    let mut good: Vec<ServicePort> = Vec::new();
     for port in ports {
         let port = import_port(&port.name, &port.protocol, port.port, &port.app_protocol);
-        let in_range = port
-            .port
-            .is_some_and(|number| (1..=65_535).contains(&number));
-        if in_range && valid.iter().all(|other| other.name != port.name) {
-            valid.push(port);
+        if valid::is_port(&port) && good.iter().all(|other| other.name != port.name) {
+            good.push(port);
         }
     }
-    valid
+    good
 }

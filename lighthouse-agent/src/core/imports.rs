@@ -7,42 +7,15 @@ use k8s_openapi::api::core::v1::SessionAffinityConfig;
 use serde_json::{Value, json};
 use subm_api::{Condition, ServiceImport, ServicePort, names};
 
+use super::cluster_set_ip::IpChoice;
 use super::conditions::whole_seconds;
-use super::export::{DETAILS, Export, ImportType, YOUNGEST};
+use super::export::{DETAILS, Details, Export, ImportType, StatedIp, YOUNGEST};
 use super::merge::Merged;
 use super::objects::object;
 use super::trust;
 use super::view::ServiceView;
-use super::world::{annotation, lists};
+use super::world::lists;
 use super::{ServiceKey, World, names as object_names};
-
-/// Whether and how a service has an address of the cluster set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IpChoice {
-    /// Out of a pool: `use-clusterset-ip` of the aggregate.
-    pub used: bool,
-    pub ip: Option<String>,
-    pub allocated_by: Option<String>,
-    /// One is due, and the pool has none.
-    pub exhausted: bool,
-    /// By a Service of each importing cluster.
-    pub derived: bool,
-}
-
-impl IpChoice {
-    /// As an aggregate has it. One of Lighthouse before 0.19 does not say: no.
-    pub fn of(aggregate: &ServiceImport) -> Self {
-        let used = annotation(&aggregate.metadata, names::USE_CLUSTERSET_IP) == Some("true");
-        Self {
-            used,
-            ip: aggregate.spec.ips.iter().next().filter(|_| used).cloned(),
-            allocated_by: annotation(&aggregate.metadata, names::CLUSTERSET_IP_ALLOCATED_BY)
-                .filter(|_| used)
-                .map(str::to_owned),
-            ..Self::default()
-        }
-    }
-}
 
 /// A cluster's import in the agents' namespace.
 pub fn per_cluster(key: &ServiceKey, export: &Export) -> Value {
@@ -50,10 +23,14 @@ pub fn per_cluster(key: &ServiceKey, export: &Export) -> Value {
 }
 
 /// The same on the broker, with what other agents need to know to merge.
-pub fn record(key: &ServiceKey, export: &Export) -> Value {
+pub fn record(key: &ServiceKey, export: &Export, stated: Option<StatedIp>) -> Value {
     let mut annotations =
         BTreeMap::from([(timestamp_key(&export.cluster), export.since.to_string())]);
     if let Some(details) = &export.details {
+        let details = Details {
+            cluster_set_ip: stated,
+            ..details.clone()
+        };
         annotations.insert(DETAILS.to_owned(), json!(details).to_string());
     }
     of_export(key, export, annotations)

@@ -8,6 +8,7 @@
 //! (those of all clusters), [`merge`] (who wins where they disagree), [`imports`], [`slices`], [`derived`] and [`conditions`].
 //! Nothing here waits, sends or reads a clock.
 
+pub mod cluster_set_ip;
 pub mod clusters;
 pub mod conditions;
 pub mod derived;
@@ -26,12 +27,13 @@ pub mod pool;
 pub mod settings;
 pub mod slices;
 pub mod trust;
+pub mod valid;
 pub mod view;
 pub mod world;
 
 pub use clusters::Clusters;
 pub use diff::{Action, Write, diff};
-pub use key::{ServiceKey, is_label};
+pub use key::ServiceKey;
 pub use objects::{ObjectId, ObjectKind, Place, Urgency};
 pub use plan::{Plan, plan};
 pub use pool::Pool;

@@ -2,6 +2,7 @@
 
 use data_encoding::BASE32HEX_NOPAD;
 use sha2::{Digest as _, Sha256};
+use subm_api::names::MEMBER_PREFIX;
 
 use super::ServiceKey;
 
@@ -63,15 +64,13 @@ fn digest(parts: &[&str]) -> String {
 
 /// A cluster's sign of life on the broker.
 pub fn lease(cluster: &str) -> String {
-    format!("{LEASE_PREFIX}{cluster}")
+    format!("{MEMBER_PREFIX}{cluster}")
 }
 
 /// Whose [`lease`] it is.
 pub fn cluster_of_lease(name: &str) -> Option<&str> {
-    name.strip_prefix(LEASE_PREFIX)
+    name.strip_prefix(MEMBER_PREFIX)
 }
-
-const LEASE_PREFIX: &str = "cluster-";
 
 /// The last part of the annotation key `timestamp.submariner.io/<cluster>`.
 pub fn in_annotation(cluster: &str) -> &str {

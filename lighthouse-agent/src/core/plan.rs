@@ -7,10 +7,11 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 use subm_api::{ServiceImport, names};
 
+use super::cluster_set_ip::{self, IpChoice};
 use super::conditions::{self, Progress};
 use super::export::{Export, ImportType, Own, own as own_export};
 use super::exporters::{Exporters, gather};
-use super::imports::{self, IpChoice};
+use super::imports;
 use super::merge::{Conflict, Merged, merge as merge_exports};
 use super::objects::{ObjectId, ObjectKind, Observed, Place, Unwanted, Urgency, Wanted, object_id};
 use super::pool::Pool;
@@ -18,7 +19,7 @@ use super::settings::IpSource;
 use super::slices::OwnSlice;
 use super::trust::{Refusal, Why};
 use super::view::ServiceView;
-use super::world::{Source, label, lists};
+use super::world::{Source, annotation, label, lists};
 use super::{ServiceKey, World, derived, names as object_names, slices};
 
 /// What should be of one service, and what its users should know.
@@ -152,7 +153,7 @@ impl<'a> OfService<'a> {
             .merged
             .filter(|merged| merged.kind == ImportType::ClusterSetIP)
         else {
-            pool.release(self.key);
+            self.give_back(pool);
             return IpChoice::default();
         };
         let oldest = merged.exports.first();
@@ -168,23 +169,23 @@ impl<'a> OfService<'a> {
             .iter()
             .all(|export| export.cluster == self.us());
         // Who exports alone decides anew whether there is one; an address that is in use stays, whoever gave it.
-        let settled =
-            |aggregate: &&ServiceImport| !alone || wanted && IpChoice::of(aggregate).ip.is_some();
-        let existing = self.view.aggregate().filter(settled);
-        if let Some(existing) = existing {
-            let choice = IpChoice::of(existing);
-            if choice.allocated_by.as_deref() == Some(self.us()) {
-                if let Some(ip) = choice.ip.as_deref().and_then(|ip| ip.parse().ok()) {
-                    pool.reserve(self.key, ip);
+        let settled = |choice: &IpChoice| !alone || wanted && choice.ip.is_some();
+        let stated = cluster_set_ip::stated(self.world, self.view, merged).filter(settled);
+        if let Some(choice) = stated {
+            let ip = choice.ip.as_deref().and_then(|ip| ip.parse().ok());
+            match ip.filter(|_| choice.allocated_by.as_deref() == Some(self.us())) {
+                None => {
+                    // Another cluster was first; what we set aside is free again.
+                    self.give_back(pool);
+                    return choice;
                 }
-            } else {
-                // Another cluster was first; what we set aside is free again.
-                pool.release(self.key);
+                // Two services may have got the same while two replicas took turns to lead: one of them has another now.
+                Some(ip) if pool.reserve(self.key, ip) => return choice,
+                Some(_) => {}
             }
-            return choice;
         }
         if !wanted || !pool.is_there() || self.taking_part().is_none() {
-            pool.release(self.key);
+            self.give_back(pool);
             return IpChoice::default();
         }
         if !self.world.knows_broker() {
@@ -201,6 +202,14 @@ impl<'a> OfService<'a> {
                 exhausted: true,
                 ..IpChoice::default()
             },
+        }
+    }
+
+    /// The service's address is free again, unless those who go on exporting it keep it.
+    fn give_back(&self, pool: &mut Pool) {
+        let held = pool.of(self.key);
+        if held.is_some_and(|ip| !cluster_set_ip::is_in_use(self.view, self.us(), ip)) {
+            pool.release(self.key);
         }
     }
 
@@ -237,12 +246,12 @@ impl<'a> OfService<'a> {
 
     fn on_broker(&mut self, choice: &IpChoice) {
         let namespace = self.world.settings.broker_namespace.clone();
-        self.record(&namespace);
+        self.record(&namespace, choice);
         self.aggregate(&namespace, choice);
     }
 
     /// What this cluster exports, for the others' agents.
-    fn record(&mut self, namespace: &str) {
+    fn record(&mut self, namespace: &str, choice: &IpChoice) {
         let us = self.us();
         let ours = self
             .view
@@ -265,9 +274,15 @@ impl<'a> OfService<'a> {
             };
             let id = object_id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
             let observed = self.view.records.get(&name);
+            let settings = &self.world.settings;
+            let has_a_say = self.taking_part().is_some()
+                && export.kind == ImportType::ClusterSetIP
+                && settings.cluster_set_ips.from != IpSource::DerivedService
+                && !choice.exhausted;
+            let stated = has_a_say.then(|| choice.statement());
             self.plan.wanted.push(Wanted {
                 id,
-                body: imports::record(self.key, export),
+                body: imports::record(self.key, export, stated),
                 status: None,
                 observed: observed.map(|record| Observed::of(&record.metadata, record)),
                 shared: false,
@@ -354,6 +369,20 @@ impl<'a> OfService<'a> {
             self.plan.missing_namespace = true;
             return;
         }
+        let ServiceKey { namespace, name } = self.key;
+        if self
+            .world
+            .is_taken(Source::Imports, namespace, name, self.key)
+        {
+            let whose = merged.exports.first().map(|export| export.cluster.clone());
+            self.refuse(
+                &whose.unwrap_or_default(),
+                Why::Object(format!(
+                    "ServiceImport {namespace}/{name} is not this agent's: delete it, or have one MCS controller only"
+                )),
+            );
+            return;
+        }
         let (body, status) =
             imports::import(self.world, self.key, self.view, merged, choice, self.now);
         self.plan.wanted.push(Wanted {
@@ -390,7 +419,7 @@ impl<'a> OfService<'a> {
                 );
                 continue;
             }
-            let (mut good, bad) = slices::imported(self.world, slice, cluster);
+            let (good, bad) = slices::imported(self.world, slice, cluster);
             for why in bad {
                 self.refuse(cluster, Why::Address(why));
             }
@@ -402,11 +431,6 @@ impl<'a> OfService<'a> {
                 object_names::slice(self.key, cluster, name)
             } else {
                 name.clone()
-            };
-            good.metadata = kube::core::ObjectMeta {
-                labels: good.metadata.labels,
-                annotations: good.metadata.annotations,
-                ..Default::default()
             };
             wanted.insert(name, good);
         }
@@ -421,9 +445,11 @@ impl<'a> OfService<'a> {
         let us = self.us();
         let mut kept = Vec::new();
         if self.world.has_namespace(&settings.namespace) {
-            let shown = |export: &&Export| {
-                export.cluster == us || (settings.per_cluster_imports && self.world.knows_broker())
-            };
+            // Of others what this cluster has a place for: a member cannot fill another's store with names.
+            let others = settings.per_cluster_imports
+                && self.world.knows_broker()
+                && self.world.has_namespace(&self.key.namespace);
+            let shown = |export: &&Export| export.cluster == us || others;
             for export in self.all.iter().filter(shown) {
                 let plain = object_names::of_cluster(self.key, &export.cluster);
                 let has_it = |import: &ServiceImport| {
@@ -449,7 +475,9 @@ impl<'a> OfService<'a> {
                         &name,
                     ),
                     body: imports::per_cluster(self.key, export),
-                    status: Some(json!({"clusters": [{"cluster": export.cluster}]})),
+                    // Lighthouse's agents have it on their own; the label says it already, and every write costs.
+                    status: (export.cluster == us)
+                        .then(|| json!({"clusters": [{"cluster": export.cluster}]})),
                     observed: observed.map(|import| Observed::of(&import.metadata, import)),
                     shared: false,
                     urgency: Urgency::Report,
@@ -528,11 +556,13 @@ impl<'a> OfService<'a> {
             .values()
             .any(|slice| has(&slice.metadata));
         let needs_slice = export.kind == ImportType::ClusterSetIP;
-        let aggregated = self
-            .view
-            .aggregates
-            .values()
-            .any(|aggregate| lists(aggregate, us));
+        let ours = imports::timestamp_key(us);
+        let mut aggregates = self.view.aggregates.values();
+        // The aggregate's status is written beside this report: to wait for it, where nothing failed, would be another report.
+        let aggregated = aggregates.any(|aggregate| {
+            lists(aggregate, us)
+                || trouble.is_none() && annotation(&aggregate.metadata, &ours).is_some()
+        });
         if record && aggregated && (slices || !needs_slice) {
             return Progress::Exported;
         }

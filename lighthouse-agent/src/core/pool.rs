@@ -32,8 +32,8 @@ impl Pool {
 
     /// The service's address; a new one where it has none. `None`: all are taken.
     pub fn take(&mut self, key: &ServiceKey) -> Option<Ipv4Addr> {
-        if let Some(ip) = self.of.get(key) {
-            return Some(*ip);
+        if let Some(ip) = self.of(key) {
+            return Some(ip);
         }
         let range = self.range?;
         let lowest = u32::from(range.network()) + 1;
@@ -49,13 +49,24 @@ impl Pool {
         Some(free)
     }
 
-    /// A service has this address already. Of no concern where it is not of our range, or another service's.
-    pub fn reserve(&mut self, key: &ServiceKey, ip: Ipv4Addr) {
-        let inside = self.range.is_some_and(|range| range.contains(&ip));
-        if inside && !self.taken.contains_key(&ip) && !self.of.contains_key(key) {
+    /// A service has this address already. Of no concern where it is not of our range; `false` where another service has it.
+    pub fn reserve(&mut self, key: &ServiceKey, ip: Ipv4Addr) -> bool {
+        if !self.range.is_some_and(|range| range.contains(&ip)) {
+            return true;
+        }
+        if self.taken.get(&ip).is_some_and(|holder| holder != key) {
+            return false;
+        }
+        if self.of(key) != Some(ip) {
+            self.release(key);
             self.taken.insert(ip, key.clone());
             self.of.insert(key.clone(), ip);
         }
+        true
+    }
+
+    pub fn of(&self, key: &ServiceKey) -> Option<Ipv4Addr> {
+        self.of.get(key).copied()
     }
 
     pub fn release(&mut self, key: &ServiceKey) {
@@ -103,8 +114,9 @@ mod tests {
     #[test]
     fn what_is_in_use_is_not_given_again() {
         let mut pool = Pool::new("243.1.0.0/29".parse().ok());
-        pool.reserve(&key("old"), "243.1.0.6".parse().unwrap());
-        pool.reserve(&key("foreign"), "10.0.0.1".parse().unwrap());
+        assert!(pool.reserve(&key("old"), "243.1.0.6".parse().unwrap()));
+        assert!(pool.reserve(&key("foreign"), "10.0.0.1".parse().unwrap()));
+        assert!(!pool.reserve(&key("late"), "243.1.0.6".parse().unwrap()));
         assert_eq!(pool.take(&key("new")), "243.1.0.5".parse().ok());
         assert_eq!(pool.take(&key("old")), "243.1.0.6".parse().ok());
     }

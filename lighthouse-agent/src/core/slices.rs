@@ -10,7 +10,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort
 use kube::core::ObjectMeta;
 use subm_api::names;
 
-use super::export::{Export, ImportType, cluster_ips, service_ports};
+use super::export::{Export, ImportType, cluster_ips, is_reserved, service_ports};
 use super::global_ips::Allocation;
 use super::trust::{self, BadAddress};
 use super::view::ServiceView;
@@ -248,14 +248,54 @@ pub fn is_legacy(slice: &EndpointSlice) -> bool {
         .is_some_and(|rest| rest.ends_with('-'))
 }
 
-/// A slice of another cluster, without the endpoints that it may not have.
+/// Labels of a slice that mean something to those who read it. What else of Kubernetes' or our own domains another cluster
+/// writes is not taken over: a `kubernetes.io/service-name` would put its endpoints into any Service of the namespace.
+const LABELS: [&str; 8] = [
+    names::MANAGED_BY,
+    names::SOURCE_NAMESPACE,
+    names::SOURCE_CLUSTER,
+    names::SERVICE_NAME,
+    names::IS_HEADLESS,
+    names::SOURCE_SLICE,
+    names::BROKER_CLUSTER_ID,
+    names::BROKER_NAMESPACE,
+];
+const ANNOTATIONS: [&str; 3] = [
+    names::PUBLISH_NOT_READY,
+    names::GLOBALNET_ENABLED,
+    names::LAST_CHANGE_TRIGGER_TIME,
+];
+
+/// What of another cluster's labels or annotations is taken over: those that we know, and users' own.
+fn imported_map(
+    theirs: Option<&BTreeMap<String, String>>,
+    known: &[&str],
+) -> Option<BTreeMap<String, String>> {
+    let theirs = theirs?.iter();
+    let taken = theirs.filter(|(key, _)| known.contains(&key.as_str()) || !is_reserved(key));
+    Some(
+        taken
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+    )
+}
+
+/// A slice of another cluster, without the endpoints, labels and annotations that it may not have.
 pub fn imported(
     world: &World,
     slice: &EndpointSlice,
     cluster: &str,
 ) -> (EndpointSlice, Vec<BadAddress>) {
     let mut bad = Vec::new();
-    let mut good = slice.clone();
+    let metadata = &slice.metadata;
+    let mut good = EndpointSlice {
+        metadata: ObjectMeta {
+            labels: imported_map(metadata.labels.as_ref(), &LABELS),
+            annotations: imported_map(metadata.annotations.as_ref(), &ANNOTATIONS),
+            ..ObjectMeta::default()
+        },
+        ..slice.clone()
+    };
     good.endpoints.retain(|endpoint| {
         endpoint.addresses.iter().all(
             |text| match trust::address(text, cluster, &world.clusters) {

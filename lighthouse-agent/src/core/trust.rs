@@ -11,7 +11,7 @@ pub enum BadAddress {
     NotOne(String),
     /// Loopback, link-local (metadata services live there), multicast, unspecified, broadcast.
     Special(IpAddr),
-    /// One of our own nodes or API servers.
+    /// One of our own nodes, API servers, pods or Services.
     Ours(IpAddr),
     /// Outside of what the cluster declared in its Cluster object.
     Undeclared(IpAddr),
@@ -23,7 +23,10 @@ impl fmt::Display for BadAddress {
             Self::NotOne(text) => write!(f, "{text:?} is no address"),
             Self::Special(address) => write!(f, "{address} is no address of a service"),
             Self::Ours(address) => {
-                write!(f, "{address} is a node or API server of this cluster")
+                write!(
+                    f,
+                    "{address} is this cluster's own: a node, API server, pod or Service"
+                )
             }
             Self::Undeclared(address) => write!(
                 f,
@@ -47,9 +50,7 @@ pub fn address(text: &str, cluster: &str, clusters: &Clusters) -> Result<IpAddr,
         return Err(BadAddress::Ours(address));
     }
     match clusters.declared(cluster) {
-        Some(declared) if !declared.networks.iter().any(|net| net.contains(&real)) => {
-            Err(BadAddress::Undeclared(address))
-        }
+        Some(declared) if !declared.has(real) => Err(BadAddress::Undeclared(address)),
         _ => Ok(address),
     }
 }

@@ -47,7 +47,7 @@ pub enum Slot {
 }
 
 impl ServiceView {
-    /// The aggregate that counts: the one of the least name.
+    /// The aggregate that counts: the one of the plain name, which is the lesser.
     pub fn aggregate(&self) -> Option<&ServiceImport> {
         self.aggregates.values().next()
     }

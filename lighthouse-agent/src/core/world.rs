@@ -12,7 +12,7 @@ use subm_api::{Cluster, GlobalIngressIP, Namespace, ServiceExport, ServiceImport
 
 use super::clusters::{self, Declared};
 use super::global_ips::GlobalIps;
-use super::names::cluster_of_lease;
+use super::names::{aggregate, aggregate_hashed, cluster_of_lease};
 use super::objects::Place;
 use super::packed::PackedView;
 use super::view::{ServiceView, Slot};
@@ -53,15 +53,20 @@ impl Source {
     }
 
     /// Without all of these nothing about this cluster is certain.
-    const HOME: [Self; 5] = [
+    const HOME: [Self; 6] = [
         Self::Exports,
         Self::Services,
         Self::Slices,
         Self::Imports,
         Self::Namespaces,
+        Self::Nodes,
     ];
-    /// Without these nothing about the others is.
-    const BROKER: [Self; 2] = [Self::BrokerImports, Self::BrokerSlices];
+    /// Without these nothing about the others is: what they declare is what their addresses are held to.
+    const BROKER: [Self; 3] = [
+        Self::BrokerImports,
+        Self::BrokerSlices,
+        Self::BrokerClusters,
+    ];
 }
 
 /// The whole view. See the [module](self).
@@ -97,8 +102,8 @@ struct Placed {
 impl World {
     pub fn new(settings: Settings) -> Self {
         Self {
+            clusters: Clusters::of(&settings),
             settings,
-            clusters: Clusters::default(),
             services: BTreeMap::new(),
             namespaces: HashSet::new(),
             global_ips: GlobalIps::default(),
@@ -176,6 +181,19 @@ impl World {
         placed.is_some_and(|placed| placed.at.as_ref().is_none_or(|(holder, _)| holder != key))
     }
 
+    /// An object is there but cannot be read: what is known of it stays.
+    pub fn unreadable(&mut self, source: Source, namespace: &str, name: &str) {
+        let object = ObjectName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let list = self.lists.get(&source).copied().unwrap_or_default();
+        let placed = self.placed.entry(source).or_default();
+        if let Some(placed) = placed.get_mut(&object) {
+            placed.list = list;
+        }
+    }
+
     /// A list of all objects of a source begins.
     pub fn started(&mut self, source: Source) {
         *self.lists.entry(source).or_default() += 1;
@@ -208,8 +226,15 @@ impl World {
             .placed
             .get_mut(&source)
             .and_then(|placed| placed.remove(&object));
-        if let Some((key, slot)) = placed.and_then(|placed| placed.at) {
-            self.remove(key, slot, name);
+        match placed.map(|placed| placed.at) {
+            Some(Some((key, slot))) => self.remove(key, slot, name),
+            // Somebody else's import may have been in the way of ours.
+            Some(None) if source == Source::Imports => {
+                let key = ServiceKey::new(namespace, name);
+                self.dirty
+                    .extend(key.filter(|key| self.services.contains_key(key)));
+            }
+            _ => {}
         }
         self.forget(source, namespace, name);
     }
@@ -287,9 +312,12 @@ impl World {
 
     pub fn broker_import(&mut self, import: &ServiceImport) {
         let metadata = &import.metadata;
+        let object = metadata.name.as_deref().unwrap_or_default();
         let at = match annotation(metadata, names::SERVICE_NAME) {
+            // Under another name it is nothing that an exporter made.
             Some(name) => annotation(metadata, names::SOURCE_NAMESPACE)
                 .and_then(|namespace| ServiceKey::new(namespace, name))
+                .filter(|key| aggregate(key) == object || aggregate_hashed(key) == object)
                 .map(|key| (key, Slot::Aggregate)),
             None => label(metadata, names::SOURCE_CLUSTER)
                 .and_then(|_| key_of_labels(metadata))
@@ -437,8 +465,20 @@ impl World {
                 .filter(|_| here)
                 .map(|key| (key, Slot::PerCluster));
         }
-        key_of(metadata).map(|key| (key, Slot::Import))
+        // Other controllers of the MCS API, and people, may keep imports too.
+        key_of(metadata)
+            .filter(|_| is_lighthouses(metadata))
+            .map(|key| (key, Slot::Import))
     }
+}
+
+/// Whether an agent of Lighthouse, or ours, wrote an import for users: it says since when clusters export, or whether there is a
+/// cluster set IP.
+fn is_lighthouses(metadata: &ObjectMeta) -> bool {
+    let mut annotations = metadata.annotations.iter().flatten();
+    annotations.any(|(key, _)| {
+        key.starts_with(names::TIMESTAMP_PREFIX) || key.starts_with("lighthouse.submariner.io/")
+    })
 }
 
 /// Whether an aggregated import names a cluster among its exporters.

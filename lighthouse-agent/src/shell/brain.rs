@@ -16,10 +16,10 @@ use super::reports::Reports;
 use super::watches::{Item, News};
 use super::words;
 use super::writer::Outcome;
-use crate::core::imports::IpChoice;
 use crate::core::settings::IpSource;
 use crate::core::{
-    Place, Plan, Pool, ServiceKey, Settings, Source, Urgency, World, Write, diff, plan,
+    Place, Plan, Pool, ServiceKey, Settings, Source, Urgency, World, Write, cluster_set_ip, diff,
+    plan,
 };
 
 /// Statuses are written when nothing else was for so long,
@@ -42,7 +42,8 @@ pub(super) struct Brain {
     trouble: HashMap<ServiceKey, String>,
     /// When something was last written that makes names resolve.
     last_change: Instant,
-    last_report: Instant,
+    /// Since when a report waits, if one does.
+    reports_wait_since: Instant,
     leads: bool,
     broker_silent: bool,
     troubled: BTreeSet<Source>,
@@ -57,20 +58,16 @@ impl Brain {
         reports: Reports,
         metrics: Metrics,
     ) -> Self {
-        let range = match &settings.cluster_set_ips.from {
-            IpSource::Pool(range) => *range,
-            IpSource::DerivedService => None,
-        };
         Self {
+            pool: pool_of(&settings),
             world: World::new(settings),
-            pool: Pool::new(range),
             lanes,
             due: BTreeMap::new(),
             to_report: BTreeMap::new(),
             later: BinaryHeap::new(),
             trouble: HashMap::new(),
             last_change: Instant::now(),
-            last_report: Instant::now(),
+            reports_wait_since: Instant::now(),
             leads: false,
             broker_silent: true,
             troubled: BTreeSet::new(),
@@ -85,6 +82,7 @@ impl Brain {
             self.leads = leads;
             self.metrics.leader(leads);
             if leads {
+                self.reserve_addresses();
                 self.world.mark_all();
             }
         }
@@ -137,8 +135,13 @@ impl Brain {
                 tracing::warn!(
                     "{} {}/{} cannot be read and is left as it is: {error}",
                     words::kind(source),
-                    metadata.namespace.unwrap_or_default(),
-                    metadata.name.unwrap_or_default(),
+                    metadata.namespace.as_deref().unwrap_or_default(),
+                    metadata.name.as_deref().unwrap_or_default(),
+                );
+                self.world.unreadable(
+                    source,
+                    &metadata.namespace.unwrap_or_default(),
+                    &metadata.name.unwrap_or_default(),
                 );
             }
             News::Trouble(trouble) => self.troubled(source, &trouble),
@@ -216,16 +219,20 @@ impl Brain {
         }
     }
 
-    /// After a restart the addresses that we gave are on the broker.
+    /// Before the first address is given, those that this cluster gave are set aside: after a restart, and when another replica
+    /// gave them.
     fn reserve_addresses(&mut self) {
-        let us = &self.world.settings.cluster;
+        let settings = &self.world.settings;
+        self.pool = pool_of(settings);
+        if !self.pool.is_there() {
+            return;
+        }
+        let us = settings.cluster.as_str();
         for (key, view) in self.world.services() {
-            for aggregate in view.aggregates.values() {
-                let choice = IpChoice::of(aggregate);
-                let ip = choice.ip.and_then(|ip| ip.parse().ok());
-                if let Some(ip) = ip.filter(|_| choice.allocated_by.as_ref() == Some(us)) {
-                    self.pool.reserve(key, ip);
-                }
+            let held = cluster_set_ip::held(&view, us);
+            let held = held.filter(|held| held.allocated_by.as_deref() == Some(us));
+            if let Some(ip) = held.and_then(|held| held.ip?.parse().ok()) {
+                self.pool.reserve(key, ip);
             }
         }
     }
@@ -268,7 +275,7 @@ impl Brain {
 
     /// Reports wait for a moment in which nothing else is due, but not for ever.
     fn report_at(&self) -> Instant {
-        (self.last_change + REPORT_DELAY).min(self.last_report + REPORT_PATIENCE)
+        (self.last_change + REPORT_DELAY).min(self.reports_wait_since + REPORT_PATIENCE)
     }
 
     /// Plans what is due, a part of it at once.
@@ -306,7 +313,7 @@ impl Brain {
         if self.to_report.is_empty() || now < self.report_at() {
             return;
         }
-        self.last_report = now;
+        self.reports_wait_since = now;
         for _ in 0..AT_ONCE {
             let Some((key, since)) = self.to_report.pop_first() else {
                 return;
@@ -338,6 +345,9 @@ impl Brain {
                 let before = writes.len();
                 writes.retain(|write| write.urgency == Urgency::Resolve);
                 if writes.len() < before {
+                    if self.to_report.is_empty() {
+                        self.reports_wait_since = Instant::now();
+                    }
                     self.to_report.entry(key.clone()).or_insert(since);
                 }
             }
@@ -419,6 +429,13 @@ impl Brain {
             _ => {}
         }
     }
+}
+
+fn pool_of(settings: &Settings) -> Pool {
+    Pool::new(match settings.cluster_set_ips.from {
+        IpSource::Pool(range) => range,
+        IpSource::DerivedService => None,
+    })
 }
 
 fn split(plan: &Plan) -> (Vec<Write>, Vec<Write>) {

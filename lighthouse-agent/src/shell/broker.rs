@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use kube::config::AuthInfo;
 use kube::{Client, Config};
-use rustls::pki_types::pem::PemObject as _;
 use subm_kube::ConnectError;
 
 /// `BROKER_K8S_*` of the environment.
@@ -81,22 +80,12 @@ impl BrokerAccess {
 
 /// DER of each certificate.
 fn certificates(text: &str) -> Result<Vec<Vec<u8>>, BrokerError> {
-    let pem = if text.contains("-----BEGIN") {
-        text.as_bytes().to_vec()
-    } else {
-        let text: String = text.split_whitespace().collect();
-        data_encoding::BASE64
-            .decode(text.as_bytes())
-            .map_err(|_| BrokerError::Ca)?
-    };
-    let parsed: Result<Vec<_>, _> =
-        rustls::pki_types::CertificateDer::pem_slice_iter(&pem).collect();
-    let parsed = parsed.map_err(|_| BrokerError::Ca)?;
-    if parsed.is_empty() {
-        return Err(BrokerError::Ca);
+    if text.contains("-----BEGIN") {
+        return subm_kube::certificates(text).ok_or(BrokerError::Ca);
     }
-    Ok(parsed
-        .into_iter()
-        .map(|certificate| certificate.to_vec())
-        .collect())
+    let text: String = text.split_whitespace().collect();
+    let pem = data_encoding::BASE64.decode(text.as_bytes());
+    let pem = pem.ok().and_then(|pem| String::from_utf8(pem).ok());
+    pem.and_then(|pem| subm_kube::certificates(&pem))
+        .ok_or(BrokerError::Ca)
 }

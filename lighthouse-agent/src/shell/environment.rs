@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use ipnet::Ipv4Net;
+use subm_api::names::is_label;
 
 use super::broker::{BrokerAccess, BrokerError};
-use crate::core::is_label;
 use crate::core::settings::{ClusterSetIps, IpSource, LostClusters, NamespaceRules, Settings};
 
 /// The Multi-Cluster Services controller of a Submariner cluster set.

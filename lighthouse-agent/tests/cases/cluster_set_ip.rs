@@ -217,6 +217,68 @@ fn a66_a_restart_keeps_the_address() {
     assert_eq!(ip(&mut set, "c2"), json!(["243.1.0.6"]));
 }
 
+/// A member that only writes the aggregate redirects nobody.
+#[test]
+fn x24_an_address_is_exporters_to_give() {
+    let mut set = with_pools(false);
+    export_from(&mut set, "c1", "10.101.0.1", 1);
+    export_from(&mut set, "c2", "10.102.0.1", 2);
+    set.settle();
+    let forged = |aggregate: &mut Value| {
+        aggregate["spec"]["ips"] = json!(["10.66.0.1"]);
+        aggregate["metadata"]["annotations"][ANNOTATION] = json!("true");
+        aggregate["metadata"]["annotations"][ALLOCATED_BY] = json!("c1");
+    };
+    let name = aggregate(&set).unwrap()["metadata"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    set.broker
+        .change("ServiceImport", model::BROKER, &name, forged);
+    set.settle();
+    for cluster in ["c1", "c2", "c3"] {
+        assert_eq!(ip(&mut set, cluster), Value::Null, "{cluster}");
+    }
+    assert_eq!(
+        aggregate(&set).unwrap()["spec"].get("ips"),
+        None,
+        "it is mended"
+    );
+}
+
+/// Two replicas that took turns may have given an address twice: one of the services gets another.
+#[test]
+fn an_address_that_was_given_twice_is_given_once() {
+    let mut set = with_pools(true);
+    export_from(&mut set, "c1", "10.101.0.1", 1);
+    set.settle();
+    let other = ServiceKey::new(NS, "other").unwrap();
+    set.restart("c1");
+    assert!(
+        set.agent("c1")
+            .pool
+            .reserve(&other, "243.1.0.6".parse().unwrap())
+    );
+    set.settle();
+    for cluster in ["c1", "c2", "c3"] {
+        assert_eq!(ip(&mut set, cluster), json!(["243.1.0.5"]), "{cluster}");
+    }
+}
+
+/// Who gave an address does not give it to another service while the first is still reached by it.
+#[test]
+fn an_address_in_use_elsewhere_is_not_given_again() {
+    let mut set = with_pools(true);
+    for (cluster, age) in [("c1", 1), ("c2", 2), ("c3", 3)] {
+        export_from(&mut set, cluster, &format!("10.10{age}.0.1"), age);
+        set.settle();
+    }
+    set.server("c1").delete("ServiceExport", NS, NAME);
+    set.settle();
+    let other = ServiceKey::new(NS, "other").unwrap();
+    assert_eq!(set.agent("c1").pool.take(&other), "243.1.0.5".parse().ok());
+}
+
 fn derived() -> ClusterSet {
     let mut set = ClusterSet::new((1..=3).map(|i| {
         let mut settings = settings(&format!("c{i}"));

@@ -183,3 +183,24 @@ fn unnamed_ports_of_services_stay_unnamed() {
         json!([{"name": "", "port": 8080, "protocol": "TCP"}])
     );
 }
+
+/// What cannot stand on an import is said where it was asked for.
+#[test]
+fn exported_labels_that_are_none_make_an_export_invalid() {
+    let mut set = ClusterSet::of(2);
+    export_from(&mut set, "c1", "10.101.0.1", 1);
+    set.server("c1")
+        .change("ServiceExport", NS, NAME, |export| {
+            export["spec"] = json!({"exportedLabels": {"team": "a b"}});
+        });
+    set.settle();
+    let (status, reason, message) = set.condition("c1", NAME, "Valid").unwrap();
+    assert_eq!(
+        (status.as_str(), reason.as_str()),
+        ("False", "InvalidExportedMetadata")
+    );
+    assert!(
+        message.contains("spec.exportedLabels") && message.contains("\"a b\""),
+        "{message}"
+    );
+}

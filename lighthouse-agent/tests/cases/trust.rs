@@ -212,3 +212,149 @@ fn restricted_namespaces_export_nothing() {
     );
     assert_eq!(set.broker.all("ServiceImport").count(), 0);
 }
+
+/// A label of Kubernetes' own on the broker's slice would put its endpoints into any Service of the namespace, one of ours would
+/// hand it to another part of the agent.
+#[test]
+fn labels_of_another_cluster_mean_nothing_here() {
+    let mut set = ClusterSet::of(1);
+    forge(&mut set, NS, "10.66.0.1");
+    set.broker
+        .change("EndpointSlice", BROKER, "nginx-evil1", |slice| {
+            let metadata = &mut slice["metadata"];
+            metadata["labels"]["kubernetes.io/service-name"] = json!("payments");
+            metadata["labels"]["service.kubernetes.io/headless"] = json!("");
+            metadata["labels"]["lighthouse.submariner.io/derived-from"] = json!("payments");
+            metadata["labels"]["team"] = json!("blue");
+            metadata["annotations"] = json!({"x.k8s.io/y": "z", "note": "hello"});
+        });
+    set.settle();
+    let slices = set.server("c1").slices(NAME, "evil");
+    let metadata = &slices[0]["metadata"];
+    let labels: Vec<&String> = metadata["labels"].as_object().unwrap().keys().collect();
+    assert_eq!(
+        labels,
+        [
+            "endpointslice.kubernetes.io/managed-by",
+            "lighthouse.submariner.io/is-headless",
+            "lighthouse.submariner.io/sourceNamespace",
+            "multicluster.kubernetes.io/service-name",
+            "multicluster.kubernetes.io/source-cluster",
+            "team",
+        ]
+    );
+    assert_eq!(metadata["annotations"], json!({"note": "hello"}));
+}
+
+/// Other controllers of the MCS API, and people, keep imports of their own.
+#[test]
+fn imports_of_others_stay() {
+    let mut set = ClusterSet::of(2);
+    for (name, labels) in [
+        ("theirs", json!({"made-by": "somebody"})),
+        (NAME, json!({})),
+    ] {
+        set.server("c2").put(json!({
+            "kind": "ServiceImport",
+            "metadata": {"name": name, "namespace": NS, "labels": labels},
+            "spec": {"type": "ClusterSetIP", "ips": ["10.9.9.9"], "ports": []},
+        }));
+    }
+    export_from(&mut set, "c1", "10.101.0.1", 1);
+    set.settle();
+    for name in ["theirs", NAME] {
+        let import = set.server("c2").get("ServiceImport", NS, name).unwrap();
+        assert_eq!(import["spec"]["ips"], json!(["10.9.9.9"]), "{name}");
+    }
+    let refusals = set.plan("c2", &key()).refusals;
+    assert!(
+        matches!(&refusals[..], [refusal] if refusal.to_string().contains("is not this agent's")),
+        "{refusals:?}"
+    );
+    // It makes way.
+    set.server("c2").delete("ServiceImport", NS, NAME);
+    set.settle();
+    assert_eq!(import(&mut set, "c2").unwrap()["spec"]["ips"], Value::Null);
+    assert!(set.plan("c2", &key()).refusals.is_empty());
+    set.agent("c2").world.settings.uninstalling = true;
+    set.agent("c2").world.mark_all();
+    set.settle();
+    assert!(
+        set.server("c2")
+            .get("ServiceImport", NS, "theirs")
+            .is_some()
+    );
+}
+
+/// Who names an aggregate otherwise than exporters do does not move theirs.
+#[test]
+fn an_aggregate_of_another_name_is_nothing() {
+    let mut set = ClusterSet::of(2);
+    export_from(&mut set, "c1", "10.101.0.1", 1);
+    set.broker.put(json!({
+        "kind": "ServiceImport",
+        "metadata": {"name": "0", "namespace": BROKER, "annotations": {
+            "multicluster.kubernetes.io/service-name": NAME,
+            "lighthouse.submariner.io/sourceNamespace": NS,
+        }},
+        "spec": {"type": "Headless"},
+        "status": {"clusters": [{"cluster": "evil"}]},
+    }));
+    set.settle();
+    assert_exported_by(&mut set, &["c1"]);
+    assert!(aggregate(&set).is_some());
+}
+
+#[test]
+fn addresses_of_our_own_services_and_pods_are_not_for_others() {
+    let mut set = ClusterSet::of(1);
+    set.broker.put(json!({
+        "kind": "Cluster",
+        "metadata": {"name": "c1", "namespace": BROKER},
+        "spec": {"cluster_id": "c1", "service_cidr": ["10.96.0.0/16"], "cluster_cidr": ["10.244.0.0/16"], "global_cidr": []},
+    }));
+    for address in ["10.96.0.1", "10.244.3.4"] {
+        forge(&mut set, NS, address);
+        set.settle();
+        let slice = &set.server("c1").slices(NAME, "evil")[0];
+        assert_eq!(slice["endpoints"].as_array().unwrap().len(), 1, "{address}");
+    }
+}
+
+/// What no API server accepts does not keep the import from being written.
+#[test]
+fn what_an_api_server_would_refuse_is_left_out() {
+    let mut set = ClusterSet::of(1);
+    forge(&mut set, NS, "10.66.0.1");
+    let record = format!("{NAME}-{NS}-evil");
+    set.broker
+        .change("ServiceImport", BROKER, &record, |record| {
+            let details = json!({
+                "labels": {"team": "a b", "ok": "yes"},
+                "annotations": {"a b": "c"},
+                "ipFamilies": ["IPv4", "IPv4", "IPv5"],
+                "internalTrafficPolicy": "Sometimes",
+            });
+            record["metadata"]["annotations"] = json!({
+                "lighthouse.submariner.io/export-details": details.to_string(),
+                "timestamp.submariner.io/evil": "-1",
+            });
+            record["spec"]["sessionAffinity"] = json!("Sticky");
+            record["spec"]["ports"] = json!([
+                {"name": "No Name", "port": 80, "protocol": "TCP"},
+                {"name": "b", "port": 81, "protocol": "tcp"},
+                {"name": "http", "port": 80, "protocol": "TCP"},
+            ]);
+        });
+    set.settle();
+    let import = import(&mut set, "c1").unwrap();
+    assert_eq!(import["metadata"]["labels"], json!({"ok": "yes"}));
+    assert_eq!(ports(&import["spec"]["ports"]), ["http:80"]);
+    assert_eq!(import["spec"]["ipFamilies"], json!(["IPv4"]));
+    assert_eq!(import["spec"]["sessionAffinity"], "None");
+    assert_eq!(import["spec"].get("internalTrafficPolicy"), None);
+    assert_ne!(
+        import["metadata"]["annotations"]["timestamp.submariner.io/evil"],
+        "-1"
+    );
+}

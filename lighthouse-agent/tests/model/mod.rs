@@ -76,15 +76,17 @@ pub(crate) struct ClusterSet {
     pub(crate) now: Timestamp,
 }
 
-const SOURCES: [(Place, Source, &str); 8] = [
+const SOURCES: [(Place, Source, &str); 10] = [
     (Place::Home, Source::Exports, "ServiceExport"),
     (Place::Home, Source::Services, "Service"),
     (Place::Home, Source::Slices, "EndpointSlice"),
     (Place::Home, Source::Imports, "ServiceImport"),
     (Place::Home, Source::Namespaces, "Namespace"),
     (Place::Home, Source::GlobalIps, "GlobalIngressIP"),
+    (Place::Home, Source::Nodes, "Node"),
     (Place::Broker, Source::BrokerImports, "ServiceImport"),
     (Place::Broker, Source::BrokerSlices, "EndpointSlice"),
+    (Place::Broker, Source::BrokerClusters, "Cluster"),
 ];
 
 impl ClusterSet {
@@ -285,7 +287,9 @@ fn apply(world: &mut World, source: Source, object: &Value) {
         Source::GlobalIps => world.global_ip(&read(object)),
         Source::BrokerImports => world.broker_import(&read(object)),
         Source::BrokerSlices => world.broker_slice(&read(object)),
-        Source::Nodes | Source::BrokerClusters | Source::BrokerLeases => {}
+        Source::Nodes => world.node(&read(object)),
+        Source::BrokerClusters => world.cluster(&read(object)),
+        Source::BrokerLeases => {}
     }
 }
 

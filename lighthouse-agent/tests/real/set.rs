@@ -1,14 +1,13 @@
 //! A cluster set: a broker, clusters, and an agent for each.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::Client;
 use serde_json::Value;
-use subm_test_support::{Cluster, Process, Proxy, eventually, random_loopback};
+use subm_test_support::{Cluster, Process, Proxy, eventually, page, random_loopback, samples};
 
 use crate::SOON;
 use crate::objects::{self, NS};
@@ -257,42 +256,13 @@ fn ready_exporter<'a>(slice: &'a Value, service: &str) -> Option<&'a str> {
 impl Agent {
     /// A page of the agent: status and text.
     pub(crate) async fn page(&self, path: &str) -> Result<(u16, String)> {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let address: SocketAddr = (self.address, PORT).into();
-        let exchange = async {
-            let mut stream = tokio::net::TcpStream::connect(address).await?;
-            stream
-                .write_all(
-                    format!("GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")
-                        .as_bytes(),
-                )
-                .await?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text).await?;
-            Ok::<_, std::io::Error>(text)
-        };
-        let text = tokio::time::timeout(Duration::from_secs(5), exchange).await??;
-        let status = text
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .context("no status")?;
-        let body = text
-            .split_once("\r\n\r\n")
-            .map_or("", |(_, body)| body)
-            .to_owned();
-        Ok((status, body))
+        page((self.address, PORT).into(), path).await
     }
 
     /// The sum of a metric over all labels.
     pub(crate) async fn metric(&self, name: &str) -> Result<u64> {
         let (_, text) = self.page("/metrics").await?;
-        let lines = text.lines().filter(|line| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with([' ', '{']))
-        });
-        Ok(lines
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-            .sum())
+        let values = samples(&text, name).map(|(_, value)| value.parse::<u64>());
+        Ok(values.filter_map(Result::ok).sum())
     }
 }

@@ -34,33 +34,8 @@ impl Desk {
     /// Contexts `kind-NAME`, as kind makes them; the first is the current one.
     pub(crate) fn new(clusters: &[(&str, &Cluster)]) -> Result<Self> {
         let dir = TempDir::new()?;
-        let mut parts = json!({"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": []});
-        for (name, cluster) in clusters {
-            let file: Value =
-                serde_json::from_str(&std::fs::read_to_string(cluster.kubeconfig())?)?;
-            let name = format!("kind-{name}");
-            let mut push = |list: &str, value: Value| {
-                if let Some(list) = parts[list].as_array_mut() {
-                    list.push(value);
-                }
-            };
-            push(
-                "clusters",
-                json!({"name": name, "cluster": file["clusters"][0]["cluster"]}),
-            );
-            push(
-                "users",
-                json!({"name": name, "user": file["users"][0]["user"]}),
-            );
-            push(
-                "contexts",
-                json!({"name": name, "context": {"cluster": name, "user": name}}),
-            );
-        }
-        if let Some((name, _)) = clusters.first() {
-            parts["current-context"] = json!(format!("kind-{name}"));
-        }
-        std::fs::write(dir.path().join("kubeconfig"), parts.to_string())?;
+        let kubeconfig = Cluster::merged_kubeconfig(clusters)?;
+        std::fs::write(dir.path().join("kubeconfig"), kubeconfig)?;
         Ok(Self { dir })
     }
 

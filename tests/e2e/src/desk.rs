@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
+use subm_test_support::Cluster;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -16,6 +17,7 @@ pub struct Desk {
     folder: TempDir,
     programs: PathBuf,
     transcript: Mutex<String>,
+    since: Instant,
 }
 
 /// What a command gave.
@@ -27,40 +29,18 @@ pub struct Ran {
 }
 
 impl Desk {
-    /// `clusters`: name and kubeconfig of each; contexts are called `kind-NAME`, as kind calls them.
-    pub fn new(programs: &Path, clusters: &[(&str, &Path)]) -> Result<Self> {
+    /// Contexts are called `kind-NAME`, as kind calls them.
+    pub fn new(programs: &Path, clusters: &[(&str, &Cluster)]) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("subm-test-desk-")
             .tempdir()?;
-        let mut merged = json!({"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": []});
-        for (name, path) in clusters {
-            let one: Value = serde_json::from_str(&std::fs::read_to_string(path)?)
-                .with_context(|| path.display().to_string())?;
-            let full = format!("kind-{name}");
-            let mut put = |list: &str, entry: Value| {
-                if let Some(list) = merged[list].as_array_mut() {
-                    list.push(entry);
-                }
-            };
-            put(
-                "clusters",
-                json!({"name": full, "cluster": one["clusters"][0]["cluster"]}),
-            );
-            put(
-                "users",
-                json!({"name": full, "user": one["users"][0]["user"]}),
-            );
-            put(
-                "contexts",
-                json!({"name": full, "context": {"cluster": full, "user": full}}),
-            );
-        }
-        merged["current-context"] = merged["contexts"][0]["name"].clone();
-        std::fs::write(folder.path().join("kubeconfig"), format!("{merged:#}\n"))?;
+        let kubeconfig = Cluster::merged_kubeconfig(clusters)?;
+        std::fs::write(folder.path().join("kubeconfig"), kubeconfig)?;
         Ok(Self {
             folder,
             programs: programs.to_owned(),
             transcript: Mutex::default(),
+            since: Instant::now(),
         })
     }
 
@@ -117,8 +97,9 @@ impl Desk {
         let _ = writeln!(transcript, "{}", text.trim_end());
     }
 
-    /// Begins a row of the walk-through.
+    /// Begins a row of the walk-through. When it did is told beside the transcript, which is the same every time.
     pub fn row(&self, rows: &str, what: &str) {
+        eprintln!("{:6.1} s: row {rows}", self.since.elapsed().as_secs_f32());
         self.note(&format!("\n### {rows} {what}\n"));
     }
 

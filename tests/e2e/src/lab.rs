@@ -1,15 +1,13 @@
 //! Control planes, nodes and the programs that stand for images.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::Client;
-use kube::ResourceExt as _;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
-use subm_test_support::{Cluster, TestNode, eventually};
+use subm_test_support::{Cluster, TestNode, eventually, objects};
 
 use crate::Desk;
 
@@ -71,16 +69,12 @@ impl Lab {
             });
         }
         broker.wait_for_roles().await?;
-        let mut contexts: Vec<(&str, PathBuf)> = vec![("broker", broker.kubeconfig())];
+        let mut contexts = vec![("broker", &broker)];
         contexts.extend(
             running
                 .iter()
-                .map(|member| (member.name.as_str(), member.cluster.kubeconfig())),
+                .map(|member| (member.name.as_str(), &member.cluster)),
         );
-        let contexts: Vec<(&str, &Path)> = contexts
-            .iter()
-            .map(|(name, path)| (*name, path.as_path()))
-            .collect();
         Ok(Self {
             desk: Desk::new(&programs, &contexts)?,
             broker,
@@ -119,52 +113,21 @@ fn programs() -> Result<PathBuf> {
 impl Member {
     /// Creates an object, or makes it the same.
     pub async fn apply(&self, object: Value) -> Result<()> {
-        let object: DynamicObject = serde_json::from_value(object)?;
-        let types = object.types.as_ref().context("no kind")?;
-        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
-        let api: Api<DynamicObject> = match &object.metadata.namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
-            None => Api::all_with(self.client.clone(), &resource),
-        };
-        api.patch(
-            &object.name_any(),
-            &PatchParams::apply("user").force(),
-            &Patch::Apply(&object),
-        )
-        .await?;
-        Ok(())
+        objects::put(&self.client, object).await
     }
 
     /// As `kubectl get KIND -n NAMESPACE -o json`.
     pub async fn list(&self, kind: &str, namespace: &str) -> Result<Vec<Value>> {
-        let list = self
-            .api(kind, namespace)
-            .list(&ListParams::default())
-            .await?;
-        list.items
-            .into_iter()
-            .map(|object| Ok(serde_json::to_value(object)?))
-            .collect()
+        objects::all(&self.client, kind, Some(namespace)).await
     }
 
     pub async fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Value> {
-        let object = self
-            .api(kind, namespace)
-            .get(name)
-            .await
-            .with_context(|| format!("{kind} {namespace}/{name} in {}", self.name))?;
-        Ok(serde_json::to_value(object)?)
+        let object = objects::get(&self.client, kind, namespace, name).await?;
+        object.with_context(|| format!("there is no {kind} {namespace}/{name} in {}", self.name))
     }
 
     pub fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
-        let (group, version) = match kind {
-            "ServiceImport" | "ServiceExport" => ("multicluster.x-k8s.io", "v1beta1"),
-            "EndpointSlice" => ("discovery.k8s.io", "v1"),
-            "Deployment" | "StatefulSet" => ("apps", "v1"),
-            _ => ("", "v1"),
-        };
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        Api::namespaced_with(self.client.clone(), namespace, &resource)
+        objects::api(&self.client, kind, Some(namespace))
     }
 
     /// Scales a Deployment or StatefulSet.

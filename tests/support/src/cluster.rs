@@ -309,6 +309,37 @@ impl Cluster {
         self.path("kubeconfig")
     }
 
+    /// One kubeconfig for several clusters, with contexts `kind-NAME` as kind makes them; the first is the current one.
+    pub fn merged_kubeconfig(clusters: &[(&str, &Self)]) -> Result<String> {
+        let mut merged = json!({"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": []});
+        for (name, cluster) in clusters {
+            let path = cluster.kubeconfig();
+            let text = std::fs::read_to_string(&path)?;
+            let one: serde_json::Value =
+                serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+            let name = format!("kind-{name}");
+            let mut put = |list: &str, entry: serde_json::Value| {
+                if let Some(list) = merged[list].as_array_mut() {
+                    list.push(entry);
+                }
+            };
+            put(
+                "clusters",
+                json!({"name": name, "cluster": one["clusters"][0]["cluster"]}),
+            );
+            put(
+                "users",
+                json!({"name": name, "user": one["users"][0]["user"]}),
+            );
+            put(
+                "contexts",
+                json!({"name": name, "context": {"cluster": name, "user": name}}),
+            );
+        }
+        merged["current-context"] = merged["contexts"][0]["name"].clone();
+        Ok(format!("{merged:#}\n"))
+    }
+
     /// A kubeconfig file whose user has `token`, such as that of [`Cluster::service_account_token`].
     pub fn kubeconfig_for(&self, token: &str) -> Result<PathBuf> {
         let path = self.next_kubeconfig();

@@ -153,8 +153,9 @@ impl Lan {
         without_dad(&netns, true)?;
         let (router, router6) = ranges.router();
         netns.ip(&format!(
-            "link add lan0 type bridge\nlink set lan0 up\naddr add {router}/24 dev lan0\n\
-             addr add {router6}/{NODE_PREFIX6} dev lan0 nodad"
+            "link add lan0 type bridge\n{}link set lan0 up\naddr add {router}/24 dev lan0\n\
+             addr add {router6}/{NODE_PREFIX6} dev lan0 nodad",
+            set_mac("lan0", 0x14, 1)
         ))?;
         do_not_filter_bridges(&netns)?;
         Ok(Self {

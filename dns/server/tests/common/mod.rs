@@ -16,10 +16,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use subm_test_support::{Process, Reply, dig, eventually, random_loopback};
+pub use subm_test_support::page as get;
+use subm_test_support::{Process, Reply, dig, eventually, random_loopback, samples};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 /// For whatever takes the program milliseconds when the machine has nothing else to do.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -113,14 +112,10 @@ impl Lighthouse {
     pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<u64> {
         let (_, text) = self.page("/metrics").await?;
         let mut sum = None;
-        for line in text.lines() {
-            let (series, value) = line.rsplit_once(' ').unwrap_or((line, ""));
-            let (of, its) = series.split_once('{').unwrap_or((series, ""));
-            if of == name {
-                let counts = labels.iter().all(|label| its.contains(label));
-                let value = if counts { value.parse()? } else { 0 };
-                *sum.get_or_insert(0_u64) += value;
-            }
+        for (its, value) in samples(&text, name) {
+            let counts = labels.iter().all(|label| its.contains(label));
+            let value = if counts { value.parse()? } else { 0 };
+            *sum.get_or_insert(0_u64) += value;
         }
         sum.with_context(|| format!("no {name} in {text}"))
     }
@@ -178,18 +173,6 @@ pub async fn run(args: &[&str]) -> Result<Finished> {
         stdout: String::from_utf8(output.stdout)?,
         stderr: String::from_utf8(output.stderr)?,
     })
-}
-
-/// Status and body of an HTTP page.
-pub async fn get(server: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let mut stream = TcpStream::connect(server).await?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).await?;
-    let (head, body) = reply.split_once("\r\n\r\n").context("no HTTP reply")?;
-    let status = head.split(' ').nth(1).context("no HTTP status")?;
-    Ok((status.parse()?, body.to_owned()))
 }
 
 /// The folder that `make run` serves.

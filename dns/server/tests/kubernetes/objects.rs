@@ -1,40 +1,7 @@
 //! Objects as agents of the cluster set write them.
 
-use anyhow::{Context as _, Result};
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
-use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
-
-/// Creates `object`, or makes the one of that name the same.
-pub(crate) async fn put(client: &Client, object: Value) -> Result<()> {
-    let (api, object) = place(client, object)?;
-    let params = PatchParams::apply("subm-test").force();
-    api.patch(&object.name_any(), &params, &Patch::Apply(&object))
-        .await
-        .with_context(|| format!("cannot write {}", object.name_any()))?;
-    Ok(())
-}
-
-pub(crate) async fn delete(client: &Client, object: Value) -> Result<()> {
-    let (api, object) = place(client, object)?;
-    api.delete(&object.name_any(), &DeleteParams::default())
-        .await
-        .with_context(|| format!("cannot delete {}", object.name_any()))?;
-    Ok(())
-}
-
-/// The interface that serves `object`.
-pub(crate) fn place(client: &Client, object: Value) -> Result<(Api<DynamicObject>, DynamicObject)> {
-    let object: DynamicObject = serde_json::from_value(object)?;
-    let types = object.types.as_ref().context("no type")?;
-    let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
-    let api = match &object.metadata.namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
-    Ok((api, object))
-}
+pub(crate) use subm_test_support::objects::{delete, place, put};
 
 /// An import with a cluster set IP, as plain MCS implementations write it.
 pub(crate) fn vip_import(version: &str, namespace: &str, name: &str, ip: &str) -> Value {

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use subm_test_support::{Process, Reply, dig, eventually, random_loopback};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use subm_test_support::{Process, Reply, dig, eventually, page, random_loopback};
 
 use crate::SOON;
 use crate::asker::Client;
@@ -84,15 +82,7 @@ impl Server {
 
     /// Status and text of `/ready`, `/health` or `/metrics`.
     pub(crate) async fn page(&self, path: &str) -> Result<(u16, String)> {
-        let mut stream = TcpStream::connect((self.address, HTTP_PORT)).await?;
-        // HTTP/1.0: the server closes after the one reply.
-        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).await?;
-        let (head, body) = reply.split_once("\r\n\r\n").context("half a reply")?;
-        let status = head.split(' ').nth(1).context("no status line")?;
-        Ok((status.parse()?, body.to_owned()))
+        page((self.address, HTTP_PORT).into(), path).await
     }
 
     /// Waits until `/ready` has this status and says `text` (all that is asked of an empty one is the status).

@@ -126,7 +126,7 @@ pub fn cluster_record(namespace: &str, id: &ClusterId, addresses: &Addresses) ->
         "metadata": {
             "name": id.as_str(),
             "namespace": namespace,
-            "labels": {crate::names::CLUSTER_ID_LABEL: id.as_str()},
+            "labels": {subm_api::names::BROKER_CLUSTER_ID: id.as_str()},
         },
         "spec": {
             "cluster_id": id.as_str(),

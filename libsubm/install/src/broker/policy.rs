@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use subm_api::names::{SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE};
 
 use crate::Object;
-use crate::names::{CLUSTER_ID_LABEL, TIMESTAMP_PREFIX};
+use subm_api::names::{BROKER_CLUSTER_ID, TIMESTAMP_PREFIX};
 
 /// The policy and its binding to the broker's namespace.
 pub fn admission_policy(namespace: &str) -> [Object; 2] {
@@ -121,7 +121,7 @@ fn others(annotations: &str) -> String {
 
 fn validations() -> Value {
     let own_label =
-        format!("o.metadata.?labels[?'{CLUSTER_ID_LABEL}'].orValue(variables.id) == variables.id");
+        format!("o.metadata.?labels[?'{BROKER_CLUSTER_ID}'].orValue(variables.id) == variables.id");
     let own_source = format!("o.metadata.?labels[?'{SOURCE_CLUSTER}'].orValue('') == variables.id");
     let unchanged = |key: &str| {
         format!(
@@ -131,7 +131,7 @@ fn validations() -> Value {
     let rules = [
         (
             format!("variables.kind != 'endpointslices' || variables.sides.all(o, {own_source} && {own_label})"),
-            format!("its slices carry the labels {SOURCE_CLUSTER} and {CLUSTER_ID_LABEL} with its id"),
+            format!("its slices carry the labels {SOURCE_CLUSTER} and {BROKER_CLUSTER_ID} with its id"),
         ),
         (
             format!(
@@ -166,10 +166,10 @@ fn validations() -> Value {
                 "!variables.aggregate || object == null || \
                  (size(object.metadata.?ownerReferences.orValue([])) == 0 && \
                   size(object.metadata.?finalizers.orValue([])) == 0 && \
-                  !('{CLUSTER_ID_LABEL}' in object.metadata.?labels.orValue({{}})))"
+                  !('{BROKER_CLUSTER_ID}' in object.metadata.?labels.orValue({{}})))"
             ),
             format!(
-                "an aggregated ServiceImport has no owner, no finalizer and no label {CLUSTER_ID_LABEL}"
+                "an aggregated ServiceImport has no owner, no finalizer and no label {BROKER_CLUSTER_ID}"
             ),
         ),
         (

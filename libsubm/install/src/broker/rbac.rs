@@ -1,20 +1,11 @@
 //! Accounts and roles on the broker.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::names::{BROKER_ADMIN, BROKER_CLUSTER_ROLE};
+use crate::rbac::{ALL, imports_and_slices};
 use crate::{ClusterId, Object};
 
-const ALL: [&str; 8] = [
-    "create",
-    "get",
-    "list",
-    "watch",
-    "patch",
-    "update",
-    "delete",
-    "deletecollection",
-];
 const MANAGE: [&str; 7] = [
     "create", "get", "list", "watch", "patch", "update", "delete",
 ];
@@ -31,36 +22,19 @@ pub(super) fn objects(namespace: &str) -> Vec<Object> {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
             "metadata": {"name": BROKER_ADMIN, "namespace": namespace},
-            "rules": [
-                {"apiGroups": ["submariner.io"], "resources": ["clusters", "endpoints"], "verbs": ALL},
-                {"apiGroups": ["submariner.io"], "resources": ["brokers"], "verbs": ["get", "list"]},
-                {"apiGroups": [""], "resources": ["serviceaccounts", "secrets", "configmaps"], "verbs": MANAGE},
-                {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
-                {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["rolebindings"], "verbs": MANAGE},
+            "rules": with_exchange(vec![
+                json!({"apiGroups": ["submariner.io"], "resources": ["brokers"], "verbs": ["get", "list"]}),
+                json!({"apiGroups": [""], "resources": ["serviceaccounts", "secrets", "configmaps"], "verbs": MANAGE}),
+                json!({"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]}),
+                json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["rolebindings"], "verbs": MANAGE}),
                 // Without this it could hand out only rights that it has itself.
-                {
+                json!({
                     "apiGroups": ["rbac.authorization.k8s.io"],
                     "resources": ["roles"],
                     "resourceNames": [BROKER_CLUSTER_ROLE],
                     "verbs": ["bind"],
-                },
-                {
-                    "apiGroups": ["multicluster.x-k8s.io"],
-                    "resources": ["serviceimports"],
-                    "verbs": ALL,
-                },
-                {
-                    "apiGroups": ["multicluster.x-k8s.io"],
-                    "resources": ["serviceimports/status"],
-                    "verbs": ["get", "patch", "update"],
-                },
-                {
-                    "apiGroups": ["discovery.k8s.io"],
-                    "resources": ["endpointslices", "endpointslices/restricted"],
-                    "verbs": ALL,
-                },
-                {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ALL},
-            ],
+                }),
+            ]),
         })),
         binding(namespace, BROKER_ADMIN, BROKER_ADMIN, BROKER_ADMIN),
         // What members exchange, and nothing else: no Secret, no account. Which of these objects are its own is up to the
@@ -69,27 +43,19 @@ pub(super) fn objects(namespace: &str) -> Vec<Object> {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
             "metadata": {"name": BROKER_CLUSTER_ROLE, "namespace": namespace},
-            "rules": [
-                {"apiGroups": ["submariner.io"], "resources": ["clusters", "endpoints"], "verbs": ALL},
-                {
-                    "apiGroups": ["multicluster.x-k8s.io"],
-                    "resources": ["serviceimports"],
-                    "verbs": ALL,
-                },
-                {
-                    "apiGroups": ["multicluster.x-k8s.io"],
-                    "resources": ["serviceimports/status"],
-                    "verbs": ["get", "patch", "update"],
-                },
-                {
-                    "apiGroups": ["discovery.k8s.io"],
-                    "resources": ["endpointslices", "endpointslices/restricted"],
-                    "verbs": ALL,
-                },
-                {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ALL},
-            ],
+            "rules": with_exchange(Vec::new()),
         })),
     ]
+}
+
+/// Rules, and what members exchange.
+fn with_exchange(mut rules: Vec<Value>) -> Vec<Value> {
+    rules.extend([
+        json!({"apiGroups": ["submariner.io"], "resources": ["clusters", "endpoints"], "verbs": ALL}),
+        json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ALL}),
+    ]);
+    rules.extend(imports_and_slices());
+    rules
 }
 
 /// Gives a member's account the role of members.

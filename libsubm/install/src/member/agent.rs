@@ -6,47 +6,35 @@ use super::{Settings, account, env, metrics_service};
 use crate::Object;
 use crate::images::LIGHTHOUSE_AGENT;
 use crate::names::{AGENT, BROKER_SECRET, OPERATOR_NAMESPACE};
+use crate::rbac::{READ, UPDATE, imports_and_slices};
 
 /// Metrics, health and readiness.
 const PORT: u16 = 8082;
 
 pub(super) fn objects(settings: &Settings) -> Vec<Object> {
-    let mut objects = account(AGENT, &rules()).to_vec();
+    let mut objects = account(AGENT, &json!(rules())).to_vec();
     objects.extend(lease_rights());
     objects.push(deployment(settings));
     objects.push(metrics_service(AGENT, PORT));
     objects
 }
 
-fn rules() -> serde_json::Value {
-    let read = ["get", "list", "watch"];
-    let all = [
-        "create",
-        "get",
-        "list",
-        "watch",
-        "patch",
-        "update",
-        "delete",
-        "deletecollection",
-    ];
-    json!([
-        {"apiGroups": [""], "resources": ["services", "namespaces", "nodes"], "verbs": read},
+fn rules() -> Vec<serde_json::Value> {
+    let mut rules = vec![
+        json!({"apiGroups": [""], "resources": ["services", "namespaces", "nodes"], "verbs": READ}),
         // Services derived from imports, whose ClusterIP is the cluster set IP.
-        {"apiGroups": [""], "resources": ["services"], "verbs": ["create", "patch", "update", "delete"]},
-        // OpenShift wants "restricted" of whoever sets addresses.
-        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices", "endpointslices/restricted"], "verbs": all},
-        {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceimports"], "verbs": all},
-        {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceimports/status"], "verbs": ["get", "patch", "update"]},
-        {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceexports"], "verbs": read},
-        {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceexports/status"], "verbs": ["get", "patch", "update"]},
-        {
+        json!({"apiGroups": [""], "resources": ["services"], "verbs": ["create", "patch", "update", "delete"]}),
+        json!({"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceexports"], "verbs": READ}),
+        json!({"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceexports/status"], "verbs": UPDATE}),
+        json!({
             "apiGroups": ["submariner.io"],
             "resources": ["gateways", "globalingressips", "clusters", "endpoints"],
-            "verbs": read,
-        },
-        {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
-    ])
+            "verbs": READ,
+        }),
+        json!({"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}),
+    ];
+    rules.extend(imports_and_slices());
+    rules
 }
 
 /// One of several replicas leads; its Lease is in its own namespace.

@@ -1,10 +1,10 @@
 //! What a member leaves behind that is not installed but written: on the broker, and as imports in its own namespaces.
 
 use serde_json::{Value, json};
-use subm_api::names::{LIGHTHOUSE_AGENT, MANAGED_BY, SOURCE_CLUSTER};
+use subm_api::names::{LIGHTHOUSE_AGENT, MANAGED_BY, SOURCE_CLUSTER, TIMESTAMP_PREFIX};
 use subm_install::ClusterId;
 use subm_install::broker::{Purpose, token_secret_name};
-use subm_install::names::{BROKER_CLUSTER_ROLE, OPERATOR_NAMESPACE, TIMESTAMP_PREFIX};
+use subm_install::names::{BROKER_CLUSTER_ROLE, OPERATOR_NAMESPACE};
 
 use crate::broker::{Access, Broker};
 use crate::cluster::{Cluster, PAUSE, kind, label, list_at, name, namespace, str_at};

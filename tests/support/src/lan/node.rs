@@ -58,7 +58,8 @@ impl Node {
             taken: Mutex::default(),
         });
         let (cni0, cni06) = node.cni_address();
-        // Else its hardware address would change with the pods.
+        // A bridge without a hardware address of its own takes the least of its ports', and another when a port comes or
+        // goes: those that remember the old one then talk to nobody for a minute or two.
         node.netns.ip(&format!(
             "link add cni0 type bridge\n{}addr add {cni0}/{NODE_PREFIX} dev cni0\n\
              addr add {cni06}/{NODE_PREFIX6} dev cni0 nodad\nlink set cni0 up",
