@@ -19,15 +19,11 @@ const MEMORY: &str = "384M";
 pub(crate) fn run(kernel: &Kernel, test: &str) -> Result<()> {
     let program = std::env::current_exe()?;
     let program = program.to_str().context("a path that is not UTF-8")?;
-    let folder = tempfile::Builder::new().prefix("subm-guest-").tempdir()?;
-    let mut command = Command::new(&kernel.0);
+    let mut command = Command::new(kernel.path());
     command
         .args([&format!("mem={MEMORY}"), "rootfstype=hostfs", "ro", "quiet"])
         .args(["con=null", "con0=null,fd:1", "panic=-1"])
         .arg(format!("init={program}"))
-        // Two guests of one name would disturb each other.
-        .arg("umid=guest")
-        .arg(format!("uml_dir={}", folder.path().display()))
         // What the kernel does not know it hands to the first process.
         .arg(format!("{TEST}={test}"));
     for name in ["RUST_BACKTRACE", "RUST_LOG"] {
@@ -35,10 +31,18 @@ pub(crate) fn run(kernel: &Kernel, test: &str) -> Result<()> {
             command.arg(format!("{name}={value}"));
         }
     }
-    // With process ids of its own all parts of the guest end together, whatever happens. That takes root; nothing else does.
-    let mut guest = match NetNs::new() {
-        Ok(netns) => Arc::new(netns).spawn("guest", command),
-        Err(_) => Process::spawn(command),
+    // Two guests of one name in one folder would disturb each other.
+    let folder;
+    let mut guest = if let Ok(netns) = NetNs::new() {
+        // With process ids and a /run of its own nothing of the guest is left, whatever happens. That takes root; nothing else
+        // does.
+        command.args(["umid=guest", "uml_dir=/run/"]);
+        Arc::new(netns).spawn("guest", command)
+    } else {
+        folder = tempfile::Builder::new().prefix("subm-guest-").tempdir()?;
+        command.arg("umid=guest");
+        command.arg(format!("uml_dir={}/", folder.path().display()));
+        Process::spawn(command)
     }?;
     let ended = block_on(guest.wait(LIMIT));
     let output = guest.output()?.replace('\r', "");

@@ -13,7 +13,7 @@ pub(crate) const FRAGMENT: &str = include_str!("../kernel.config");
 
 /// A User-Mode Linux kernel, a program of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kernel(pub(crate) PathBuf);
+pub struct Kernel(PathBuf);
 
 /// Why there is none, and what helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,10 @@ impl Kernel {
         }
         let folder = cache_dir("guest").map_err(|error| Missing(format!("{error:#}")))?;
         Self::at(&folder.join(file_name()))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     fn at(path: &Path) -> Result<Self, Missing> {

@@ -319,8 +319,8 @@ impl fmt::Debug for Packet {
 }
 
 fn list(packets: &[Packet]) -> String {
-    let last = packets.iter().rev().take(40).rev();
-    last.map(|packet| format!("{packet}\n")).collect()
+    let last = packets.iter().skip(packets.len().saturating_sub(40));
+    last.map(Packet::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes packets to a file for Wireshark and tcpdump, in the format pcap.

@@ -2,14 +2,14 @@
 //!
 //! Flags are chosen for a quick start: no fsync, a short election, no waiting for the hooks that sleep a second.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Api, ObjectMeta, PostParams};
@@ -23,8 +23,8 @@ use crate::lan::{Lan, Ranges};
 use crate::workdir::WorkDir;
 use crate::{Binaries, Process, crds, pki, random_loopback, reach, sys};
 
-pub(crate) use programs::ADVERTISED;
 use programs::lock;
+pub(crate) use programs::{ADVERTISED, join_ranges};
 
 mod programs;
 
@@ -59,6 +59,7 @@ pub struct Cluster {
     audited: bool,
     ranges: Ranges,
     services: Ipv4Net,
+    dual_stack: bool,
     address: Ipv4Addr,
     ca: String,
     token: String,
@@ -83,6 +84,7 @@ pub struct ClusterBuilder {
     pods: Ipv4Net,
     lan: Option<u8>,
     services: Ipv4Net,
+    dual_stack: bool,
 }
 
 impl Default for ClusterBuilder {
@@ -95,6 +97,7 @@ impl Default for ClusterBuilder {
             pods: range(PODS),
             lan: None,
             services: range(SERVICES),
+            dual_stack: false,
         }
     }
 }
@@ -144,6 +147,14 @@ impl ClusterBuilder {
         self
     }
 
+    /// Gives nodes, pods and Services IPv6 addresses too, those of Services in fd00:96:n::/112 for the second octet n of their
+    /// range. IPv4 stays the first family.
+    #[must_use]
+    pub fn dual_stack(mut self) -> Self {
+        self.dual_stack = true;
+        self
+    }
+
     /// Starts the cluster and waits until its API server is ready for an administrator, and its controllers at work.
     pub async fn start(self) -> Result<Cluster> {
         let controllers = self.controllers;
@@ -174,6 +185,7 @@ impl ClusterBuilder {
                 None => Ranges::of_pods(self.pods),
             },
             services: self.services,
+            dual_stack: self.dual_stack,
             address,
             ca,
             token: format!("{:032x}", rand::random::<u128>()),
@@ -266,6 +278,19 @@ impl Cluster {
     /// Where Services have their addresses. The first is the API server's, the tenth the cluster DNS's.
     pub fn service_cidr(&self) -> Ipv4Net {
         self.services
+    }
+
+    /// The same for IPv6, if it is dual-stack: [`ClusterBuilder::dual_stack`].
+    pub fn pod_cidr6(&self) -> Option<Ipv6Net> {
+        self.dual_stack.then_some(self.ranges.pods6)
+    }
+
+    /// Where Services have IPv6 addresses, if it is dual-stack.
+    pub fn service_cidr6(&self) -> Option<Ipv6Net> {
+        let id = u16::from(self.services.network().octets()[1]);
+        let first = Ipv6Addr::new(0xfd00, 0x96, id, 0, 0, 0, 0, 0);
+        let range = Ipv6Net::new(first, 112).expect("112 is a prefix length");
+        self.dual_stack.then_some(range)
     }
 
     /// The certificate of the authority that signed the API server's, as PEM.

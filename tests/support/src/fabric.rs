@@ -43,6 +43,9 @@ impl Fabric {
         router.sysctl(&[
             ("ipv4/ip_forward", "1"),
             ("ipv6/conf/all/forwarding", "1"),
+            // Nodes may remember who had the router's addresses before their LAN was joined.
+            ("ipv4/conf/default/arp_notify", "1"),
+            ("ipv6/conf/default/ndisc_notify", "1"),
             // A router that says at most so many times a second that there is no way would make tests wait.
             ("ipv4/icmp_ratelimit", "0"),
             ("ipv6/icmp/ratelimit", "0"),

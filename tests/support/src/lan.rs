@@ -153,8 +153,9 @@ impl Lan {
         without_dad(&netns, true)?;
         let (router, router6) = ranges.router();
         netns.ip(&format!(
-            "link add lan0 address 02:00:00:00:01:00 type bridge\nlink set lan0 up\naddr add {router}/24 dev lan0\n\
-             addr add {router6}/{NODE_PREFIX6} dev lan0 nodad"
+            "link add lan0 type bridge\n{}link set lan0 up\naddr add {router}/24 dev lan0\n\
+             addr add {router6}/{NODE_PREFIX6} dev lan0 nodad",
+            set_mac("lan0", 0x14, 1)
         ))?;
         do_not_filter_bridges(&netns)?;
         Ok(Self {
@@ -245,6 +246,7 @@ impl Lan {
         let (router, router6) = self.ranges.router();
         // The others remember a node's hardware address.
         let mut commands = set_mac("eth0", 0, number);
+        commands += "link set lo up\n";
         commands += &format!(
             "addr add {}/24 dev eth0\n\
              addr add {}/{NODE_PREFIX6} dev eth0 nodad\nlink set eth0 up\n\
@@ -299,6 +301,9 @@ impl Lan {
         let name = node.name();
         let member = state.members.iter_mut().find(|member| member.name == name);
         member.context("it has joined")?.node = Arc::downgrade(node);
+        if state.unreachable.is_empty() {
+            return Ok(());
+        }
         isolate(node.netns(), &state.unreachable)
     }
 

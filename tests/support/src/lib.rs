@@ -8,9 +8,13 @@
 //!  Binaries ──▶ Process ──▶ Cluster ◀── Proxy ◀── the program under test
 //!  find, build  spawn, log,  etcd +      delay,
 //!  once         kill         API server  cut, reset
+//!                               │
+//!                TestNode ──▶  Lan ──▶ Fabric ◀── Lan ◀── Site: nodes and pods, no Kubernetes
+//!                pods as       host-gw,  a router
+//!                processes     CNI       Fault cuts, drops, loses; Capture, KernelState and whereami tell what happened
 //! ```
 //!
-//! Start reading at [`Cluster`]. `tests/README.md` tells how tests are arranged and run.
+//! Start reading at [`Cluster`], or at [`Fabric`] for what needs a network and no API server. `tests/README.md` tells how tests are arranged and run.
 //!
 //! Errors are [`anyhow::Error`]: a test prints them and fails.
 

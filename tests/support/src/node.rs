@@ -37,7 +37,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use crate::cluster::{ADVERTISED, nth};
+use crate::cluster::{ADVERTISED, join_ranges, nth};
 use crate::lan::{self, Cni};
 use crate::sandbox::Sandbox;
 use crate::workdir::WorkDir;
@@ -156,15 +156,19 @@ impl TestNodeBuilder {
         let runtime = OwnRuntime::new(&self.name)?;
         let api_server = self.api_server.unwrap_or_else(|| cluster.addr());
         let (kubeconfig, inside) = (cluster.kubeconfig(), cluster.kubeconfig_on_nodes()?);
-        let (services, pods) = (cluster.service_cidr(), cluster.pod_cidr());
+        let services = cluster.service_cidr();
+        let pods = join_ranges(cluster.pod_cidr(), cluster.pod_cidr6());
+        let dual_stack = cluster.pod_cidr6().is_some();
         let path = dir.path().to_owned();
         let entered = runtime.spawn(async move {
-            let network = Arc::new(Network::new(&lan, &self.name, self.cni, api_server)?);
+            let network = Arc::new(Network::new(
+                &lan, &self.name, self.cni, api_server, dual_stack,
+            )?);
             let client = crate::cluster::client_of(&kubeconfig).await?;
             let labels = self.all_labels();
             register(&client, &self.name, &labels, &network).await?;
             let mode = self.kube_proxy;
-            let kube_proxy = mode.spawn(&kube_proxy, &path, &network, pods, &inside)?;
+            let kube_proxy = mode.spawn(&kube_proxy, &path, &network, &pods, &inside)?;
             let kubelet = Arc::new(Kubelet {
                 objects: Objects::watch(&client),
                 client,
@@ -391,12 +395,20 @@ async fn register(
 ) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     let params = PatchParams::apply("subm-test-node").force();
-    let pods = network.node.pod_cidr().to_string();
+    let mut pods = vec![network.node.pod_cidr().to_string()];
+    if network.dual_stack {
+        pods.push(network.node.pod_cidr6().to_string());
+    }
+    let ips = network.ips().into_iter();
+    let mut addresses: Vec<_> = ips
+        .map(|ip| json!({"type": "InternalIP", "address": ip}))
+        .collect();
+    addresses.push(json!({"type": "Hostname", "address": name}));
     let node = json!({
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": labels},
-        "spec": {"podCIDR": pods, "podCIDRs": [pods]},
+        "spec": {"podCIDR": pods[0], "podCIDRs": pods},
     });
     nodes.patch(name, &params, &Patch::Apply(node)).await?;
     // The API server taints whom it sees for the first time as not ready; another controller would lift that.
@@ -410,10 +422,7 @@ async fn register(
         "apiVersion": "v1",
         "kind": "Node",
         "status": {
-            "addresses": [
-                {"type": "InternalIP", "address": network.ip()},
-                {"type": "Hostname", "address": name},
-            ],
+            "addresses": addresses,
             "capacity": room,
             "allocatable": room,
             "conditions": [{
@@ -437,8 +446,9 @@ async fn register(
             },
         },
     });
+    // Not applied: as a map by their types the addresses have no room for two of one type.
     nodes
-        .patch_status(name, &params, &Patch::Apply(status))
+        .patch_status(name, &PatchParams::default(), &Patch::Merge(status))
         .await?;
     Ok(())
 }

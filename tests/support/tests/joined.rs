@@ -159,6 +159,65 @@ async fn whereami_answers_pods_and_services_with_any_kube_proxy() -> Result<()> 
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn dual_stack_clusters_have_services_of_both_families() -> Result<()> {
+    let cluster = Cluster::builder()
+        .controllers()
+        .dual_stack()
+        .service_cidr("10.96.0.0/16".parse()?)
+        .start()
+        .await?;
+    let client = cluster.client().await?;
+    let (one, two) = tokio::try_join!(
+        TestNode::builder("n1").start(&cluster),
+        TestNode::builder("n2")
+            .kube_proxy(KubeProxy::Iptables)
+            .start(&cluster)
+    )?;
+    whereami_everywhere(&client).await?;
+    let services: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
+    let both = json!({"spec": {"ipFamilyPolicy": "RequireDualStack"}});
+    let service = services
+        .patch("whereami", &PatchParams::default(), &Patch::Merge(both))
+        .await?;
+    let addresses = service
+        .spec
+        .and_then(|spec| spec.cluster_ips)
+        .context("no addresses")?;
+    let [v4, v6] = addresses.as_slice() else {
+        anyhow::bail!("{addresses:?}")
+    };
+    let range = cluster.service_cidr6().context("dual-stack")?;
+    ensure!(range.contains(&v6.parse::<std::net::Ipv6Addr>()?), "{v6}");
+    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    for node in [&one, &two] {
+        let pod = one_pod(node, "whereami").await?;
+        let status = pods.get(&pod).await?.status.context("no status")?;
+        let ips: Vec<String> = status
+            .pod_ips
+            .into_iter()
+            .flatten()
+            .map(|ip| ip.ip)
+            .collect();
+        ensure!(ips.len() == 2 && status.host_ips.is_some_and(|ips| ips.len() == 2));
+        for (service, own) in [format!("{v4}:8080"), format!("[{v6}]:8080")]
+            .iter()
+            .zip(&ips)
+        {
+            let url = format!("http://{service}/");
+            // A pod that reaches itself by the Service is masqueraded: the other one is to answer.
+            let answer = eventually(DEADLINE, async || {
+                let answer = ask(node, &pod, &url).await?;
+                ensure!(answer.server.pod != pod, "{answer:?}");
+                anyhow::Ok(answer)
+            })
+            .await?;
+            assert_eq!(answer.client.to_string(), *own, "{service}");
+        }
+    }
+    Ok(())
+}
+
 /// A gateway's pod by its manifest: the node's network, host name, kernel parameters, devices and secrets.
 #[tokio::test(flavor = "multi_thread")]
 async fn privileged_pods_have_the_node_and_are_replaced_by_a_rolling_update() -> Result<()> {

@@ -9,7 +9,10 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, PostParams};
 use serde_json::json;
-use subm_test_support::{Cluster, Process, TestNode, eventually};
+use subm_test_support::whereami::{Identity, Server};
+use subm_test_support::{
+    Capture, Cluster, Fabric, Fault, Packets, Process, Site, TestNode, eventually,
+};
 
 const DEADLINE: Duration = Duration::from_mins(3);
 /// Set for the process that is to be killed.
@@ -75,8 +78,38 @@ async fn all_gone(processes_before: &BTreeSet<Id>) -> Result<()> {
     .await
 }
 
-/// A cluster, and a node with a pod whose program has children that would not end with it by themselves.
-async fn something() -> Result<(Cluster, TestNode)> {
+/// Two children that would not end with their parent by themselves.
+const CHILDREN: &str = "setsid sleep 7777 & setsid sleep 7777 & wait";
+
+/// A site on a fabric, with a program on a node, a server, a capture and faults.
+struct Lab {
+    _program: Process,
+    _server: Server,
+    _capture: Capture,
+    _faults: [Fault; 2],
+    _site: Site,
+}
+
+fn lab() -> Result<Lab> {
+    let fabric = Fabric::new()?;
+    let site = fabric.site("c1").gateways(1).pods(1).start()?;
+    let node = &site.nodes[0];
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", CHILDREN]);
+    let uplink = site.lan().uplink()?;
+    Ok(Lab {
+        _program: node.net.spawn(command)?,
+        _server: Server::start(node.pods[0].netns(), Identity::default(), 80)?,
+        _capture: Capture::start(node.net.netns(), "eth0")?,
+        _faults: [uplink.cut()?, uplink.drop_packets(Packets::all())?],
+        _site: site,
+    })
+}
+
+/// A cluster on a fabric, a node with a pod whose program has children that would not end with it by themselves, and a site
+/// with the like.
+async fn something() -> Result<(Cluster, TestNode, Lab)> {
+    let lab = lab()?;
     let cluster = Cluster::builder().controllers().start().await?;
     let node = TestNode::builder("n1")
         .image("shell", "/bin/sh")
@@ -86,7 +119,7 @@ async fn something() -> Result<(Cluster, TestNode)> {
     let container = json!({
         "name": "main",
         "image": "shell",
-        "args": ["-c", "setsid sleep 7777 & setsid sleep 7777 & wait"],
+        "args": ["-c", CHILDREN],
     });
     let deployment = json!({
         "metadata": {"name": "main"},
@@ -102,15 +135,15 @@ async fn something() -> Result<(Cluster, TestNode)> {
         .create(&PostParams::default(), &serde_json::from_value(deployment)?)
         .await?;
     cluster.wait_available("default", "main", DEADLINE).await?;
-    Ok((cluster, node))
+    Ok((cluster, node, lab))
 }
 
-/// All that [`something`] runs: etcd, API server, controllers, kube-proxy, a shell and its children.
+/// All that [`something`] runs: etcd, API server, controllers, kube-proxy, a shell and its children, twice.
 async fn processes_of_something(parent: u32) -> Result<BTreeSet<Id>> {
     eventually(DEADLINE, || async {
         let all = descendants(parent);
         let sleeps = all.iter().filter(|id| id.name == "sleep").count();
-        ensure!(sleeps == 2 && all.len() >= 7, "{all:?}");
+        ensure!(sleeps == 4 && all.len() >= 10, "{all:?}");
         Ok(all)
     })
     .await

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use ipnet::{Ipv4Net, Ipv6Net};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::Api;
 
@@ -58,6 +59,7 @@ impl Cluster {
 
     pub(super) fn spawn_api_server(&self) -> Result<()> {
         let file = |flag: &str, name: &str| format!("--{flag}={}", self.path(name).display());
+        let services = join_ranges(self.services, self.service_cidr6());
         let mut command = Command::new(&self.binaries.api_server);
         command
             .arg(format!(
@@ -82,7 +84,7 @@ impl Cluster {
                 "service-account-signing-key-file",
                 pki::SERVICE_ACCOUNT_KEY,
             ))
-            .arg(format!("--service-cluster-ip-range={}", self.services))
+            .arg(format!("--service-cluster-ip-range={services}"))
             .args(["--enable-priority-and-fairness=false", "--profiling=false"])
             .arg("--shutdown-delay-duration=0s")
             .args(&self.flags);
@@ -177,6 +179,11 @@ impl Cluster {
             }
         }
     }
+}
+
+/// As flags and configurations of Kubernetes have the ranges of both families.
+pub(crate) fn join_ranges(v4: Ipv4Net, v6: Option<Ipv6Net>) -> String {
+    v6.map_or_else(|| v4.to_string(), |v6| format!("{v4},{v6}"))
 }
 
 pub(super) fn lock(process: &Mutex<Option<Process>>) -> MutexGuard<'_, Option<Process>> {

@@ -47,7 +47,7 @@ pub struct Pod {
 
 impl Node {
     pub(crate) fn new(lan: &Arc<Lan>, name: &str, cni: Cni) -> Result<Arc<Self>> {
-        let netns = Arc::new(NetNs::new()?);
+        let netns = Arc::new(NetNs::bare()?);
         without_dad(&netns, true)?;
         let place = lan.join(name, &netns)?;
         let node = Arc::new(Self {
@@ -58,7 +58,8 @@ impl Node {
             taken: Mutex::default(),
         });
         let (cni0, cni06) = node.cni_address();
-        // Else its hardware address would change with the pods.
+        // A bridge without a hardware address of its own takes the least of its ports', and another when a port comes or
+        // goes: those that remember the old one then talk to nobody for a minute or two.
         node.netns.ip(&format!(
             "link add cni0 type bridge\n{}addr add {cni0}/{NODE_PREFIX} dev cni0\n\
              addr add {cni06}/{NODE_PREFIX6} dev cni0 nodad\nlink set cni0 up",
@@ -127,7 +128,7 @@ impl Node {
 
     /// A namespace with addresses for a pod, connected.
     pub fn add_pod(self: &Arc<Self>) -> Result<Pod> {
-        let netns = Arc::new(NetNs::new()?);
+        let netns = Arc::new(NetNs::bare()?);
         without_dad(&netns, true)?;
         let (host, link) = self.take(&netns)?;
         let pod = Pod {
@@ -150,7 +151,7 @@ impl Node {
         ))?;
         let (gateway, gateway6) = self.cni_address();
         pod.netns.ip(&format!(
-            "addr add {ip}/32 dev eth0\naddr add {ip6}/128 dev eth0 nodad\nlink set eth0 up\n\
+            "link set lo up\naddr add {ip}/32 dev eth0\naddr add {ip6}/128 dev eth0 nodad\nlink set eth0 up\n\
              route add {gateway} dev eth0 scope link\nroute add default via {gateway}\n\
              route add {gateway6} dev eth0\nroute add default via {gateway6}",
             ip = pod.ip,

@@ -1,7 +1,7 @@
 //! Environment and arguments of a container, as its manifest describes them.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::core::v1::{Container, EnvVarSource, ObjectFieldSelector, Pod};
@@ -12,8 +12,9 @@ use super::objects::Objects;
 /// What a manifest may ask for.
 pub(super) struct Facts<'a> {
     pub(super) pod: &'a Pod,
-    pub(super) pod_ip: Ipv4Addr,
-    pub(super) node_ip: Ipv4Addr,
+    /// First that of the first family; there is always one.
+    pub(super) pod_ips: Vec<IpAddr>,
+    pub(super) node_ips: Vec<IpAddr>,
     pub(super) host_name: &'a str,
     /// The Service `kubernetes`.
     pub(super) api_server: Ipv4Addr,
@@ -123,11 +124,18 @@ impl Facts<'_> {
             "spec.serviceAccountName" => spec
                 .and_then(|s| s.service_account_name.clone())
                 .unwrap_or_default(),
-            "status.podIP" | "status.podIPs" => self.pod_ip.to_string(),
-            "status.hostIP" | "status.hostIPs" => self.node_ip.to_string(),
+            "status.podIP" => list(&self.pod_ips[..1]),
+            "status.podIPs" => list(&self.pod_ips),
+            "status.hostIP" => list(&self.node_ips[..1]),
+            "status.hostIPs" => list(&self.node_ips),
             other => bail!("a pod has no field {other}"),
         })
     }
+}
+
+fn list(ips: &[IpAddr]) -> String {
+    let ips: Vec<String> = ips.iter().map(IpAddr::to_string).collect();
+    ips.join(",")
 }
 
 fn text(value: &[u8]) -> String {

@@ -6,7 +6,6 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use ipnet::Ipv4Net;
 use serde_json::json;
 
 use super::network::Network;
@@ -43,7 +42,7 @@ impl KubeProxy {
         program: &Path,
         dir: &Path,
         network: &Network,
-        pods: Ipv4Net,
+        pods: &str,
         kubeconfig: &Path,
     ) -> Result<Process> {
         ensure!(
@@ -60,7 +59,7 @@ impl KubeProxy {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
             "kind": "KubeProxyConfiguration",
             "clientConnection": {"kubeconfig": "/run/kubeconfig", "qps": 100, "burst": 200},
-            "clusterCIDR": pods.to_string(),
+            "clusterCIDR": pods,
             // These kernel parameters belong to the whole machine.
             "conntrack": {
                 "maxPerCore": 0,

@@ -1,6 +1,6 @@
 //! A node's and its pods' network, and the ways out of it: relays to API servers.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -16,6 +16,8 @@ pub(super) const NO_RESOLVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) node: Arc<Node>,
+    /// Whether Kubernetes hears of IPv6. It is there anyway.
+    pub(crate) dual_stack: bool,
     _relays: Relays,
 }
 
@@ -33,6 +35,7 @@ impl Network {
         name: &str,
         cni: Cni,
         api_server: SocketAddr,
+        dual_stack: bool,
     ) -> Result<Self> {
         let node = Node::new(lan, name, cni)?;
         node.netns().ip(&format!(
@@ -43,12 +46,28 @@ impl Network {
         relays.add_reachable(Arc::clone(node.netns()))?;
         Ok(Self {
             node,
+            dual_stack,
             _relays: relays,
         })
     }
 
     pub(crate) fn ip(&self) -> Ipv4Addr {
         self.node.ip()
+    }
+
+    /// The node's, first that of the first family.
+    pub(crate) fn ips(&self) -> Vec<IpAddr> {
+        self.of_families(self.node.ip(), self.node.ip6())
+    }
+
+    /// A pod's.
+    pub(crate) fn pod_ips(&self, pod: &PodNetwork) -> Vec<IpAddr> {
+        self.of_families(pod.pod.ip(), pod.pod.ip6())
+    }
+
+    fn of_families(&self, v4: Ipv4Addr, v6: Ipv6Addr) -> Vec<IpAddr> {
+        let v6 = self.dual_stack.then_some(v6.into());
+        std::iter::once(v4.into()).chain(v6).collect()
     }
 
     /// A namespace with an address for a pod.

@@ -1,6 +1,6 @@
 //! What a running pod has on its node: addresses, folders, and what its containers see.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,6 +83,14 @@ impl Pod {
             .map_or(self.kubelet.network.ip(), |network| network.pod.ip())
     }
 
+    /// First that of the first family.
+    pub(super) fn ips(&self) -> Vec<IpAddr> {
+        let node = &self.kubelet.network;
+        self.network
+            .as_ref()
+            .map_or_else(|| node.ips(), |network| node.pod_ips(network))
+    }
+
     pub(super) fn name(&self) -> String {
         self.manifest.borrow().name_any()
     }
@@ -121,8 +129,8 @@ impl Pod {
         let (manifest, host_name) = (self.manifest(), self.host_name());
         f(&Facts {
             pod: &manifest,
-            pod_ip: self.ip(),
-            node_ip: self.kubelet.network.ip(),
+            pod_ips: self.ips(),
+            node_ips: self.kubelet.network.ips(),
             host_name: &host_name,
             api_server: self.kubelet.api_service,
             objects: &self.kubelet.objects,
@@ -212,10 +220,10 @@ impl Pod {
         std::fs::write(self.dir.join("resolv.conf"), text)?;
         let name = self.host_name();
         std::fs::write(self.dir.join("hostname"), format!("{name}\n"))?;
-        let mut hosts = format!(
-            "127.0.0.1\tlocalhost\n::1\tlocalhost\n{}\t{name}\n",
-            self.ip()
-        );
+        let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_owned();
+        for ip in self.ips() {
+            hosts += &format!("{ip}\t{name}\n");
+        }
         for alias in spec.host_aliases.iter().flatten() {
             let names = alias.hostnames.clone().unwrap_or_default();
             hosts += &format!("{}\t{}\n", alias.ip, names.join("\t"));

@@ -1,7 +1,7 @@
 //! The status of a pod, from what its containers do.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
@@ -16,16 +16,16 @@ use super::container::{Ended, Restart, State, View, now};
 #[derive(Debug)]
 pub(super) struct Reporter {
     uid: String,
-    node_ip: Ipv4Addr,
+    node_ips: Vec<IpAddr>,
     start: Time,
     conditions: BTreeMap<&'static str, (bool, Time)>,
 }
 
 impl Reporter {
-    pub(super) fn new(pod: &Pod, node_ip: Ipv4Addr) -> Self {
+    pub(super) fn new(pod: &Pod, node_ips: Vec<IpAddr>) -> Self {
         Self {
             uid: pod.uid().unwrap_or_default(),
-            node_ip,
+            node_ips,
             start: now(),
             conditions: BTreeMap::new(),
         }
@@ -35,7 +35,7 @@ impl Reporter {
         &mut self,
         pod: &Pod,
         views: &BTreeMap<String, View>,
-        ip: Option<Ipv4Addr>,
+        ips: Option<Vec<IpAddr>>,
     ) -> PodStatus {
         let spec = pod.spec.clone().unwrap_or_default();
         let creating = View::default();
@@ -55,7 +55,7 @@ impl Reporter {
         };
         let (init_statuses, statuses) = (list(&first, true), list(&spec.containers, false));
         let conditions = [
-            ("PodReadyToStartContainers", ip.is_some()),
+            ("PodReadyToStartContainers", ips.is_some()),
             ("Initialized", initialized),
             ("Ready", ready),
             ("ContainersReady", ready),
@@ -69,12 +69,15 @@ impl Reporter {
                     .map(|(kind, holds)| self.condition(kind, holds))
                     .collect(),
             ),
-            host_ip: Some(self.node_ip.to_string()),
-            host_ips: Some(vec![HostIP {
-                ip: self.node_ip.to_string(),
-            }]),
-            pod_ip: ip.map(|ip| ip.to_string()),
-            pod_ips: ip.map(|ip| vec![PodIP { ip: ip.to_string() }]),
+            host_ip: self.node_ips.first().map(IpAddr::to_string),
+            host_ips: Some(
+                self.node_ips
+                    .iter()
+                    .map(|ip| HostIP { ip: ip.to_string() })
+                    .collect(),
+            ),
+            pod_ip: ips.iter().flatten().next().map(IpAddr::to_string),
+            pod_ips: ips.map(|ips| ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect()),
             start_time: Some(self.start.clone()),
             init_container_statuses: (!first.is_empty()).then_some(init_statuses),
             container_statuses: Some(statuses),

@@ -30,7 +30,7 @@ pub(super) async fn run(kubelet: Arc<Kubelet>, mut manifest: watch::Receiver<Man
         api: Api::namespaced(kubelet.client.clone(), &namespace),
         name: first.name_any(),
         uid: first.uid(),
-        reporter: Reporter::new(&first, kubelet.network.ip()),
+        reporter: Reporter::new(&first, kubelet.network.ips()),
         sent: None,
     };
     let mut changes = kubelet.objects.changes();
@@ -177,7 +177,7 @@ impl Worker {
     ) -> bool {
         let status = self
             .reporter
-            .status(manifest, views, pod.map(|pod| pod.ip()));
+            .status(manifest, views, pod.map(|pod| pod.ips()));
         if self.sent.as_ref() == Some(&status) {
             return true;
         }
