@@ -26,41 +26,48 @@ impl subm_reconcile::Key for Key {
 /// What differs, in the order in which a kernel takes it.
 ///
 /// It is [`diff`] with what a kernel does by itself: with a device go its parameters, addresses, neighbours, forwarding
-/// entries and routes. So those of a device that goes are not removed one by one, and those of a device that is replaced
-/// (see [`replaces`]) are made anew.
+/// entries and routes, so those need no removal of their own.
 ///
-/// Additions come before removals, but for one case: a VXLAN device that goes before another with the same identifier and
-/// port can be made. A replaced device has its name and so is removed before it is made; what it carried is interrupted.
+/// Additions and changes come before removals (make before break), but for devices that are in the way of others: one that
+/// has to be replaced (see [`replaces`]; the new one has the same name), and a VXLAN device with the identifier and port of a
+/// new one. They are removed first, and what they carried is made anew: traffic through them is interrupted for as long as
+/// the plan takes.
 pub fn plan(desired: &Objects, observed: &Objects) -> Plan<Key, Object> {
-    let gone = gone(desired, observed);
+    let first = in_the_way(desired, observed);
+    let removed: Vec<_> = observed
+        .iter()
+        .filter(|(_, object)| matches!(object, Object::Link(link) if first.contains(&link.name)))
+        .filter(|(_, object)| !goes_with(object, &first))
+        .map(|(key, object)| Change::Delete {
+            key: key.clone(),
+            from: object.clone(),
+        })
+        .collect();
+    let last = no_longer_desired(desired, observed);
     let observed: Objects = observed
         .iter()
-        .filter(|(_, object)| !goes_with(object, &gone))
+        .filter(|(key, object)| {
+            let gone = matches!(object, Object::Link(link) if first.contains(&link.name))
+                || goes_with(object, &first);
+            let goes = !desired.contains_key(*key) && goes_with(object, &last);
+            !gone
+                && !goes
+                && !is_end_of_desired(object, desired)
+                && !is_forgotten(object, desired, observed)
+        })
         .map(|(key, object)| (key.clone(), resolved(object, desired.get(key))))
         .collect();
     let mut changes: Vec<_> = diff(desired, &observed).into_iter().collect();
-    let made: BTreeSet<_> = changes
-        .iter()
-        .filter_map(|change| vxlan(change.to()))
-        .map(|(_, vxlan)| (vxlan.id, vxlan.port))
-        .collect();
     changes.sort_by_key(|change| {
         let rank = i32::from(subm_reconcile::Key::rank(change.key()));
         let after = i32::from(needs_others(change.to().or(change.from())));
-        match change {
-            Change::Delete { from, .. } => {
-                let in_the_way = vxlan(Some(from))
-                    .is_some_and(|(_, vxlan)| made.contains(&(vxlan.id, vxlan.port)));
-                if in_the_way {
-                    (0, 0, 0)
-                } else {
-                    (2, -rank, -after)
-                }
-            }
-            Change::Create { .. } | Change::Update { .. } => (1, rank, after),
+        if change.is_delete() {
+            (1, -rank, -after)
+        } else {
+            (0, rank, after)
         }
     });
-    changes.into_iter().collect()
+    removed.into_iter().chain(changes).collect()
 }
 
 /// Whether `from` cannot be changed into `to`, so that it has to be removed and made anew: another kind, another identifier,
@@ -87,37 +94,99 @@ fn is_v6(vxlan: &Vxlan) -> bool {
         .is_some_and(|address| address.is_ipv6())
 }
 
-/// The observed devices that will not be there any more at some point of the plan.
-fn gone(desired: &Objects, observed: &Objects) -> BTreeSet<LinkName> {
-    let mut gone = BTreeSet::new();
+/// The observed devices that have to go before others can be made.
+fn in_the_way(desired: &Objects, observed: &Objects) -> BTreeSet<LinkName> {
+    let identifiers: BTreeMap<_, _> = desired
+        .values()
+        .filter_map(|object| vxlan(Some(object)))
+        .map(|(link, vxlan)| ((vxlan.id, vxlan.port), link.name))
+        .collect();
+    let mut names = BTreeSet::new();
     for object in observed.values() {
         let Object::Link(link) = object else { continue };
-        let stays = match desired.get(&Key::Link(link.name)) {
-            Some(Object::Link(to)) => !replaces(link, to),
-            _ => false,
-        };
-        if !stays {
-            gone.insert(link.name);
-            if let LinkKind::Veth { peer } = link.kind {
-                gone.insert(peer);
-            }
+        let replaced = matches!(
+            desired.get(&Key::Link(link.name)),
+            Some(Object::Link(to)) if replaces(link, to)
+        );
+        let taken = vxlan(Some(object)).is_some_and(|(_, vxlan)| {
+            identifiers
+                .get(&(vxlan.id, vxlan.port))
+                .is_some_and(|owner| *owner != link.name)
+        });
+        // Its other end has a name that something else is to have.
+        let named = matches!(link.kind, LinkKind::Veth { peer } if matches!(
+            desired.get(&Key::Link(peer)),
+            Some(Object::Link(to)) if to.kind != LinkKind::Veth { peer: link.name }
+        ));
+        if replaced || taken || named {
+            insert_with_peer(&mut names, link);
         }
     }
-    gone
+    names
 }
 
-/// Whether the kernel removes `object` with one of the devices in `gone`. The devices themselves stay in the plan, but for the
-/// other end of a pair.
+/// The observed devices that are removed because nobody wants them. Those that others make are given back, not removed.
+fn no_longer_desired(desired: &Objects, observed: &Objects) -> BTreeSet<LinkName> {
+    let mut names = BTreeSet::new();
+    for object in observed.values() {
+        if let Object::Link(link) = object
+            && link.kind != LinkKind::External
+            && !desired.contains_key(&Key::Link(link.name))
+            && !is_end_of_desired(object, desired)
+        {
+            insert_with_peer(&mut names, link);
+        }
+    }
+    names
+}
+
+fn insert_with_peer(names: &mut BTreeSet<LinkName>, link: &Link) {
+    names.insert(link.name);
+    if let LinkKind::Veth { peer } = link.kind {
+        names.insert(peer);
+    }
+}
+
+/// Whether it is the end of a pair of which only the other end is desired: it stays as long as that one.
+fn is_end_of_desired(object: &Object, desired: &Objects) -> bool {
+    let Object::Link(Link {
+        name,
+        kind: LinkKind::Veth { peer },
+        ..
+    }) = object
+    else {
+        return false;
+    };
+    !desired.contains_key(&Key::Link(*name))
+        && matches!(
+            desired.get(&Key::Link(*peer)),
+            Some(Object::Link(Link { kind: LinkKind::Veth { peer }, .. })) if peer == name
+        )
+}
+
+/// Whether it is a neighbour on a device whose hardware address changes: the kernel forgets all of them.
+fn is_forgotten(object: &Object, desired: &Objects, observed: &Objects) -> bool {
+    let Object::Neighbour(neighbour) = object else {
+        return false;
+    };
+    let key = Key::Link(neighbour.link);
+    match (desired.get(&key), observed.get(&key)) {
+        (Some(Object::Link(to)), Some(Object::Link(from))) => {
+            to.mac.is_some() && to.mac != from.mac
+        }
+        _ => false,
+    }
+}
+
+/// Whether the kernel removes `object` with one of the devices in `gone`. The devices themselves it does not, but for the
+/// second end of a pair.
 fn goes_with(object: &Object, gone: &BTreeSet<LinkName>) -> bool {
     match object {
         Object::Link(Link {
             name,
             kind: LinkKind::Veth { peer },
             ..
-        }) => {
-            // Of two ends that both go, the first is removed and takes the other along.
-            gone.contains(peer) && gone.contains(name) && peer < name
-        }
+        }) => gone.contains(peer) && gone.contains(name) && peer < name,
         Object::Link(_) | Object::Rule(_) => false,
         Object::Sysctl(sysctl) => sysctl.key.link().is_some_and(|link| gone.contains(&link)),
         Object::Address(address) => gone.contains(&address.link),

@@ -183,11 +183,7 @@ impl Session {
         pair || (!there.up && same(to.mac) && (to.mtu.is_none() || there.mtu == to.mtu))
     }
 
-    pub(crate) fn update_link(&mut self, from: &Link, to: &Link) -> Result<(), Error> {
-        if replaces(from, to) {
-            self.delete_link(from)?;
-            return self.create_link(to);
-        }
+    pub(crate) fn update_link(&mut self, to: &Link) -> Result<(), Error> {
         match self.look_at_link(to.name)? {
             Some(there) => self.set_link(&there, to),
             None => self.create_link(to),

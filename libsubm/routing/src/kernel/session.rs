@@ -219,10 +219,9 @@ impl Session {
                 ..
             } => self.create_link(to),
             Change::Update {
-                from: Object::Link(from),
                 to: Object::Link(to),
                 ..
-            } => self.update_link(from, to),
+            } => self.update_link(to),
             Change::Delete {
                 from: Object::Link(from),
                 ..
