@@ -194,7 +194,8 @@ impl Kernel {
     /// ```
     pub async fn hints(&self) -> Result<Hints, Error> {
         let runtime = tokio::runtime::Handle::current();
-        self.ask(move |_| Hints::listen(&runtime)).await?
+        self.ask(move |session| Hints::listen(session, &runtime))
+            .await?
     }
 
     /// What was exchanged with the kernel since the beginning.

@@ -2,63 +2,17 @@
 
 mod common;
 
-use std::net::IpAddr;
-
-use common::{NetNs, changes, install, settled};
+use common::{changes, install, ip, net, node, settled, similar};
 use subm_reconcile::Target as _;
 use subm_routing::{
-    Address, Family, Forward, Link, LinkKind, LinkName, MacAddr, Mark, Neighbour, Network, NextHop,
-    Object, Route, Rule, Scope, Settings, Sysctl, TakeOver, Target, Vxlan,
+    Address, Family, Forward, Link, LinkKind, LinkName, MacAddr, Neighbour, Network, NextHop,
+    Object, Route, Rule, Scope, Settings, Sysctl, Target, Vxlan,
 };
 
 const VX: LinkName = LinkName::from_static("vx-submariner");
 const TUN: LinkName = LinkName::from_static("vxlan-tunnel");
 const ETH: LinkName = LinkName::from_static("eth0");
 const CNI: LinkName = LinkName::from_static("cni0");
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-fn net(text: &str) -> ipnet::IpNet {
-    text.parse().unwrap()
-}
-
-/// A node: an uplink with a default route in both families, a container network's device, and things of others everywhere.
-fn node() -> NetNs {
-    let node = NetNs::new();
-    node.ip("link add eth0 type veth peer name uplink");
-    node.ip("link add cni0 type veth peer name pod");
-    for device in ["eth0", "uplink", "cni0", "pod"] {
-        // Without addresses that come when they like.
-        node.ip(&format!("link set {device} addrgenmode none"));
-        node.ip(&format!("link set {device} up"));
-    }
-    node.ip("addr add 172.31.1.11/24 dev eth0");
-    node.ip("addr add fd00:31::11/64 dev eth0 nodad");
-    node.ip("addr add 10.8.1.1/24 dev cni0");
-    node.ip("addr add fd00:8:1::1/64 dev cni0 nodad");
-    node.ip("route add default via 172.31.1.254 dev eth0");
-    node.ip("route add default via fd00:31::fe dev eth0");
-    // Of others: like ours but for the mark.
-    node.ip("link add vx-other type vxlan id 7 dstport 4789 nolearning");
-    node.ip("addr add 10.200.0.1/24 dev vx-other");
-    node.ip("link set vx-other up");
-    node.ip("neigh add 10.200.0.9 lladdr 02:00:00:00:00:09 dev vx-other nud permanent");
-    node.output(
-        "bridge",
-        "fdb append 00:00:00:00:00:00 dev vx-other dst 172.31.1.9",
-    );
-    node.ip("route add 10.77.0.0/16 via 172.31.1.77 dev eth0 proto static");
-    node.ip("route add 10.78.0.0/16 via 172.31.1.77 dev eth0 table 100 proto bgp");
-    node.ip("route add fd00:77::/48 via fd00:31::77 dev eth0 proto static");
-    node.ip("route add unreachable 10.79.0.0/16 table 150");
-    node.ip("rule add pref 90 from 10.77.0.0/16 lookup 77");
-    node.ip("rule add pref 100 from all lookup 77");
-    node.ip("-6 rule add pref 90 from fd00:77::/48 lookup 77");
-    node.ip("neigh add 172.31.1.77 lladdr 02:00:00:00:00:77 dev eth0 nud permanent");
-    node
-}
 
 /// What a gateway with a VXLAN cable has, and more: each kind, in both families.
 fn gateway() -> Network {
@@ -211,19 +165,6 @@ async fn all_kinds_are_made_at_once_seen_by_a_new_process_and_removed_without_a_
         !folder.path().join("memory.json").exists(),
         "nothing is left to remember"
     );
-}
-
-/// Line by line, so that a difference can be read.
-fn similar(before: &str, after: &str) {
-    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-    let (before, after) = (lines(before), lines(after));
-    let lost: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
-    let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
-    assert!(
-        lost.is_empty() && new.is_empty(),
-        "lost: {lost:#?}\nnew: {new:#?}"
-    );
-    assert_eq!(before, after);
 }
 
 #[tokio::test]
@@ -468,117 +409,6 @@ async fn the_address_of_a_tunnel_changes_without_losing_its_routes() {
 }
 
 #[tokio::test]
-async fn what_is_in_the_place_of_ours_but_not_ours_is_said_and_left() {
-    let node = node();
-    node.ip("link add vx-submariner type vxlan id 100 dstport 4800 nolearning");
-    node.ip("link set vx-submariner up");
-    let mut kernel = node.kernel(Settings::new());
-    let network = Network::new()
-        .with(Link::vxlan(VX, Vxlan::new(100, 4800)))
-        .with(Address::new(VX, net("240.31.1.11/8")))
-        .with(Route::via(net("10.77.0.0/16"), ip("172.31.1.78"), ETH))
-        .with(Route::via(net("10.80.0.0/16"), ip("172.31.1.78"), ETH))
-        .with(Rule::new(Family::V4, 100, 77));
-    let before = node.snapshot();
-    let report = kernel.apply(&network).await.unwrap();
-    let said: Vec<_> = report.troubles().map(ToString::to_string).collect();
-    assert_eq!(said.len(), 3, "{said:#?}");
-    assert!(
-        said[0].contains("a device vx-submariner is there that is not ours"),
-        "{said:?}"
-    );
-    assert_eq!(
-        said[1],
-        "create address 240.31.1.11/8 dev vx-submariner: skipped, it needs link vx-submariner"
-    );
-    assert!(
-        said[2].starts_with("create route 10.77.0.0/16") && said[2].contains("not ours"),
-        "{said:?}"
-    );
-    assert_eq!(report.done(), 2, "the rest is done");
-    // Our rule is beside the equal one of somebody else; only ours goes.
-    assert_eq!(
-        node.ip("rule").matches("100:\tfrom all lookup 77").count(),
-        2
-    );
-    let report = kernel.apply(&Network::new()).await.unwrap();
-    assert_eq!(changes(&report).len(), 2);
-    similar(&before, &node.snapshot());
-}
-
-#[tokio::test]
-async fn what_a_go_submariner_left_is_taken_over_by_name() {
-    let node = node();
-    let before = node.snapshot();
-    node.ip("link add vx-submariner type vxlan id 100 dstport 4800 nolearning remote 172.31.1.12");
-    node.ip("addr add 240.31.1.11/8 brd + dev vx-submariner");
-    node.ip("link set vx-submariner mtu 1450 up");
-    node.ip("link add vxlan-tunnel type vxlan id 1000 dstport 4500 nolearning");
-    node.ip("link set vxlan-tunnel up");
-    node.output(
-        "bridge",
-        "fdb append 00:00:00:00:00:00 dev vxlan-tunnel dst 172.31.2.11",
-    );
-    node.ip("route add 10.9.0.0/16 via 240.31.1.12 dev vx-submariner proto static");
-    node.ip("route add 10.99.0.0/16 via 240.31.1.12 dev vx-submariner proto static");
-    node.ip("rule add pref 150 lookup 150");
-    node.ip("route add 10.9.0.0/16 dev eth0 table 150 proto static");
-    let network = Network::new()
-        .with(Link::vxlan(VX, Vxlan::new(100, 4800).remote(ip("172.31.1.12"))).mtu(1450))
-        .with(Address::new(VX, net("240.31.1.11/8")))
-        .with(Route::via(net("10.9.0.0/16"), ip("240.31.1.12"), VX))
-        .with(Rule::new(Family::V4, 150, 150));
-    let settings = || Settings::new().take_over(TakeOver::new().link(VX).link(TUN).table(150, 150));
-    let mut kernel = node.kernel(settings());
-    let report = kernel.apply(&network).await.unwrap();
-    assert_eq!(
-        changes(&report),
-        [
-            "change link vx-submariner",
-            "change route 10.9.0.0/16 table 254 metric 0",
-            "create IPv4 rule 150: from all lookup 150",
-            "delete IPv4 rule 150: from all lookup 150",
-            "delete route 10.99.0.0/16 table 254 metric 0",
-            "delete route 10.79.0.0/16 table 150 metric 0",
-            "delete route 10.9.0.0/16 table 150 metric 0",
-            "delete link vxlan-tunnel",
-        ]
-    );
-    settled(&mut kernel, &network).await;
-    assert!(node.ip("rule show pref 150").contains("proto 83"));
-    assert!(node.ip("-d link show vx-submariner").contains("alias subm"));
-    install(&mut kernel, &Network::new()).await;
-    // The route of table 150 that was there before was in a table that was to be taken over.
-    let before: String = before
-        .lines()
-        .filter(|line| !line.contains("10.79.0.0/16"))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    similar(&before, &node.snapshot());
-}
-
-#[tokio::test]
-async fn two_owners_do_not_see_each_other() {
-    let node = node();
-    let other = Mark::new(84, "subm/agent");
-    let mut gateway = node.kernel(Settings::new());
-    let mut agent = node.kernel(Settings::new().mark(other));
-    let of = |link, table| {
-        Network::new()
-            .with(Link::vxlan(link, Vxlan::new(table, 4800)))
-            .with(Address::new(link, net("240.31.1.11/8")))
-            .with(Route::dev(net("10.9.0.0/16"), link).table(table))
-            .with(Rule::new(Family::V6, table, table))
-    };
-    install(&mut gateway, &of(TUN, 100)).await;
-    install(&mut agent, &of(VX, 150)).await;
-    settled(&mut gateway, &of(TUN, 100)).await;
-    install(&mut agent, &Network::new()).await;
-    settled(&mut gateway, &of(TUN, 100)).await;
-    install(&mut gateway, &Network::new()).await;
-}
-
-#[tokio::test]
 async fn a_pair_of_devices_comes_and_goes_as_one() {
     let node = node();
     let before = node.snapshot();
@@ -680,29 +510,6 @@ async fn kinds_that_this_kernel_lacks_are_said_and_others_work() {
         }
         install(&mut kernel, &Network::new()).await;
     }
-}
-
-#[tokio::test]
-async fn a_half_made_device_is_finished_and_a_finished_one_of_others_is_not_touched() {
-    let node = node();
-    let mac = MacAddr::for_vtep(ip("240.31.1.21"));
-    // As it is when the process ends between the two requests that make a device.
-    node.ip(&format!(
-        "link add vx-submariner mtu 1450 address {mac} type vxlan id 100 dstport 4800 nolearning"
-    ));
-    let network = Network::new().with(Link::vxlan(VX, Vxlan::new(100, 4800)).mtu(1450).mac(mac));
-    let mut kernel = node.kernel(Settings::new());
-    install(&mut kernel, &network).await;
-    install(&mut kernel, &Network::new()).await;
-    // Somebody's: the same, but up.
-    node.ip(&format!(
-        "link add vx-submariner mtu 1450 address {mac} type vxlan id 100 dstport 4800 nolearning"
-    ));
-    node.ip("link set vx-submariner up");
-    let report = kernel.apply(&network).await.unwrap();
-    assert_eq!(report.done(), 0, "{report}");
-    install(&mut kernel, &Network::new()).await;
-    node.ip("link show vx-submariner");
 }
 
 #[tokio::test]

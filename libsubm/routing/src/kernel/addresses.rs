@@ -16,7 +16,7 @@ use super::session::{Request, Session};
 use crate::Error;
 use crate::model::{Address, Forward, LinkKind, LinkName, MacAddr, Neighbour};
 
-const NUD_PERMANENT: u16 = 0x80;
+pub(crate) const NUD_PERMANENT: u16 = 0x80;
 
 /// An address of any device.
 pub(crate) struct Found {

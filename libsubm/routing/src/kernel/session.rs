@@ -65,7 +65,7 @@ impl Session {
         let take_over = self.settings.take_over.clone();
         let protocol = self.settings.mark.protocol();
         for family in Family::BOTH {
-            for device in take_over.links.iter() {
+            for device in &take_over.links {
                 if let Ok(index) = self.links.index(*device) {
                     network.extend(self.look_at_routes(family, Select::Device(index))?);
                 }

@@ -58,22 +58,11 @@ impl Netlink {
     ) -> Result<Option<Vec<RouteNetlinkMessage>>, Error> {
         self.traffic.dumps += 1;
         let sequence = self.send([(request, NLM_F_DUMP)])?;
-        let mut objects = Vec::new();
-        let mut torn = false;
+        let mut listing = Listing::default();
         loop {
             for (header, payload) in self.receive()? {
-                if header.sequence_number != sequence {
-                    continue;
-                }
-                torn |= header.flags & NLM_F_DUMP_INTR != 0;
-                match payload {
-                    NetlinkPayload::InnerMessage(object) => objects.push(object),
-                    NetlinkPayload::Done(done) if done.code == 0 => {
-                        return Ok((!torn).then_some(objects));
-                    }
-                    NetlinkPayload::Done(done) => return Err(Error::refused(done.code, None)),
-                    NetlinkPayload::Error(error) => return Err(refused(&error)),
-                    _ => {}
+                if header.sequence_number == sequence && listing.take(header, payload)? {
+                    return Ok((!listing.torn).then_some(listing.objects));
                 }
             }
         }
@@ -193,21 +182,56 @@ impl Netlink {
                 Err(error) => return Err(Error::Socket(error)),
             }
         };
-        let mut messages = Vec::new();
-        let mut rest = datagram.as_slice();
-        while let Ok(buffer) = NetlinkBuffer::new_checked(rest) {
-            let length = buffer.length() as usize;
-            let Some(message) = rest.get(..length).filter(|_| length > 0) else {
-                break;
-            };
-            match NetlinkMessage::<RouteNetlinkMessage>::deserialize(message) {
-                Ok(message) => messages.push(message.into_parts()),
-                Err(error) => tracing::debug!(%error, "a netlink message of an unknown form"),
-            }
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        }
+        let messages = messages(&datagram);
         self.traffic.received += messages.len() as u64;
         Ok(messages)
+    }
+}
+
+/// The messages of a datagram that can be read.
+pub(crate) fn messages(
+    datagram: &[u8],
+) -> Vec<(NetlinkHeader, NetlinkPayload<RouteNetlinkMessage>)> {
+    let mut messages = Vec::new();
+    let mut rest = datagram;
+    while let Ok(buffer) = NetlinkBuffer::new_checked(rest) {
+        let length = buffer.length() as usize;
+        let Some(message) = rest.get(..length).filter(|_| length > 0) else {
+            break;
+        };
+        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(message) {
+            Ok(message) => messages.push(message.into_parts()),
+            Err(error) => tracing::debug!(%error, "a netlink message of an unknown form"),
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    messages
+}
+
+/// The answers to a request that lists objects.
+#[derive(Default)]
+struct Listing {
+    objects: Vec<RouteNetlinkMessage>,
+    /// The objects changed while they were listed. Any message can say so, the last one too.
+    torn: bool,
+}
+
+impl Listing {
+    /// Takes an answer; whether it was the last one.
+    fn take(
+        &mut self,
+        header: NetlinkHeader,
+        payload: NetlinkPayload<RouteNetlinkMessage>,
+    ) -> Result<bool, Error> {
+        self.torn |= header.flags & NLM_F_DUMP_INTR != 0;
+        match payload {
+            NetlinkPayload::InnerMessage(object) => self.objects.push(object),
+            NetlinkPayload::Done(done) if done.code == 0 => return Ok(true),
+            NetlinkPayload::Done(done) => return Err(Error::refused(done.code, None)),
+            NetlinkPayload::Error(error) => return Err(refused(&error)),
+            _ => {}
+        }
+        Ok(false)
     }
 }
 
@@ -238,4 +262,51 @@ fn words(error: &netlink_packet_core::ErrorMessage) -> Option<String> {
                 .trim_end_matches('\0')
                 .to_owned()
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::{DoneMessage, NLM_F_MULTIPART};
+    use netlink_packet_route::link::LinkMessage;
+
+    use super::*;
+
+    fn listed(flags: &[u16], code: i32) -> Result<Listing, Error> {
+        let mut listing = Listing::default();
+        let header = |flags: u16| {
+            let mut header = NetlinkHeader::default();
+            header.flags = NLM_F_MULTIPART | flags;
+            header
+        };
+        let (last, first) = flags.split_last().expect("a flag");
+        for flags in first {
+            let object = RouteNetlinkMessage::NewLink(LinkMessage::default());
+            assert!(!listing.take(header(*flags), NetlinkPayload::InnerMessage(object))?);
+        }
+        let mut done = DoneMessage::default();
+        done.code = code;
+        assert!(listing.take(header(*last), NetlinkPayload::Done(done))?);
+        Ok(listing)
+    }
+
+    #[test]
+    fn a_torn_dump_is_known_by_any_of_its_messages() {
+        let whole = listed(&[0, 0, 0], 0).unwrap();
+        assert!(!whole.torn && whole.objects.len() == 2);
+        for torn in [
+            [NLM_F_DUMP_INTR, 0, 0],
+            [0, NLM_F_DUMP_INTR, 0],
+            [0, 0, NLM_F_DUMP_INTR],
+        ] {
+            assert!(listed(&torn, 0).unwrap().torn, "{torn:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_at_the_end_is_no_empty_list() {
+        assert_eq!(
+            listed(&[0, 0], -12).err().unwrap().code(),
+            Some(nix::errno::Errno::ENOMEM)
+        );
+    }
 }

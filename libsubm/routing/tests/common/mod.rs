@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 use std::fs::File;
+use std::net::IpAddr;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -112,8 +113,11 @@ impl NetNs {
         let clocks = |line: &str| !line.trim_start().starts_with("valid_lft");
         all.lines()
             .filter(|line| clocks(line))
-            .map(|line| format!("{line}\n"))
-            .collect()
+            .collect::<Vec<_>>()
+            .join(
+                "
+",
+            )
     }
 }
 
@@ -173,4 +177,61 @@ pub(crate) async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within 10 s: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn net(text: &str) -> ipnet::IpNet {
+    text.parse().unwrap()
+}
+
+/// A node: an uplink with a default route in both families, a container network's device, and things of others everywhere.
+pub(crate) fn node() -> NetNs {
+    let node = NetNs::new();
+    node.ip("link add eth0 type veth peer name uplink");
+    node.ip("link add cni0 type veth peer name pod");
+    for device in ["eth0", "uplink", "cni0", "pod"] {
+        // Without addresses that come when they like.
+        node.ip(&format!("link set {device} addrgenmode none"));
+        node.ip(&format!("link set {device} up"));
+    }
+    node.ip("addr add 172.31.1.11/24 dev eth0");
+    node.ip("addr add fd00:31::11/64 dev eth0 nodad");
+    node.ip("addr add 10.8.1.1/24 dev cni0");
+    node.ip("addr add fd00:8:1::1/64 dev cni0 nodad");
+    node.ip("route add default via 172.31.1.254 dev eth0");
+    node.ip("route add default via fd00:31::fe dev eth0");
+    // Of others: like ours but for the mark.
+    node.ip("link add vx-other type vxlan id 7 dstport 4789 nolearning");
+    node.ip("addr add 10.200.0.1/24 dev vx-other");
+    node.ip("link set vx-other up");
+    node.ip("neigh add 10.200.0.9 lladdr 02:00:00:00:00:09 dev vx-other nud permanent");
+    node.output(
+        "bridge",
+        "fdb append 00:00:00:00:00:00 dev vx-other dst 172.31.1.9",
+    );
+    node.ip("route add 10.77.0.0/16 via 172.31.1.77 dev eth0 proto static");
+    node.ip("route add 10.78.0.0/16 via 172.31.1.77 dev eth0 table 100 proto bgp");
+    node.ip("route add fd00:77::/48 via fd00:31::77 dev eth0 proto static");
+    node.ip("route add unreachable 10.79.0.0/16 table 150");
+    node.ip("rule add pref 90 from 10.77.0.0/16 lookup 77");
+    node.ip("rule add pref 100 from all lookup 77");
+    node.ip("-6 rule add pref 90 from fd00:77::/48 lookup 77");
+    node.ip("neigh add 172.31.1.77 lladdr 02:00:00:00:00:77 dev eth0 nud permanent");
+    node
+}
+
+/// Line by line, so that a difference can be read.
+pub(crate) fn similar(before: &str, after: &str) {
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (before, after) = (lines(before), lines(after));
+    let lost: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
+    let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
+    assert!(
+        lost.is_empty() && new.is_empty(),
+        "lost: {lost:#?}\nnew: {new:#?}"
+    );
+    assert_eq!(before, after);
 }
