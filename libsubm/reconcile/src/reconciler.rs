@@ -93,7 +93,7 @@ pub type Desired<T> = Option<Arc<State<<T as Target>::Key, <T as Target>::Value>
 /// empty map, and removes all that is owned.
 ///
 /// ```no_run
-/// # async fn f(target: impl subm_reconcile::Target<Key = String, Value = u8>) {
+/// # async fn f(target: impl subm_reconcile::Target<Key = String, Value = u8> + 'static) {
 /// use std::{collections::BTreeMap, sync::Arc};
 /// use subm_reconcile::{Reconciler, Timing};
 ///

@@ -48,7 +48,14 @@ fn crate_walls_stand() {
         "subm-dns-core knows no runtime, socket or Kubernetes"
     );
     // Libraries never depend on programs.
-    for library in ["subm-api", "subm-install", "subm-kube", "subm-dns-core"] {
+    for library in [
+        "subm-api",
+        "subm-install",
+        "subm-kube",
+        "subm-reconcile",
+        "subm-routing",
+        "subm-dns-core",
+    ] {
         for program in [
             "subm-dns",
             "subm-lighthouse-agent",
@@ -74,6 +81,20 @@ fn crate_walls_stand() {
     assert!(
         !dependencies["subm-api"].contains("subm-kube"),
         "subm-api is below subm-kube"
+    );
+    // What makes a node's network as desired knows no Kubernetes, and what reconciles no network.
+    for library in ["subm-reconcile", "subm-routing"] {
+        for kubernetes in ["kube", "k8s-openapi", "subm-api", "subm-kube"] {
+            assert!(
+                !dependencies[library].contains(kubernetes),
+                "{library} knows no Kubernetes"
+            );
+        }
+    }
+    let allowed = ["rand", "thiserror", "tokio", "tracing"].map(String::from).into();
+    assert_eq!(
+        dependencies["subm-reconcile"], allowed,
+        "subm-reconcile knows no network and no files"
     );
 }
 
