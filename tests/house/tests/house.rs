@@ -48,7 +48,13 @@ fn crate_walls_stand() {
         "subm-dns-core knows no runtime, socket or Kubernetes"
     );
     // Libraries never depend on programs.
-    for library in ["subm-api", "subm-install", "subm-kube", "subm-dns-core"] {
+    for library in [
+        "subm-api",
+        "subm-install",
+        "subm-kube",
+        "subm-nat",
+        "subm-dns-core",
+    ] {
         for program in [
             "subm-dns",
             "subm-lighthouse-agent",
@@ -75,6 +81,20 @@ fn crate_walls_stand() {
         !dependencies["subm-api"].contains("subm-kube"),
         "subm-api is below subm-kube"
     );
+    for foreign in [
+        "kube",
+        "k8s-openapi",
+        "subm-api",
+        "subm-kube",
+        "subm-routing",
+        "rtnetlink",
+        "nftables",
+    ] {
+        assert!(
+            !dependencies["subm-nat"].contains(foreign),
+            "subm-nat is values and nft: it knows no {foreign}"
+        );
+    }
 }
 
 #[test]
