@@ -167,7 +167,7 @@ fn check_base(chain: &Chain) -> Result<(), &'static str> {
 fn check_match(ruleset: &Ruleset, one: &Match) -> Result<(), String> {
     match &one.test {
         Test::Source(Addresses::In(set)) | Test::Destination(Addresses::In(set)) => {
-            expect_key(ruleset, set, &[KeyType::Ipv4, KeyType::Ipv6])
+            expect_set(ruleset, set, &[KeyType::Ipv4, KeyType::Ipv6])
         }
         Test::Source(Addresses::Net(net)) | Test::Destination(Addresses::Net(net))
             if one.negated && net.prefix_len() == 0 =>
@@ -177,7 +177,7 @@ fn check_match(ruleset: &Ruleset, one: &Match) -> Result<(), String> {
         Test::SourcePort(_, ports) | Test::DestinationPort(_, ports) => match ports {
             Ports::Among(ports) if ports.is_empty() => Err("no port is given".to_owned()),
             Ports::Range(range) if range.is_empty() => Err(format!("{range:?} has no ports")),
-            Ports::In(set) => expect_key(ruleset, set, &[KeyType::Port]),
+            Ports::In(set) => expect_set(ruleset, set, &[KeyType::Port]),
             Ports::Among(_) | Ports::Range(_) => Ok(()),
         },
         Test::ConnectionState(states) if states.is_empty() => {
@@ -190,6 +190,15 @@ fn check_match(ruleset: &Ruleset, one: &Match) -> Result<(), String> {
     }
 }
 
+/// A rule that asks whether something is among the keys of a verdict map is refused by kernels as if it jumped.
+fn expect_set(ruleset: &Ruleset, set: &Name, types: &[KeyType]) -> Result<(), String> {
+    expect_key(ruleset, set, types)?;
+    match ruleset.sets.get(set).and_then(Set::data) {
+        None => Ok(()),
+        Some(_) => Err(format!("{set} is a map, but a set is asked for")),
+    }
+}
+
 fn expect_key(ruleset: &Ruleset, set: &Name, types: &[KeyType]) -> Result<(), String> {
     match ruleset.sets.get(set) {
         None => Err(format!("there is no set or map {set}")),
@@ -199,15 +208,14 @@ fn expect_key(ruleset: &Ruleset, set: &Name, types: &[KeyType]) -> Result<(), St
 }
 
 fn check_statement(ruleset: &Ruleset, chain: &Chain, statement: &Statement) -> Result<(), String> {
+    // Plain chains are judged by the kernel: it knows all that call them.
     let nat_at = |hooks: [Hook; 2]| match chain.base {
-        // Plain chains are judged by the kernel: it knows all that call them.
-        None => Ok(()),
         Some(base) if base.kind != Kind::Nat => Err("NAT needs a chain of the kind NAT".to_owned()),
         Some(base) if !hooks.contains(&base.hook) => Err(format!(
             "this cannot be done at {:?}, only at {hooks:?}",
             base.hook
         )),
-        Some(_) => Ok(()),
+        _ => Ok(()),
     };
     match statement {
         Statement::Masquerade => nat_at([Hook::Postrouting, Hook::Postrouting]),

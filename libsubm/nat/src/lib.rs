@@ -16,7 +16,8 @@
 //! * *Structure* (chains, rules, the declarations of sets) is replaced whole, in one transaction, if it differs. A hash of it, kept
 //!   as a comment in a chain that nobody calls, tells; so do hashes in the rules' comments when a person changed some.
 //! * *Elements* of sets and maps, which grow with clusters, services and pods, are compared one by one, and only those that differ
-//!   are written. Nothing to do means that nothing is written.
+//!   are written: of 10,000 networks, 431 kB as a whole, one more is 141 bytes (`examples/scale.rs` prints it, and times). Nothing to
+//!   do means that nothing is written.
 //! * Rulesets are checked before nft sees them ([`Ruleset::check`]), and errors name the place.
 //!
 //! What it is not: a firewall for people's rules, or a library for all of nft. It knows no Kubernetes, no routes and no devices, and

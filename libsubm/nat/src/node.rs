@@ -14,7 +14,8 @@
 //! Pods of two clusters see each other's own addresses. CNIs masquerade what leaves the pod network, and kube-proxy what comes in for
 //! a Service, both in NAT chains at priority 100. An `accept` in a chain of ours would not stop theirs: in nft it ends one base chain
 //! only. But a connection's source is settled once, by the first NAT chain that says something. [`Statement::KeepSource`] says "as it
-//! is", at 50. Both directions need it: connections begin on either side.
+//! is", at 50. Both directions need it: connections begin on either side. Once is also for ever: a connection that was masqueraded
+//! before its networks became known here stays so until connection tracking forgets it.
 //!
 //! # What host processes send
 //!
@@ -236,6 +237,7 @@ fn names(family: Family) -> Names {
 
 /// The chain that clamps to this value, made if it is not there.
 fn clamp_chain(ruleset: &mut Ruleset, bytes: u16) -> Name {
+    // A number always makes a name.
     let name: Name = format!("mss-{bytes}")
         .parse()
         .unwrap_or(Name::literal("mss-0"));

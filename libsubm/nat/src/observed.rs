@@ -10,8 +10,8 @@ use ipnet::IpNet;
 use serde_json::Value as Json;
 
 use crate::render::{MARKER, Structure, data_type, hook, key_type, policy};
-use crate::set::{Elements, range};
-use crate::{DataType, Error, Key, KeyType, Name, Ruleset, Value, Verdict};
+use crate::set::Elements;
+use crate::{DataType, Error, Family, Key, KeyType, Name, Ruleset, Value, Verdict};
 
 /// What stands in the kernel under the name of our table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -198,47 +198,35 @@ fn read_elements(list: &Json, key: KeyType, data: Option<DataType>) -> Option<El
                 (left, Some(read_value(right, data)?))
             }
         };
-        for key in read_keys(left, key)? {
-            elements.insert(key, value.clone());
-        }
+        elements.insert(read_key(left, key)?, value);
     }
     Some(elements)
 }
 
-/// One element of nft is several of ours if it is a range that is no network.
-fn read_keys(json: &Json, kind: KeyType) -> Option<Vec<Key>> {
+fn read_key(json: &Json, kind: KeyType) -> Option<Key> {
     if let Some(wrapped) = json.get("elem") {
         // With a comment, a timeout, a counter. There is no such wrapping inside the wrapping.
         let inner = wrapped.get("val")?;
-        return inner
-            .get("elem")
-            .is_none()
-            .then(|| read_keys(inner, kind))?;
+        return inner.get("elem").is_none().then(|| read_key(inner, kind))?;
     }
-    let nets = match kind {
-        KeyType::Mark => return Some(vec![Key::Mark(json.as_u64()?.try_into().ok()?)]),
-        KeyType::Port => return Some(vec![Key::Port(json.as_u64()?.try_into().ok()?)]),
-        KeyType::Ipv4 | KeyType::Ipv6 => read_nets(json)?,
-    };
-    let alike = nets
-        .iter()
-        .all(|net| KeyType::from(crate::Family::of_net(net)) == kind);
-    alike.then(|| nets.into_iter().map(Key::Net).collect())
+    match kind {
+        KeyType::Mark => Some(Key::Mark(json.as_u64()?.try_into().ok()?)),
+        KeyType::Port => Some(Key::Port(json.as_u64()?.try_into().ok()?)),
+        KeyType::Ipv4 | KeyType::Ipv6 => {
+            let net = read_net(json)?;
+            (KeyType::from(Family::of_net(&net)) == kind).then_some(Key::Net(net))
+        }
+    }
 }
 
-fn read_nets(json: &Json) -> Option<Vec<IpNet>> {
+/// Ranges that are no network are not ours: nobody could delete them network by network.
+fn read_net(json: &Json) -> Option<IpNet> {
     if let Some(prefix) = json.get("prefix") {
         let length = prefix.get("len")?.as_u64()?.try_into().ok()?;
         let net = IpNet::new(read_address(prefix.get("addr")?)?, length).ok()?;
-        return Some(vec![net.trunc()]);
+        return Some(net.trunc());
     }
-    if let Some(bounds) = json.get("range") {
-        let [from, to] = bounds.as_array()?.as_slice() else {
-            return None;
-        };
-        return range(read_address(from)?, read_address(to)?);
-    }
-    Some(vec![read_address(json)?.into()])
+    Some(read_address(json)?.into())
 }
 
 fn read_address(json: &Json) -> Option<IpAddr> {

@@ -165,7 +165,9 @@ impl Pool {
             Ok(())
         });
         if done.is_err() {
-            taken.into_iter().for_each(|number| self.give(number));
+            for number in taken {
+                self.give(number);
+            }
         }
         done
     }

@@ -180,7 +180,7 @@ impl From<Test> for Match {
 pub enum Addresses {
     /// This network.
     Net(IpNet),
-    /// Those in this set or among the keys of this map.
+    /// Those in this set. Not the keys of a map: the kernel takes that for a use of its values.
     In(Name),
 }
 

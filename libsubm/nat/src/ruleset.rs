@@ -165,3 +165,58 @@ impl Chain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DataType, KeyType, Statement, Verdict};
+
+    const NAME: Name = Name::literal("one");
+
+    fn of_chain(chain: Chain) -> Ruleset {
+        let mut ruleset = Ruleset::new();
+        ruleset.chains.insert(NAME, chain);
+        ruleset
+    }
+
+    fn of_set(set: Set) -> Ruleset {
+        let mut ruleset = Ruleset::new();
+        ruleset.sets.insert(NAME, set);
+        ruleset
+    }
+
+    #[test]
+    fn merging_appends_rules_and_unites_elements() {
+        let rule = |statement: Statement| Rule::default().then(statement);
+        let mut chains = of_chain(Chain::plain([rule(Statement::Counter)]));
+        let other = of_chain(Chain::plain([rule(Verdict::Drop.into())]));
+        chains.merge(other).unwrap();
+        assert_eq!(chains.chains[&NAME].rules.len(), 2);
+        assert_eq!(chains.chains[&NAME].rules[1], rule(Verdict::Drop.into()));
+        let [mut one, mut other] = [Set::of(KeyType::Port), Set::of(KeyType::Port)];
+        one.insert(crate::Key::Port(1));
+        other.insert(crate::Key::Port(2));
+        let mut sets = of_set(one);
+        sets.merge(of_set(other)).unwrap();
+        assert_eq!(sets.sets[&NAME].len(), 2);
+        let before = sets.clone();
+        sets.merge(Ruleset::new()).unwrap();
+        assert_eq!(sets, before);
+    }
+
+    #[test]
+    fn what_contradicts_cannot_be_merged_and_changes_nothing() {
+        let mut plain = of_chain(Chain::default());
+        let before = plain.clone();
+        let base = of_chain(Chain::base(Kind::Filter, Hook::Input, 0, []));
+        let error = plain.merge(base).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "rulesets cannot be merged: both declare chain one, but not alike"
+        );
+        assert_eq!(plain, before);
+        let mut set = of_set(Set::of(KeyType::Mark));
+        let map = of_set(Set::map(KeyType::Mark, DataType::Verdict));
+        assert!(set.merge(map).unwrap_err().to_string().contains("set one"));
+    }
+}

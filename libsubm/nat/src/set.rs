@@ -254,12 +254,6 @@ fn pieces(like: &IpNet, from: u128, to: u128) -> Vec<IpNet> {
     }
 }
 
-/// The fewest networks that cover all from one address to another of the same family; `None` for other pairs.
-pub(crate) fn range(from: IpAddr, to: IpAddr) -> Option<Vec<IpNet>> {
-    let alike = from.is_ipv4() == to.is_ipv4() && from <= to;
-    alike.then(|| pieces(&from.into(), number(from), number(to)))
-}
-
 impl From<Family> for KeyType {
     fn from(family: Family) -> Self {
         match family {

@@ -54,6 +54,7 @@ fn crate_walls_stand() {
         "subm-kube",
         "subm-reconcile",
         "subm-routing",
+        "subm-nat",
         "subm-dns-core",
     ] {
         for program in [
@@ -96,6 +97,20 @@ fn crate_walls_stand() {
         dependencies["subm-reconcile"], allowed,
         "subm-reconcile knows no network and no files"
     );
+    for foreign in [
+        "kube",
+        "k8s-openapi",
+        "subm-api",
+        "subm-kube",
+        "subm-routing",
+        "rtnetlink",
+        "nftables",
+    ] {
+        assert!(
+            !dependencies["subm-nat"].contains(foreign),
+            "subm-nat is values and nft: it knows no {foreign}"
+        );
+    }
 }
 
 #[test]
