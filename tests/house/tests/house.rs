@@ -55,6 +55,7 @@ fn crate_walls_stand() {
         "subm-reconcile",
         "subm-routing",
         "subm-nat",
+        "subm-tunnel",
         "subm-dns-core",
     ] {
         for program in [
@@ -84,7 +85,7 @@ fn crate_walls_stand() {
         "subm-api is below subm-kube"
     );
     // What makes a node's network as desired knows no Kubernetes, and what reconciles no network.
-    for library in ["subm-reconcile", "subm-routing"] {
+    for library in ["subm-reconcile", "subm-routing", "subm-tunnel"] {
         for kubernetes in ["kube", "k8s-openapi", "subm-api", "subm-kube"] {
             assert!(
                 !dependencies[library].contains(kubernetes),
@@ -92,7 +93,9 @@ fn crate_walls_stand() {
             );
         }
     }
-    let allowed = ["rand", "thiserror", "tokio", "tracing"].map(String::from).into();
+    let allowed = ["rand", "thiserror", "tokio", "tracing"]
+        .map(String::from)
+        .into();
     assert_eq!(
         dependencies["subm-reconcile"], allowed,
         "subm-reconcile knows no network and no files"
