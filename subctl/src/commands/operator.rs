@@ -1,11 +1,31 @@
 //! Submariner's own operator, which keeps its own programs where ours are to be.
 
-use subm_install::names::OPERATOR_NAMESPACE;
+use subm_install::names::{OPERATOR_NAMESPACE, SETTINGS};
 
 use crate::cluster::{Cluster, is_ours, kind};
 use crate::error::Error;
 
 const OPERATOR: &str = "submariner-operator";
+
+/// Where we never joined, what there is of a cluster set is Submariner's own, and not ours to remove.
+pub(super) async fn check_not_only_submariners(cluster: &Cluster) -> Result<(), Error> {
+    let settings = cluster
+        .get(&kind::CONFIG_MAPS, Some(OPERATOR_NAMESPACE), SETTINGS)
+        .await?;
+    if settings.is_some() {
+        return Ok(());
+    }
+    let theirs = cluster
+        .list(&kind::SUBMARINERS, Some(OPERATOR_NAMESPACE), "")
+        .await?;
+    if theirs.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Taken(format!(
+        "this cluster is a member by Submariner's own programs (there is a Submariner object in {OPERATOR_NAMESPACE}), which this \
+         subctl did not install: use the subctl that did"
+    )))
+}
 
 /// An operator that runs would put back what we replace, or what we remove.
 pub(super) async fn check_at_rest(cluster: &Cluster) -> Result<(), Error> {

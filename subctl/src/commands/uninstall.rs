@@ -23,6 +23,7 @@ use plan::Plan;
 pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error> {
     let target = contexts::selected(kube).await?;
     let cluster = &target.cluster;
+    operator::check_not_only_submariners(cluster).await?;
     operator::check_at_rest(cluster).await?;
     let id = member_id(cluster)
         .await?

@@ -408,5 +408,43 @@ async fn what_others_have_in_a_cluster_is_left_alone() -> Result<()> {
         desk.fails(line, 6, "scale deployment submariner-operator --replicas=0")
             .await?;
     }
+    // At rest it is still not ours to remove.
+    let mut operator = api
+        .get(&kind::DEPLOYMENTS, Some(MEMBER), "submariner-operator")
+        .await?
+        .context("the operator")?;
+    operator["spec"]["replicas"] = json!(0);
+    api.replace(&kind::DEPLOYMENTS, "", &operator).await?;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "submariners.submariner.io"},
+        "spec": {
+            "group": "submariner.io", "scope": "Namespaced",
+            "names": {"kind": "Submariner", "plural": "submariners", "singular": "submariner", "listKind": "SubmarinerList"},
+            "versions": [{
+                "name": "v1alpha1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    });
+    api.create_value(&kind::DEFINITIONS, &definition).await?;
+    api.served(
+        "submariners.submariner.io",
+        std::time::Duration::from_secs(30),
+    )
+    .await?;
+    let submariner = json!({
+        "apiVersion": "submariner.io/v1alpha1", "kind": "Submariner",
+        "metadata": {"name": "submariner", "namespace": MEMBER}, "spec": {"clusterID": "west"},
+    });
+    api.create_value(&kind::SUBMARINERS, &submariner).await?;
+    desk.fails("uninstall --yes", 6, "use the subctl that did")
+        .await?;
+    desk.fails(
+        "join broker-info.subm --clusterid east",
+        6,
+        "a member as \"west\"",
+    )
+    .await?;
     Ok(())
 }

@@ -200,10 +200,17 @@ async fn a_member_cannot_touch_what_is_anothers() -> Result<()> {
         odd["metadata"]["labels"][label] = json!("payments");
         refused(label, own.create_value(&kind::SLICES, &odd).await)?;
     }
-    refused(
-        "an aggregate under another name",
-        own.create_value(&GO_IMPORTS, &aggregate("0", "c1")).await,
-    )?;
+    for name in [
+        "0",
+        "web-sampler",
+        "web-sample-x",
+        "web-sample-2345678901234",
+    ] {
+        refused(
+            "an aggregate under another name",
+            own.create_value(&GO_IMPORTS, &aggregate(name, "c1")).await,
+        )?;
+    }
 
     // Objects with one owner: made by it, changed by it, deleted by it; by nobody else.
     let owned: [(&Kind, Value, Value, &str); 5] = [

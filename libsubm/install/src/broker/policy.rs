@@ -173,10 +173,12 @@ fn validations() -> Value {
             "an aggregated ServiceImport stays that of its service".to_owned(),
         ),
         (
+            // The plain name, or with ten letters behind it where another service has that.
             format!(
                 "!variables.aggregate || object == null || !('{SERVICE_NAME}' in variables.shall) || \
-                 object.metadata.name.startsWith(variables.shall['{SERVICE_NAME}'] + '-' + \
-                 variables.shall[?'{SOURCE_NAMESPACE}'].orValue(''))"
+                 [variables.shall['{SERVICE_NAME}'] + '-' + variables.shall[?'{SOURCE_NAMESPACE}'].orValue('')].all(n, \
+                 object.metadata.name == n || (object.metadata.name.startsWith(n + '-') && \
+                 size(object.metadata.name) == size(n) + 11))"
             ),
             "an aggregated ServiceImport is named after its service and namespace".to_owned(),
         ),

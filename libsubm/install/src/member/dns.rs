@@ -65,10 +65,11 @@ fn corefile(domains: &[String]) -> String {
 }
 
 fn deployment(settings: &Settings) -> Object {
-    let mut variables = env(
-        &[("SUBMARINER_CLUSTERID", settings.cluster_id.as_str())],
-        &settings.proxies,
-    );
+    let mut own = vec![("SUBMARINER_CLUSTERID", settings.cluster_id.as_str())];
+    if settings.debug {
+        own.push(("LOG_LEVEL", "debug"));
+    }
+    let mut variables = env(&own, &settings.proxies);
     variables
         .push(json!({"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}));
     Object::ours(json!({

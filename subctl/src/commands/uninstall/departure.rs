@@ -51,20 +51,22 @@ pub(super) async fn leave(
     let broker = match here {
         Some(broker) => broker.clone(),
         None => match Access::of_member(member).await? {
-            Some(access) => access.connect()?,
-            None => return Ok(None),
+            Some(access) => match access.connect() {
+                Ok(broker) => broker,
+                Err(error) => return Ok(Some(stays(status, id, error))),
+            },
+            None => {
+                let why = format!(
+                    "the Secret with which {id} joined is gone, so its objects stay on the broker: delete there what carries the id {id}"
+                );
+                status.warning(&why);
+                return Ok(Some(Error::NotFound(why)));
+            }
         },
     };
     match clean(&broker, id).await {
         Ok(()) => {}
-        Err(error @ (Error::Unreachable { .. } | Error::Refused { .. })) => {
-            status.warning(format!(
-                "What this cluster exported stays on the broker: {}. Once it can be reached, delete there what carries the id {id}",
-                error.with_causes()
-            ));
-            return Ok(Some(error));
-        }
-        Err(error) => return Err(error),
+        Err(error) => return Ok(Some(stays(status, id, error))),
     }
     if here.is_some() {
         account(&broker, id).await?;
@@ -75,6 +77,14 @@ pub(super) async fn leave(
         ));
     }
     Ok(None)
+}
+
+fn stays(status: &mut Status, id: &ClusterId, error: Error) -> Error {
+    status.warning(format!(
+        "What this cluster exported stays on the broker: {}. Once it can be reached, delete there what carries the id {id}",
+        error.with_causes()
+    ));
+    error
 }
 
 async fn clean(broker: &Broker, id: &ClusterId) -> Result<(), Error> {
