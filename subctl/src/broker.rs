@@ -85,9 +85,23 @@ impl Access {
             namespace: data("namespace").unwrap_or_default(),
             token,
             ca: data("ca.crt"),
-            insecure: false,
+            insecure: str_at(&settings, "/data/brokerInsecure") == "true",
         }))
     }
+}
+
+/// The uid of the ServiceAccount that a token is of, as the token itself says.
+pub fn account_of(token: &str) -> Option<String> {
+    let claims = token.split('.').nth(1)?;
+    let claims = base64::prelude::BASE64_URL_SAFE_NO_PAD
+        .decode(claims)
+        .ok()?;
+    let claims: Value = serde_json::from_slice(&claims).ok()?;
+    // Of tokens in Secrets, and of those that were requested.
+    let secret = &claims["kubernetes.io/serviceaccount/service-account.uid"];
+    let requested = &claims["kubernetes.io"]["serviceaccount"]["uid"];
+    let uid = secret.as_str().or(requested.as_str())?;
+    Some(uid.to_owned())
 }
 
 /// Text in base64; nothing where it is empty.
@@ -223,6 +237,20 @@ fn read_map(purpose: Purpose, map: &Value) -> Result<InfoMap, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_say_whose_they_are() {
+        let token = |claims: Value| {
+            let claims = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
+            format!("header.{claims}.signature")
+        };
+        let of_secret = json!({"kubernetes.io/serviceaccount/service-account.uid": "one"});
+        let requested = json!({"kubernetes.io": {"serviceaccount": {"name": "x", "uid": "two"}}});
+        assert_eq!(account_of(&token(of_secret)), Some("one".to_owned()));
+        assert_eq!(account_of(&token(requested)), Some("two".to_owned()));
+        assert_eq!(account_of("opaque"), None);
+        assert_eq!(account_of("a.b.c"), None);
+    }
 
     #[test]
     fn certificates_are_taken_out_of_pem() {

@@ -171,6 +171,9 @@ pub struct Uninstall {
     /// Print what would be deleted and delete nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Delete the definitions of the Multi-Cluster Services API too, and with them every ServiceExport.
+    #[arg(long)]
+    pub delete_definitions: bool,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -63,7 +63,8 @@ impl Cluster {
                 &labels
                     .replace('=', "%3D")
                     .replace(',', "%2C")
-                    .replace('/', "%2F"),
+                    .replace('/', "%2F")
+                    .replace(' ', "%20"),
             );
         }
         let doing = format!("listing {kind}");
@@ -97,16 +98,24 @@ impl Cluster {
             .await
     }
 
-    /// Applies all, in order. Definitions that others installed stay theirs; new ones are awaited.
+    /// Applies all, in order. Definitions and namespaces that others made stay theirs, or `uninstall` would delete them with all
+    /// that is in them; new definitions are awaited.
     pub async fn apply_all(&self, objects: &[Object]) -> Result<(), Error> {
         let mut awaited = Vec::new();
         for object in objects {
-            if object.kind() == "CustomResourceDefinition" {
-                let there = self.get(&kind::DEFINITIONS, None, object.name()).await?;
+            let shared = match object.kind() {
+                "CustomResourceDefinition" => Some(kind::DEFINITIONS),
+                "Namespace" => Some(kind::NAMESPACES),
+                _ => None,
+            };
+            if let Some(kind) = shared {
+                let there = self.get(&kind, None, object.name()).await?;
                 if there.is_some_and(|there| !is_ours(&there)) {
                     continue;
                 }
-                awaited.push(object.name());
+                if kind == kind::DEFINITIONS {
+                    awaited.push(object.name());
+                }
             }
             self.apply(object).await?;
         }

@@ -19,7 +19,7 @@ use super::settings::IpSource;
 use super::slices::OwnSlice;
 use super::trust::{Refusal, Why};
 use super::view::ServiceView;
-use super::world::{Source, label, lists};
+use super::world::{Source, annotation, label, lists};
 use super::{ServiceKey, World, derived, names as object_names, slices};
 
 /// What should be of one service, and what its users should know.
@@ -475,7 +475,9 @@ impl<'a> OfService<'a> {
                         &name,
                     ),
                     body: imports::per_cluster(self.key, export),
-                    status: Some(json!({"clusters": [{"cluster": export.cluster}]})),
+                    // Lighthouse's agents have it on their own; the label says it already, and every write costs.
+                    status: (export.cluster == us)
+                        .then(|| json!({"clusters": [{"cluster": export.cluster}]})),
                     observed: observed.map(|import| Observed::of(&import.metadata, import)),
                     shared: false,
                     urgency: Urgency::Report,
@@ -554,11 +556,13 @@ impl<'a> OfService<'a> {
             .values()
             .any(|slice| has(&slice.metadata));
         let needs_slice = export.kind == ImportType::ClusterSetIP;
-        let aggregated = self
-            .view
-            .aggregates
-            .values()
-            .any(|aggregate| lists(aggregate, us));
+        let ours = imports::timestamp_key(us);
+        let mut aggregates = self.view.aggregates.values();
+        // The aggregate's status is written beside this report: to wait for it, where nothing failed, would be another report.
+        let aggregated = aggregates.any(|aggregate| {
+            lists(aggregate, us)
+                || trouble.is_none() && annotation(&aggregate.metadata, &ours).is_some()
+        });
         if record && aggregated && (slices || !needs_slice) {
             return Progress::Exported;
         }

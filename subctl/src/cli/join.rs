@@ -51,6 +51,9 @@ pub struct Join {
     /// enable use of clusterset IP for exported services [default: as the broker has it]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_clusterset_ip: Option<bool>,
+    /// Clusterset IPs are those of a derived Service in each cluster, which every kube-proxy understands.
+    #[arg(long)]
+    pub clusterset_ip_by_service: bool,
     /// clusterset IP CIDR for this cluster [default: allocated]
     #[arg(long, value_name = "CIDR", value_parser = range)]
     pub clusterset_ip_cidr: Option<Ipv4Net>,

@@ -8,7 +8,7 @@ use subm_install::coredns::parse_custom;
 use subm_install::images::{Images, REPOSITORY, parse_override};
 use subm_install::member::{self, BrokerAccess, ClustersetIp, Replicas, Settings};
 use subm_install::names::{
-    AGENT, BROKER_INFO_FILE, BROKER_NAMESPACE, CONNECTIVITY, DNS, SERVICE_DISCOVERY, SETTINGS,
+    AGENT, BROKER_INFO_FILE, BROKER_NAMESPACE, CONNECTIVITY, DNS, SERVICE_DISCOVERY,
 };
 use subm_install::network::{self, Network};
 use subm_install::{BrokerInfo, ClusterId, broker};
@@ -16,7 +16,8 @@ use subm_install::{BrokerInfo, ClusterId, broker};
 use crate::broker::{Access, read_info};
 use crate::cli::{Join, KubeFlags};
 use crate::cluster::{Cluster, kind, str_at};
-use crate::commands::{MEMBER, member_dns, wait};
+use crate::commands::export::member_id;
+use crate::commands::{member_dns, operator, wait};
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::{print, print_objects};
@@ -34,9 +35,16 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     let target = contexts::selected(kube).await?;
     let mut status = Status::new();
     greet(&mut status, flags, &info);
-    let id = cluster_id(flags, &info, &target)?;
+    if flags.repository.is_none() && flags.image_override.is_empty() {
+        status.warning(
+            "No images of this release are published: build them, push them, and name the place with --repository, or pods will not start",
+        );
+    }
+    let known = member_id(&target.cluster).await?;
+    let id = cluster_id(flags, &info, &target, known.as_deref())?;
     check_version(&mut status, &target.cluster, flags).await?;
-    check_not_a_member_as_another(&target.cluster, &id).await?;
+    check_not_a_member_as_another(known.as_deref(), &id)?;
+    operator::check_at_rest(&target.cluster).await?;
     let network = discover(&mut status, &target.cluster, flags).await?;
 
     let access = Access {
@@ -54,7 +62,12 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     let broker = access.connect()?;
     let cluster_uid = cluster_uid(&target.cluster).await?;
     status.start("Gathering relevant information from Broker");
-    let place = on_broker::find(&mut status, &broker, flags, &info, &id, &cluster_uid).await?;
+    let joining = on_broker::Joining {
+        id: &id,
+        cluster_uid: &cluster_uid,
+        was_member: known.is_some(),
+    };
+    let place = on_broker::find(&mut status, &broker, flags, &info, &joining).await?;
     status.end();
 
     let mut settings = Settings {
@@ -84,6 +97,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
                 .enable_clusterset_ip
                 .unwrap_or(place.clusterset_ip_enabled),
             cidr: None,
+            by_service: flags.clusterset_ip_by_service,
         },
         globalnet: false,
         images: plan.images,
@@ -93,7 +107,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     };
     if flags.dry_run {
         let declared = declared(&settings.addresses, network.pods_by_node);
-        let record = broker::cluster_record(&access.namespace, &id, &declared);
+        let record = broker::cluster_record(&access.namespace, &id, &cluster_uid, &declared);
         if info.invitation.is_none() {
             print_objects(
                 "broker",
@@ -126,7 +140,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         );
     }
     let declared = declared(&settings.addresses, network.pods_by_node);
-    let record = broker::cluster_record(&own.namespace, &id, &declared);
+    let record = broker::cluster_record(&own.namespace, &id, &cluster_uid, &declared);
     own.cluster.apply(&record).await?;
 
     status.start("Deploying service discovery");
@@ -235,8 +249,14 @@ fn greet(status: &mut Status, flags: &Join, info: &BrokerInfo) {
     }
 }
 
-/// The one that was given, that the invitation is for, or that the kubeconfig's name of the cluster makes.
-fn cluster_id(flags: &Join, info: &BrokerInfo, target: &Target) -> Result<ClusterId, Error> {
+/// The one that was given, that the invitation is for, that the cluster has as a member already (of Go Submariner too), or that
+/// the kubeconfig's name of the cluster makes.
+fn cluster_id(
+    flags: &Join,
+    info: &BrokerInfo,
+    target: &Target,
+    known: Option<&str>,
+) -> Result<ClusterId, Error> {
     if let Some(invitation) = &info.invitation {
         return match &flags.clusterid {
             Some(id) if *id != invitation.cluster_id => Err(Error::Usage(format!(
@@ -249,6 +269,9 @@ fn cluster_id(flags: &Join, info: &BrokerInfo, target: &Target) -> Result<Cluste
     }
     if let Some(id) = &flags.clusterid {
         return Ok(id.clone());
+    }
+    if let Some(id) = known.and_then(|known| ClusterId::new(known).ok()) {
+        return Ok(id);
     }
     if let Some(id) = ClusterId::sanitised(&target.name) {
         return Ok(id);
@@ -281,15 +304,10 @@ async fn check_version(status: &mut Status, cluster: &Cluster, flags: &Join) -> 
 }
 
 /// A cluster whose id changes would leave its old objects on the broker for ever.
-async fn check_not_a_member_as_another(cluster: &Cluster, id: &ClusterId) -> Result<(), Error> {
-    let settings = cluster.get(&kind::CONFIG_MAPS, MEMBER, SETTINGS).await?;
-    let have = settings
-        .as_ref()
-        .map(|settings| str_at(settings, "/data/clusterID"))
-        .unwrap_or_default();
-    if have.is_empty() || have == id.as_str() {
+fn check_not_a_member_as_another(known: Option<&str>, id: &ClusterId) -> Result<(), Error> {
+    let Some(have) = known.filter(|known| *known != id.as_str()) else {
         return Ok(());
-    }
+    };
     Err(Error::Taken(format!(
         "this cluster is a member as {have:?} already; run `subctl uninstall` first, or use --clusterid {have}"
     )))

@@ -6,6 +6,7 @@ mod explain;
 mod export;
 mod join;
 mod member_dns;
+mod operator;
 mod recover;
 mod show;
 mod uninstall;

@@ -10,9 +10,9 @@ use subm_install::ClusterId;
 
 use crate::broker::Broker;
 use crate::cli::{KubeFlags, Uninstall};
-use crate::cluster::namespace;
-use crate::commands::export::member_id;
-use crate::commands::{deploy_broker, member_dns};
+use crate::cluster::{Cluster, namespace};
+use crate::commands::export::{exports, member_id};
+use crate::commands::{deploy_broker, member_dns, operator};
 use crate::contexts;
 use crate::error::Error;
 use crate::output::print;
@@ -23,6 +23,7 @@ use plan::Plan;
 pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error> {
     let target = contexts::selected(kube).await?;
     let cluster = &target.cluster;
+    operator::check_at_rest(cluster).await?;
     let id = member_id(cluster)
         .await?
         .and_then(|id| ClusterId::new(&id).ok());
@@ -35,11 +36,18 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
             cluster: cluster.clone(),
             namespace: namespace(&broker).unwrap_or_default().to_owned(),
         });
+    let mut broker_is_its = false;
     if let Some(broker) = &broker {
-        kept_for = broker.members(id.as_ref()).await?;
+        if let Some(id) = &id {
+            broker_is_its = departure::is_members(cluster, broker, id).await?;
+        }
+        kept_for = broker
+            .members(id.as_ref().filter(|_| broker_is_its))
+            .await?;
     }
     let going = broker.as_ref().filter(|_| kept_for.is_empty());
-    let plan = Plan::new(cluster, going, broker.is_some() && going.is_none()).await?;
+    let stays = broker.is_some() && going.is_none();
+    let plan = Plan::new(cluster, going, stays, flags.delete_definitions).await?;
     let dns = member_dns::traces(cluster).await?;
     if flags.dry_run {
         for trace in dns {
@@ -66,10 +74,17 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
         return Ok(());
     }
     if !flags.yes {
-        let question = format!(
-            "This will completely uninstall Submariner from the cluster {:?}. Are you sure you want to continue?",
+        let mut question = format!(
+            "This will completely uninstall Submariner from the cluster {:?}.",
             target.name
         );
+        if flags.delete_definitions {
+            question += &format!(
+                " {} ServiceExports go with their definition.",
+                exported(cluster).await?
+            );
+        }
+        question += " Are you sure you want to continue?";
         if !prompt::confirm(&question, "--yes")? {
             return Err(Error::NoAnswer("nothing was uninstalled".to_owned()));
         }
@@ -80,12 +95,14 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
     }
     status.start("Stopping service discovery");
     plan.stop(cluster).await?;
+    let mut on_broker = None;
     if let Some(id) = &id {
         status.start(format!(
             "Removing cluster {:?} from the broker",
             id.as_str()
         ));
-        departure::leave(&mut status, cluster, broker.as_ref(), id).await?;
+        let here = broker.as_ref().filter(|_| broker_is_its);
+        on_broker = departure::leave(&mut status, cluster, here, id).await?;
     }
     status.start("Removing imported services");
     let imported = departure::forget(cluster).await?;
@@ -93,6 +110,23 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
     status.start("Removing what was installed");
     let removed = plan.remove(cluster).await?;
     status.success(format!("Removed {removed} objects"));
+    let exports = exported(cluster).await?;
+    if exports > 0 {
+        status.note(format!(
+            "{exports} ServiceExports stay, without effect, with the definitions of their API; --delete-definitions deletes both"
+        ));
+    }
     status.end();
-    Ok(())
+    // All is done that could be; a script has to know that something is left elsewhere.
+    on_broker.map_or(Ok(()), |error| Err(Error::Told(Box::new(error))))
+}
+
+/// How many ServiceExports users have here.
+async fn exported(cluster: &Cluster) -> Result<usize, Error> {
+    match exports(cluster).await {
+        Ok(exports) => Ok(cluster.list(&exports, None, "").await?.len()),
+        // There is no such kind.
+        Err(Error::NotFound(_)) => Ok(0),
+        Err(error) => Err(error),
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use subm_subctl::cluster::{Cluster as Api, kind, str_at};
 use subm_test_support::Cluster;
 
-use crate::common::{Desk, TURN, TokenController, api};
+use crate::common::{Desk, TURN, TokenController, api, names};
 
 const BROKER: &str = "submariner-k8s-broker";
 const MEMBER: &str = "submariner-operator";
@@ -38,6 +38,15 @@ async fn an_invitation_is_for_one_cluster_and_its_token_for_its_objects() -> Res
             .contains(" ⚠ Found neither ConfigMap kube-system/coredns"),
         "{run:#?}"
     );
+    // It is for one cluster: two agents of one id would delete each other's objects for ever.
+    desk.fails(
+        "--context kind-a join broker-info-b.subm",
+        6,
+        "existing joined cluster with the same ID",
+    )
+    .await?;
+    desk.good("--context kind-b join broker-info-b.subm")
+        .await?;
     let secret = in_b
         .get(&kind::SECRETS, Some(MEMBER), "submariner-broker-secret")
         .await?
@@ -324,4 +333,80 @@ fn slice(namespace: &str) -> Value {
         }},
         "addressType": "IPv4", "endpoints": [{"addresses": ["10.96.1.1"]}], "ports": [],
     })
+}
+
+/// What was there before stays, and a Submariner that runs is not disturbed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_have_in_a_cluster_is_left_alone() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let cluster = Cluster::start().await?;
+    let desk = Desk::new(&[("a", &cluster)])?;
+    let api = api(&cluster).await?;
+    let workload = |kind: &str, more: Value| {
+        let mut object =
+            json!({"kind": kind, "metadata": {"name": "theirs", "namespace": "infra"}});
+        if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
+            object.extend(more);
+        }
+        object
+    };
+    api.create_value(&kind::NAMESPACES, &namespace("infra"))
+        .await?;
+    let theirs = [
+        (
+            kind::CONFIG_MAPS,
+            workload("ConfigMap", json!({"apiVersion": "v1"})),
+        ),
+        (
+            kind::LEASES,
+            workload("Lease", json!({"apiVersion": "coordination.k8s.io/v1"})),
+        ),
+        (
+            kind::SLICES,
+            workload(
+                "EndpointSlice",
+                json!({"apiVersion": "discovery.k8s.io/v1", "addressType": "IPv4", "endpoints": []}),
+            ),
+        ),
+    ];
+    for (kind, object) in &theirs {
+        api.create_value(kind, object).await?;
+    }
+    let _tokens = TokenController::start(&cluster, "infra").await?;
+    desk.good("-n infra deploy-broker --components service-discovery")
+        .await?;
+    desk.good("uninstall --yes").await?;
+    ensure!(
+        names(&api, &kind::BROKERS)
+            .await
+            .is_ok_and(|left| left.is_empty())
+    );
+    for (kind, _) in &theirs {
+        ensure!(
+            api.get(kind, Some("infra"), "theirs").await?.is_some(),
+            "{kind} is gone"
+        );
+    }
+    let there = api.get(&kind::NAMESPACES, None, "infra").await?;
+    ensure!(there.is_some_and(|there| there["metadata"]["deletionTimestamp"].is_null()));
+
+    // Submariner's own operator.
+    desk.good("-n infra deploy-broker --components service-discovery")
+        .await?;
+    api.create_value(&kind::NAMESPACES, &namespace(MEMBER))
+        .await?;
+    let operator = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "submariner-operator", "namespace": MEMBER},
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": {"name": "x"}},
+            "template": {"metadata": {"labels": {"name": "x"}}, "spec": {"containers": [{"name": "x", "image": "x"}]}},
+        },
+    });
+    api.create_value(&kind::DEPLOYMENTS, &operator).await?;
+    for line in ["join broker-info.subm --clusterid east", "uninstall --yes"] {
+        desk.fails(line, 6, "scale deployment submariner-operator --replicas=0")
+            .await?;
+    }
+    Ok(())
 }

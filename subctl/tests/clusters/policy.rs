@@ -191,6 +191,20 @@ async fn a_member_cannot_touch_what_is_anothers() -> Result<()> {
     let (own, other) = (&set.c1.cluster, &set.c2.cluster);
     let space = Some(BROKER);
 
+    // What agents would take for something else.
+    for label in [
+        "kubernetes.io/service-name",
+        "lighthouse.submariner.io/derived-from",
+    ] {
+        let mut odd = slice("web-x0", "c1");
+        odd["metadata"]["labels"][label] = json!("payments");
+        refused(label, own.create_value(&kind::SLICES, &odd).await)?;
+    }
+    refused(
+        "an aggregate under another name",
+        own.create_value(&GO_IMPORTS, &aggregate("0", "c1")).await,
+    )?;
+
     // Objects with one owner: made by it, changed by it, deleted by it; by nobody else.
     let owned: [(&Kind, Value, Value, &str); 5] = [
         (

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use subm_install::BrokerInfo;
-use subm_subctl::cluster::{Cluster as Api, Kind, kind, str_at};
+use subm_subctl::cluster::{Cluster as Api, Kind, kind, list_at, str_at};
 use subm_test_support::Cluster;
 
 use crate::common::{Desk, TURN, TokenController, api, mode, names};
@@ -62,6 +62,18 @@ async fn a_cluster_set_is_built_used_and_taken_down() -> Result<()> {
             .contains(" ✓ Removing cluster \"c1\" from the broker"),
         "{run:#?}"
     );
+    // But for what is users': their exports, and the definitions without which those would be gone.
+    let exports = in_c1.list(&kind::EXPORTS.at("v1beta1"), None, "").await?;
+    ensure!(!exports.is_empty(), "uninstall took the users' exports");
+    for export in &exports {
+        ensure!(list_at(export, "/status/conditions").is_empty(), "{export}");
+    }
+    ensure!(run.err.contains("ServiceExports stay"), "{run:#?}");
+    let mut after = everything(&in_c1).await?;
+    after.retain(|line| !line.ends_with(".x-k8s.io") && !line.ends_with(".about.k8s.io"));
+    ensure!(after == before, "before {before:#?}\nafter {after:#?}");
+    desk.good("--context kind-c1 uninstall --yes --delete-definitions")
+        .await?;
     let after = everything(&in_c1).await?;
     ensure!(after == before, "before {before:#?}\nafter {after:#?}");
     ensure!(read_corefile(&in_c1).await? == COREFILE);

@@ -119,7 +119,14 @@ pub fn psk_secret(namespace: &str, psk: &[u8]) -> Object {
 }
 
 /// The record of a member on the broker: the addresses that are its own, for the others to check against.
-pub fn cluster_record(namespace: &str, id: &ClusterId, addresses: &Addresses) -> Object {
+///
+/// `cluster_uid` says which cluster that is: an id, or an invitation, is for one.
+pub fn cluster_record(
+    namespace: &str,
+    id: &ClusterId,
+    cluster_uid: &str,
+    addresses: &Addresses,
+) -> Object {
     Object::plain(json!({
         "apiVersion": "submariner.io/v1",
         "kind": "Cluster",
@@ -127,6 +134,7 @@ pub fn cluster_record(namespace: &str, id: &ClusterId, addresses: &Addresses) ->
             "name": id.as_str(),
             "namespace": namespace,
             "labels": {subm_api::names::BROKER_CLUSTER_ID: id.as_str()},
+            "annotations": {CLUSTER_UID: cluster_uid},
         },
         "spec": {
             "cluster_id": id.as_str(),

@@ -11,10 +11,13 @@
 //!   whoever may not, or could never.
 
 use serde_json::{Value, json};
-use subm_api::names::{SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE};
+use subm_api::names::{LOCAL_SERVICE_NAME, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE};
 
 use crate::Object;
 use subm_api::names::{BROKER_CLUSTER_ID, TIMESTAMP_PREFIX};
+
+/// Label of the agent's derived Services and their slices.
+const DERIVED_FROM: &str = "lighthouse.submariner.io/derived-from";
 
 /// The policy and its binding to the broker's namespace.
 pub fn admission_policy(namespace: &str) -> [Object; 2] {
@@ -134,6 +137,14 @@ fn validations() -> Value {
             format!("its slices carry the labels {SOURCE_CLUSTER} and {BROKER_CLUSTER_ID} with its id"),
         ),
         (
+            // An agent that copies all labels would hand the slice to kube-proxy as that of a Service, or to itself as another thing.
+            format!(
+                "variables.kind != 'endpointslices' || object == null || \
+                 object.metadata.?labels.orValue({{}}).all(k, !(k in ['{LOCAL_SERVICE_NAME}', '{DERIVED_FROM}']))"
+            ),
+            format!("its slices carry none of the labels {LOCAL_SERVICE_NAME} and {DERIVED_FROM}"),
+        ),
+        (
             format!(
                 "!variables.imports || !variables.record || \
                  variables.sides.all(o, {own_source} && {own_label} && o.metadata.name.endsWith('-' + variables.id))"
@@ -160,6 +171,14 @@ fn validations() -> Value {
                 unchanged(SOURCE_NAMESPACE)
             ),
             "an aggregated ServiceImport stays that of its service".to_owned(),
+        ),
+        (
+            format!(
+                "!variables.aggregate || object == null || !('{SERVICE_NAME}' in variables.shall) || \
+                 object.metadata.name.startsWith(variables.shall['{SERVICE_NAME}'] + '-' + \
+                 variables.shall[?'{SOURCE_NAMESPACE}'].orValue(''))"
+            ),
+            "an aggregated ServiceImport is named after its service and namespace".to_owned(),
         ),
         (
             format!(

@@ -3,11 +3,19 @@
 use serde_json::{Value, json};
 
 use crate::names::{BROKER_ADMIN, BROKER_CLUSTER_ROLE};
-use crate::rbac::{ALL, imports_and_slices};
+use crate::rbac::MANAGE;
 use crate::{ClusterId, Object};
 
-const MANAGE: [&str; 7] = [
-    "create", "get", "list", "watch", "patch", "update", "delete",
+/// Submariner's agents and gateways have the same role, and delete collections.
+const ALL: [&str; 8] = [
+    "create",
+    "get",
+    "list",
+    "watch",
+    "patch",
+    "update",
+    "delete",
+    "deletecollection",
 ];
 
 /// The admin, whose token is in `broker-info.subm`, and the role of members.
@@ -52,9 +60,13 @@ pub(super) fn objects(namespace: &str) -> Vec<Object> {
 fn with_exchange(mut rules: Vec<Value>) -> Vec<Value> {
     rules.extend([
         json!({"apiGroups": ["submariner.io"], "resources": ["clusters", "endpoints"], "verbs": ALL}),
-        json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ALL}),
+        json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": MANAGE}),
+        json!({"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceimports"], "verbs": ALL}),
+        json!({"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceimports/status"], "verbs": ["get", "patch", "update"]}),
+        json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ALL}),
+        // OpenShift wants it of whoever sets addresses.
+        json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices/restricted"], "verbs": ["create"]}),
     ]);
-    rules.extend(imports_and_slices());
     rules
 }
 

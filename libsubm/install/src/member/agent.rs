@@ -6,34 +6,42 @@ use super::{Settings, account, env, metrics_service};
 use crate::Object;
 use crate::images::LIGHTHOUSE_AGENT;
 use crate::names::{AGENT, BROKER_SECRET, OPERATOR_NAMESPACE};
-use crate::rbac::{READ, UPDATE, imports_and_slices};
+use crate::rbac::READ;
 
 /// Metrics, health and readiness.
 const PORT: u16 = 8082;
 
 pub(super) fn objects(settings: &Settings) -> Vec<Object> {
-    let mut objects = account(AGENT, &json!(rules())).to_vec();
+    let mut objects = account(AGENT, &json!(rules(settings))).to_vec();
     objects.extend(lease_rights());
     objects.push(deployment(settings));
     objects.push(metrics_service(AGENT, PORT));
     objects
 }
 
-fn rules() -> Vec<serde_json::Value> {
+/// The agent reads by lists and watches, and writes by patches.
+const WRITE: [&str; 6] = ["create", "get", "list", "watch", "patch", "delete"];
+
+fn rules(settings: &Settings) -> Vec<serde_json::Value> {
     let mut rules = vec![
         json!({"apiGroups": [""], "resources": ["services", "namespaces", "nodes"], "verbs": READ}),
-        // Services derived from imports, whose ClusterIP is the cluster set IP.
-        json!({"apiGroups": [""], "resources": ["services"], "verbs": ["create", "patch", "update", "delete"]}),
         json!({"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceexports"], "verbs": READ}),
-        json!({"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceexports/status"], "verbs": UPDATE}),
         json!({
-            "apiGroups": ["submariner.io"],
-            "resources": ["gateways", "globalingressips", "clusters", "endpoints"],
-            "verbs": READ,
+            "apiGroups": ["multicluster.x-k8s.io"],
+            "resources": ["serviceexports/status", "serviceimports/status"],
+            "verbs": ["patch"],
         }),
+        json!({"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceimports"], "verbs": WRITE}),
+        json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": WRITE}),
+        // OpenShift wants it of whoever sets addresses.
+        json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices/restricted"], "verbs": ["create"]}),
+        json!({"apiGroups": ["submariner.io"], "resources": ["globalingressips"], "verbs": READ}),
         json!({"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}),
     ];
-    rules.extend(imports_and_slices());
+    if settings.clusterset_ip.by_service {
+        // Those that carry the cluster set IPs.
+        rules.push(json!({"apiGroups": [""], "resources": ["services"], "verbs": ["create", "patch", "delete"]}));
+    }
     rules
 }
 
@@ -47,7 +55,7 @@ fn lease_rights() -> [Object; 2] {
             "rules": [{
                 "apiGroups": ["coordination.k8s.io"],
                 "resources": ["leases"],
-                "verbs": ["create", "get", "list", "watch", "patch", "update", "delete"],
+                "verbs": ["create", "get", "update", "delete"],
             }],
         }),
         json!({
@@ -85,8 +93,11 @@ fn deployment(settings: &Settings) -> Object {
         ("BROKER_K8S_SECRET", BROKER_SECRET),
         ("BROKER_K8S_INSECURE", flag(broker.insecure)),
     ];
+    if settings.clusterset_ip.by_service {
+        variables.push(("SUBMARINER_CLUSTERSET_IP_SOURCE", "service"));
+    }
     if settings.debug {
-        variables.push(("SUBMARINER_DEBUG", "true"));
+        variables.push(("LOG_LEVEL", "debug"));
     }
     let probe = |path: &str| json!({"httpGet": {"path": path, "port": PORT}});
     Object::ours(json!({

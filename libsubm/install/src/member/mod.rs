@@ -49,7 +49,7 @@ pub struct BrokerAccess {
     pub ca: Option<String>,
     /// Whatever certificate the broker has is fine.
     pub insecure: bool,
-    /// The agent stops when the certificate is not accepted, rather than try again.
+    /// Said to the agent as upstream does; ours tries again in either case.
     pub halt_on_certificate_error: bool,
 }
 
@@ -69,6 +69,8 @@ pub struct ClustersetIp {
     pub enabled: bool,
     /// This member's part of the cluster set IPs.
     pub cidr: Option<String>,
+    /// They are of a derived Service in each cluster instead, which every kube-proxy understands. The agent then writes Services.
+    pub by_service: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +155,7 @@ fn record(settings: &Settings) -> Object {
             "clusterID": settings.cluster_id.as_str(),
             "brokerURL": settings.broker.url,
             "brokerNamespace": settings.broker.namespace,
+            "brokerInsecure": settings.broker.insecure.to_string(),
             "components": list(&settings.components),
             "clusterCIDR": list(&settings.addresses.pods),
             "serviceCIDR": list(&settings.addresses.services),

@@ -26,6 +26,7 @@ fn settings() -> Settings {
         clusterset_ip: ClustersetIp {
             enabled: false,
             cidr: Some("243.0.0.0/20".to_owned()),
+            by_service: false,
         },
         globalnet: false,
         images: Images {

@@ -19,6 +19,15 @@ pub(super) struct Place {
     clusterset_ip: Option<InfoMap>,
 }
 
+/// Who joins.
+pub(super) struct Joining<'a> {
+    pub(super) id: &'a ClusterId,
+    /// Of its kube-system.
+    pub(super) cluster_uid: &'a str,
+    /// It is a member under this id already, be it Go Submariner's.
+    pub(super) was_member: bool,
+}
+
 /// The member's addresses.
 pub(super) struct Given {
     pub(super) global_cidr: Option<String>,
@@ -31,11 +40,13 @@ pub(super) async fn find(
     broker: &Broker,
     flags: &Join,
     info: &BrokerInfo,
-    id: &ClusterId,
-    cluster_uid: &str,
+    joining: &Joining<'_>,
 ) -> Result<Place, Error> {
+    let id = joining.id;
     if let Some(invitation) = &info.invitation {
-        return invited(broker, flags, invitation).await;
+        let place = invited(broker, flags, invitation).await?;
+        check_record(broker, joining).await?;
+        return Ok(place);
     }
     if deploy_broker::find(&broker.cluster, Some(&broker.namespace))
         .await?
@@ -47,7 +58,7 @@ pub(super) async fn find(
             broker.namespace
         )));
     }
-    check_free(broker, id, cluster_uid).await?;
+    check_free(broker, joining).await?;
     let globalnet = broker
         .info(Purpose::Globalnet)
         .await?
@@ -95,7 +106,8 @@ async fn invited(broker: &Broker, flags: &Join, invitation: &Invitation) -> Resu
 }
 
 /// The same cluster may join again; another may not take its id.
-async fn check_free(broker: &Broker, id: &ClusterId, cluster_uid: &str) -> Result<(), Error> {
+async fn check_free(broker: &Broker, joining: &Joining<'_>) -> Result<(), Error> {
+    let id = joining.id;
     let namespace = Some(&*broker.namespace);
     let account = broker
         .cluster
@@ -105,27 +117,41 @@ async fn check_free(broker: &Broker, id: &ClusterId, cluster_uid: &str) -> Resul
         .as_ref()
         .map(|account| annotation(account, CLUSTER_UID))
         .unwrap_or_default();
-    let taken = if known.is_empty() {
-        // Joined by a subctl that does not say by which cluster; whoever has a record there may be somebody else.
-        account.is_some()
-            && broker
-                .cluster
-                .get(&kind::CLUSTERS, namespace, id.as_str())
-                .await?
-                .is_some()
-    } else {
-        known != cluster_uid
-    };
-    if taken {
-        return Err(Error::Taken(format!(
-            "Detected an existing joined cluster with the same ID \"{id}\" on the broker. Cluster IDs must be unique across all \
-             clusters: choose another with --clusterid, or, if that cluster is no more, delete ServiceAccount {} in namespace {} of \
-             the broker",
-            id.account(),
-            broker.namespace
-        )));
+    if !known.is_empty() && known != joining.cluster_uid {
+        return Err(taken(broker, id));
+    }
+    if known.is_empty() && account.is_some() {
+        return check_record(broker, joining).await;
     }
     Ok(())
+}
+
+/// The Cluster object says which cluster has an id. One that does not say was made by Go Submariner: by this cluster's, if it is a
+/// member under this id, else by somebody else's.
+async fn check_record(broker: &Broker, joining: &Joining<'_>) -> Result<(), Error> {
+    let id = joining.id;
+    let record = broker
+        .cluster
+        .get(&kind::CLUSTERS, Some(&broker.namespace), id.as_str())
+        .await?;
+    let Some(record) = record else {
+        return Ok(());
+    };
+    let uid = annotation(&record, CLUSTER_UID);
+    if uid == joining.cluster_uid || uid.is_empty() && joining.was_member {
+        return Ok(());
+    }
+    Err(taken(broker, id))
+}
+
+fn taken(broker: &Broker, id: &ClusterId) -> Error {
+    Error::Taken(format!(
+        "Detected an existing joined cluster with the same ID \"{id}\" on the broker. Cluster IDs must be unique across all \
+         clusters: choose another with --clusterid, or, if that cluster is no more, delete ServiceAccount {} and Cluster {id} in \
+         namespace {} of the broker",
+        id.account(),
+        broker.namespace
+    ))
 }
 
 /// Takes the addresses, for good.

@@ -6,25 +6,53 @@ use subm_install::ClusterId;
 use subm_install::broker::{Purpose, token_secret_name};
 use subm_install::names::{BROKER_CLUSTER_ROLE, OPERATOR_NAMESPACE};
 
-use crate::broker::{Access, Broker};
+use crate::broker::{Access, Broker, account_of};
 use crate::cluster::{Cluster, PAUSE, kind, label, list_at, name, namespace, str_at};
 use crate::commands::export::{exports, imports};
 use crate::error::Error;
 use crate::status::Status;
 
+/// Conditions that the agent writes.
+const CONDITIONS: [&str; 4] = ["Valid", "Ready", "Conflict", "Synced"];
+/// Who manages the slices of derived Services: the agent, under another name.
+const DERIVED_SERVICE_MANAGER: &str = "derived-service.lighthouse.submariner.io";
+
+/// Whether the broker in this very cluster is the one that it is a member of: a cluster may host one set's broker and be a member
+/// of another.
+pub(super) async fn is_members(
+    member: &Cluster,
+    here: &Broker,
+    id: &ClusterId,
+) -> Result<bool, Error> {
+    let Some(access) = Access::of_member(member).await? else {
+        return Ok(false);
+    };
+    let account = here
+        .cluster
+        .get(&kind::ACCOUNTS, Some(&here.namespace), &id.account())
+        .await?;
+    let uid = account
+        .as_ref()
+        .map(|account| str_at(account, "/metadata/uid"));
+    Ok(match account_of(&access.token) {
+        Some(of) => uid == Some(of.as_str()),
+        None => uid.is_some() && access.namespace == here.namespace,
+    })
+}
+
 /// Takes the member's objects off the broker. With the member's own account where the broker is elsewhere; a broker that cannot
-/// be reached does not hold up the rest.
+/// be reached does not hold up the rest: what it said is given back.
 pub(super) async fn leave(
     status: &mut Status,
     member: &Cluster,
     here: Option<&Broker>,
     id: &ClusterId,
-) -> Result<(), Error> {
+) -> Result<Option<Error>, Error> {
     let broker = match here {
         Some(broker) => broker.clone(),
         None => match Access::of_member(member).await? {
             Some(access) => access.connect()?,
-            None => return Ok(()),
+            None => return Ok(None),
         },
     };
     match clean(&broker, id).await {
@@ -34,7 +62,7 @@ pub(super) async fn leave(
                 "What this cluster exported stays on the broker: {}. Once it can be reached, delete there what carries the id {id}",
                 error.with_causes()
             ));
-            return Ok(());
+            return Ok(Some(error));
         }
         Err(error) => return Err(error),
     }
@@ -46,7 +74,7 @@ pub(super) async fn leave(
             id.account()
         ));
     }
-    Ok(())
+    Ok(None)
 }
 
 async fn clean(broker: &Broker, id: &ClusterId) -> Result<(), Error> {
@@ -160,7 +188,7 @@ pub(super) async fn forget(cluster: &Cluster) -> Result<usize, Error> {
         .and_then(|broker| namespace(broker))
         .map(str::to_owned);
     let elsewhere = |object: &Value| namespace(object) != broker_namespace.as_deref();
-    let managed = format!("{MANAGED_BY}={LIGHTHOUSE_AGENT}");
+    let managed = format!("{MANAGED_BY} in ({LIGHTHOUSE_AGENT},{DERIVED_SERVICE_MANAGER})");
     for slice in cluster.list(&kind::SLICES, None, &managed).await? {
         if elsewhere(&slice) {
             removed += usize::from(
@@ -192,10 +220,16 @@ pub(super) async fn forget(cluster: &Cluster) -> Result<usize, Error> {
     // Where the definition stays, exports do, as their users' own; that they are ready is not true any more.
     if let Ok(exports) = exports(cluster).await {
         for mut export in cluster.list(&exports, None, "").await? {
-            if list_at(&export, "/status/conditions").is_empty() {
+            let conditions = list_at(&export, "/status/conditions");
+            let of_others: Vec<Value> = conditions
+                .iter()
+                .filter(|condition| !CONDITIONS.contains(&str_at(condition, "/type")))
+                .cloned()
+                .collect();
+            if of_others.len() == conditions.len() {
                 continue;
             }
-            export["status"]["conditions"] = json!([]);
+            export["status"]["conditions"] = json!(of_others);
             match cluster.replace(&exports, "status", &export).await {
                 Ok(_) | Err(Error::Taken(_) | Error::NotFound(_)) => {}
                 Err(error) => return Err(error),

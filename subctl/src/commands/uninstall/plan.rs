@@ -3,10 +3,13 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use subm_api::names;
 use subm_install::names::{AGENT, DNS, INSTALLER, MANAGED_BY, OPERATOR_NAMESPACE, SETTINGS};
 
 use crate::broker::Broker;
-use crate::cluster::{Cluster, Kind, PAUSE, is_ours, kind, list_at, name, namespace, str_at};
+use crate::cluster::{
+    Cluster, Kind, PAUSE, annotation, is_ours, kind, label, list_at, name, namespace, str_at,
+};
 use crate::error::Error;
 
 /// What will be deleted, in this order.
@@ -45,11 +48,13 @@ const DEFINITION_DEADLINE: Duration = Duration::from_secs(60);
 const READY_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Plan {
-    /// `broker` goes too; `broker_stays` while others use it, and with it the definitions.
+    /// `broker` goes too; `broker_stays` while others use it, and with it the definitions. Those of the Multi-Cluster Services API
+    /// go only if `definitions` says so: with them all ServiceExports would, which are users'.
     pub(super) async fn new(
         cluster: &Cluster,
         broker: Option<&Broker>,
         broker_stays: bool,
+        definitions: bool,
     ) -> Result<Self, Error> {
         let ours = format!("{MANAGED_BY}={INSTALLER}");
         let mut items = Vec::new();
@@ -70,7 +75,10 @@ impl Plan {
                 continue;
             }
             let objects = cluster.list(kind, None, &ours).await?;
-            items.extend(objects.iter().map(|object| Item::of(kind, object)));
+            let going = objects
+                .iter()
+                .filter(|object| definitions || *kind != kind::DEFINITIONS || !is_shared(object));
+            items.extend(going.map(|object| Item::of(kind, object)));
         }
         for namespace in &namespaces {
             let object = cluster.get(&kind::NAMESPACES, None, namespace).await?;
@@ -167,7 +175,14 @@ async fn gone(cluster: &Cluster, definition: &str) -> Result<(), Error> {
     }
 }
 
-/// Objects of members on a broker that goes.
+/// A definition whose objects are users', or those of other controllers of the same API.
+fn is_shared(definition: &serde_json::Value) -> bool {
+    let name = name(definition);
+    let groups = [names::MCS_GROUP, names::ABOUT_GROUP];
+    groups.iter().any(|group| name.ends_with(group))
+}
+
+/// Objects of members on a broker that goes. The namespace may have others: only what members write is theirs.
 async fn broker_objects(cluster: &Cluster, broker: Option<&Broker>) -> Result<Vec<Item>, Error> {
     let Some(broker) = broker else {
         return Ok(Vec::new());
@@ -182,9 +197,24 @@ async fn broker_objects(cluster: &Cluster, broker: Option<&Broker>) -> Result<Ve
         kind::LEASES,
     ] {
         let objects = cluster.list(&kind, Some(&broker.namespace), "").await?;
-        items.extend(objects.iter().map(|object| Item::of(&kind, object)));
+        let members = objects.iter().filter(|object| is_a_members(&kind, object));
+        items.extend(members.map(|object| Item::of(&kind, object)));
     }
     Ok(items)
+}
+
+fn is_a_members(kind: &Kind, object: &serde_json::Value) -> bool {
+    if *kind == kind::SLICES {
+        label(object, names::MANAGED_BY) == names::LIGHTHOUSE_AGENT
+    } else if *kind == kind::LEASES {
+        name(object).starts_with(names::MEMBER_PREFIX)
+    } else if *kind == kind::IMPORTS {
+        !label(object, names::SOURCE_CLUSTER).is_empty()
+            || !annotation(object, names::SERVICE_NAME).is_empty()
+    } else {
+        // The others are of Submariner's own kinds.
+        true
+    }
 }
 
 impl Item {
