@@ -91,7 +91,9 @@ fn crate_walls_stand() {
             );
         }
     }
-    let allowed = ["rand", "thiserror", "tokio", "tracing"].map(String::from).into();
+    let allowed = ["rand", "thiserror", "tokio", "tracing"]
+        .map(String::from)
+        .into();
     assert_eq!(
         dependencies["subm-reconcile"], allowed,
         "subm-reconcile knows no network and no files"
