@@ -32,6 +32,15 @@
 //!
 //! See [`plan`]. Additions go before removals; a link whose identity changes is the exception, as its name is taken.
 //!
+//! # Limits
+//!
+//! * A route that somebody else *appends* under destination, table and metric of one of ours is not seen, and can be
+//!   replaced when ours changes. Without one there before, ours is never put in another's place.
+//! * Nexthop objects, encapsulations, source routing and routes by type of service are neither made nor, if they carry our
+//!   mark, understood.
+//! * Filters in the kernel need Linux 4.20; before that more is read. Rules need 4.17 for their mark.
+//! * A kernel parameter that changes others (`ipv4/ip_forward`) is put back by itself only.
+//!
 //! # What it is not
 //!
 //! Not a routing daemon, not a firewall, not a configurator of WireGuard's keys and peers. It knows nothing of Kubernetes.

@@ -154,7 +154,7 @@ async fn what_cannot_be_remembered_is_not_changed() {
 #[tokio::test]
 async fn parameters_of_no_device_and_of_devices_with_dots_work() {
     let lab = Lab::new();
-    lab.node.ip("link add cni0.100 link cni0 type macvlan");
+    lab.node.ip("link add cni0.100 type veth peer name other");
     let before = lab.node.sysctl("ipv4/tcp_mtu_probing");
     let dotted = SysctlKey::new("ipv4/conf/cni0.100/rp_filter").unwrap();
     let network = Network::new()

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd as _;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,11 @@ impl NetNs {
 
     pub(crate) fn handle(&self) -> File {
         self.0.try_clone().expect("a descriptor")
+    }
+
+    /// A path that names it to other programs.
+    pub(crate) fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }
 
     pub(crate) fn kernel(&self, settings: Settings) -> Kernel {
@@ -205,6 +211,7 @@ pub(crate) fn node() -> NetNs {
     node.ip("route add default via fd00:31::fe dev eth0");
     // Of others: like ours but for the mark.
     node.ip("link add vx-other type vxlan id 7 dstport 4789 nolearning");
+    node.ip("link set vx-other addrgenmode none");
     node.ip("addr add 10.200.0.1/24 dev vx-other");
     node.ip("link set vx-other up");
     node.ip("neigh add 10.200.0.9 lladdr 02:00:00:00:00:09 dev vx-other nud permanent");
