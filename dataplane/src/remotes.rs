@@ -90,6 +90,9 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// An Endpoint, what it says, and what of it is nonsense.
+type Judged<'a> = (&'a Endpoint, Remote, Vec<Why>);
+
 /// Shorter prefixes are refused: no cluster has so many addresses, and half of everything is as good as all of it.
 const SHORTEST: (u8, u8) = (6, 24);
 /// The tunnel's port where an Endpoint does not say.
@@ -107,7 +110,7 @@ pub fn judge(endpoints: &[Endpoint], ours: &Ours) -> (Vec<Remote>, Vec<Refusal>)
             why,
         });
     };
-    let mut of_cluster: BTreeMap<&str, Vec<(&Endpoint, Remote, Vec<Why>)>> = BTreeMap::new();
+    let mut of_cluster: BTreeMap<&str, Vec<Judged<'_>>> = BTreeMap::new();
     let others = endpoints.iter();
     for endpoint in others.filter(|endpoint| endpoint.spec.cluster_id != ours.cluster) {
         match read(endpoint) {
@@ -176,7 +179,7 @@ fn is_special(net: &IpNet) -> bool {
     match net {
         IpNet::V4(v4) => {
             let special = [
-                Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8),
+                Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 8),
                 Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8),
                 Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16),
                 Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4),
