@@ -151,6 +151,10 @@ fn fields_that_cannot_be() {
         change(&mut endpoint);
         judge(&[endpoint], &ours())
     };
+    fn port(endpoint: &mut Endpoint, text: &str) {
+        let config = &mut endpoint.spec.backend_config;
+        config.insert("udp-port".into(), text.into());
+    }
     let changes: [fn(&mut Endpoint); 8] = [
         |e| e.spec.cluster_id = String::new(),
         |e| e.spec.cluster_id = "Not A Label".into(),
@@ -158,14 +162,8 @@ fn fields_that_cannot_be() {
         |e| e.spec.private_ip = "127.0.0.1".into(),
         |e| e.spec.private_ip = String::new(),
         |e| e.spec.public_ip = "nowhere".into(),
-        |e| drop(e.spec.backend_config.insert("udp-port".into(), "0".into())),
-        |e| {
-            drop(
-                e.spec
-                    .backend_config
-                    .insert("udp-port".into(), "70000".into()),
-            )
-        },
+        |e| port(e, "0"),
+        |e| port(e, "70000"),
     ];
     for change in changes {
         let (remotes, refusals) = with(change);
