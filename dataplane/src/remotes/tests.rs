@@ -144,6 +144,11 @@ fn the_youngest_endpoint_of_a_cluster_counts() {
     }
 }
 
+fn port(endpoint: &mut Endpoint, text: &str) {
+    let config = &mut endpoint.spec.backend_config;
+    config.insert("udp-port".into(), text.into());
+}
+
 #[test]
 fn fields_that_cannot_be() {
     let with = |change: fn(&mut Endpoint)| {
@@ -151,10 +156,6 @@ fn fields_that_cannot_be() {
         change(&mut endpoint);
         judge(&[endpoint], &ours())
     };
-    fn port(endpoint: &mut Endpoint, text: &str) {
-        let config = &mut endpoint.spec.backend_config;
-        config.insert("udp-port".into(), text.into());
-    }
     let changes: [fn(&mut Endpoint); 8] = [
         |e| e.spec.cluster_id = String::new(),
         |e| e.spec.cluster_id = "Not A Label".into(),
