@@ -49,6 +49,9 @@ pub const TIMESTAMP_PREFIX: &str = "timestamp.submariner.io/";
 pub const MEMBER_PREFIX: &str = "cluster-";
 /// Label that objects carry on the broker: the cluster that wrote them.
 pub const BROKER_CLUSTER_ID: &str = "submariner-io/clusterID";
+/// Annotation of a Cluster and of an account on the broker: uid of the cluster's namespace kube-system, by which it is known whatever
+/// it is called.
+pub const CLUSTER_UID: &str = "submariner.io/cluster-uid";
 /// Label that objects carry on the broker: their namespace at home.
 pub const BROKER_NAMESPACE: &str = "submariner-io/originatingNamespace";
 /// Annotation of a GlobalIngressIP: the address of the endpoint that it is for.

@@ -37,8 +37,5 @@ pub const PART_OF: &str = "app.kubernetes.io/part-of";
 pub const PART_OF_SUBMARINER: &str = "submariner";
 /// Value of [`MANAGED_BY`], and the field manager of what is applied.
 pub const INSTALLER: &str = "subctl";
-/// Annotation of a member's account on the broker: uid of the namespace kube-system of the cluster that joined by it. So the
-/// same cluster can join again, and another cannot take its id.
-pub const CLUSTER_UID: &str = "submariner.io/cluster-uid";
 /// Annotation of [`BROKER_SECRET`]: when the token in it expires, RFC 3339.
 pub const TOKEN_EXPIRES: &str = "submariner.io/token-expires";

@@ -41,7 +41,7 @@ pub fn plan(
     now: Timestamp,
     trouble: Option<&str>,
 ) -> Plan {
-    if !world.knows_home() {
+    if !world.knows_home() || world.id_is_anothers() {
         return Plan::default();
     }
     let view = &world.service(key).unwrap_or_default();

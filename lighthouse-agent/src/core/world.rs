@@ -78,6 +78,10 @@ pub struct World {
     /// Those that exist and are not on their way out.
     namespaces: HashSet<String>,
     global_ips: GlobalIps,
+    /// Uid of kube-system: which cluster this is.
+    uid: Option<String>,
+    /// Which cluster has this one's id, as its Cluster object on the broker says.
+    id_is_of: Option<String>,
     /// Where the objects of each source went, and in which list they were last seen.
     placed: HashMap<Source, HashMap<ObjectName, Placed>>,
     lists: HashMap<Source, u64>,
@@ -107,6 +111,8 @@ impl World {
             services: BTreeMap::new(),
             namespaces: HashSet::new(),
             global_ips: GlobalIps::default(),
+            uid: None,
+            id_is_of: None,
             placed: HashMap::new(),
             lists: HashMap::new(),
             listed: HashSet::new(),
@@ -150,6 +156,15 @@ impl World {
         Source::BROKER
             .iter()
             .all(|source| self.listed.contains(source))
+    }
+
+    /// Whether the id is another cluster's: two agents that take each other's objects for their own would delete and make them for
+    /// ever.
+    pub fn id_is_anothers(&self) -> bool {
+        let (Some(uid), Some(of)) = (&self.uid, &self.id_is_of) else {
+            return false;
+        };
+        uid != of
     }
 
     /// Services to plan anew, since the last call.
@@ -249,7 +264,12 @@ impl World {
                 namespace == API_SERVER.0 && self.clusters.api_servers.remove(name).is_some()
             }
             // A Cluster object has the cluster's id as its name.
-            Source::BrokerClusters => return self.declare(name, None),
+            Source::BrokerClusters => {
+                if name == self.settings.cluster {
+                    self.id_is_of = None;
+                }
+                return self.declare(name, None);
+            }
             Source::BrokerLeases => return self.left(name),
             _ => false,
         };
@@ -337,6 +357,9 @@ impl World {
     pub fn namespace(&mut self, namespace: &Namespace) {
         self.place(Source::Namespaces, &namespace.metadata, None, namespace);
         let name = namespace.metadata.name.as_deref().unwrap_or_default();
+        if name == "kube-system" {
+            self.uid.clone_from(&namespace.metadata.uid);
+        }
         if namespace.metadata.deletion_timestamp.is_some() {
             self.forget(Source::Namespaces, "", name);
         } else if self.namespaces.insert(name.to_owned()) {
@@ -356,6 +379,12 @@ impl World {
     /// What a cluster declares on the broker.
     pub fn cluster(&mut self, cluster: &Cluster) {
         self.place(Source::BrokerClusters, &cluster.metadata, None, cluster);
+        if cluster.spec.cluster_id == self.settings.cluster {
+            let of = annotation(&cluster.metadata, names::CLUSTER_UID).map(str::to_owned);
+            if std::mem::replace(&mut self.id_is_of, of.clone()) != of {
+                self.mark_all();
+            }
+        }
         self.declare(&cluster.spec.cluster_id, Declared::of(&cluster.spec));
     }
 

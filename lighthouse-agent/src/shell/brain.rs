@@ -46,6 +46,7 @@ pub(super) struct Brain {
     reports_wait_since: Instant,
     leads: bool,
     broker_silent: bool,
+    id_is_anothers: bool,
     troubled: BTreeSet<Source>,
     reports: Reports,
     metrics: Metrics,
@@ -70,6 +71,7 @@ impl Brain {
             reports_wait_since: Instant::now(),
             leads: false,
             broker_silent: true,
+            id_is_anothers: false,
             troubled: BTreeSet::new(),
             reports,
             metrics,
@@ -244,6 +246,18 @@ impl Brain {
         }
         self.note_dirty();
         self.metrics.world(&self.world);
+        let anothers = self.world.id_is_anothers();
+        if std::mem::replace(&mut self.id_is_anothers, anothers) != anothers {
+            let id = &self.world.settings.cluster;
+            if anothers {
+                tracing::error!(
+                    "another cluster is {id:?} on the broker (its Cluster object there has another kube-system's uid): this agent does \
+                     nothing. Join this cluster with an id of its own; if that cluster is no more, delete Cluster {id} on the broker"
+                );
+            } else {
+                tracing::info!("the id {id:?} is this cluster's again");
+            }
+        }
     }
 
     fn judge_clusters(&mut self) {

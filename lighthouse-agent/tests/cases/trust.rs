@@ -358,3 +358,32 @@ fn what_an_api_server_would_refuse_is_left_out() {
         "-1"
     );
 }
+
+/// Two clusters with one id would take each other's objects for their own.
+#[test]
+fn who_has_anothers_id_does_nothing() {
+    let mut set = ClusterSet::of(2);
+    let uid =
+        |uid: &str| json!({"kind": "Namespace", "metadata": {"name": "kube-system", "uid": uid}});
+    let claim = |uid: &str| {
+        json!({
+            "kind": "Cluster",
+            "metadata": {"name": "c1", "namespace": BROKER, "annotations": {"submariner.io/cluster-uid": uid}},
+            "spec": {"cluster_id": "c1"},
+        })
+    };
+    set.server("c1").put(namespace("kube-system"));
+    let kube_system = set
+        .server("c1")
+        .get("Namespace", "", "kube-system")
+        .unwrap();
+    let uid = kube_system["metadata"]["uid"].as_str().unwrap().to_owned();
+    set.broker.put(claim("another"));
+    export_from(&mut set, "c1", "10.101.0.1", 1);
+    set.settle();
+    assert_eq!(set.broker.all("ServiceImport").count(), 0);
+    assert!(set.agent("c1").world.id_is_anothers());
+    set.broker.put(claim(&uid));
+    set.settle();
+    assert_exported_by(&mut set, &["c1"]);
+}

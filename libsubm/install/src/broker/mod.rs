@@ -5,14 +5,13 @@ mod policy;
 mod rbac;
 
 use serde_json::json;
+use subm_api::names::CLUSTER_UID;
 
 pub use info_map::{InfoMap, InfoMapError, Purpose};
 pub use policy::admission_policy;
 
 use crate::cidr::Pool;
-use crate::names::{
-    BROKER, BROKER_ADMIN, CLUSTER_UID, GLOBALNET_INFO, INSTALLER, IPSEC_PSK, SERVICE_DISCOVERY,
-};
+use crate::names::{BROKER, BROKER_ADMIN, GLOBALNET_INFO, INSTALLER, IPSEC_PSK, SERVICE_DISCOVERY};
 use crate::{ClusterId, Object, crds};
 
 /// What `deploy-broker` was asked for.

@@ -1,8 +1,8 @@
 //! A member's place on the broker: its id, its addresses, its account.
 
 use serde_json::Value;
+use subm_api::names::CLUSTER_UID;
 use subm_install::broker::{InfoMap, Purpose, member_objects};
-use subm_install::names::CLUSTER_UID;
 use subm_install::{BrokerInfo, ClusterId, Invitation};
 
 use crate::broker::{Broker, decoded};
