@@ -5,11 +5,12 @@
 //!                                                                -> gateway: cables, and the objects that others read
 //! ```
 //!
-//! Nothing here waits, sends or reads a clock: shells observe, compare with what these functions say, and apply the difference.
-//! Start with [`remotes`].
+//! Nothing here waits, sends or reads a clock, but for [`shell`], which observes, compares with what these functions say, and applies the
+//! difference. Start with [`remotes`].
 
 #![forbid(unsafe_code)]
 
 pub mod gateway;
 pub mod node;
 pub mod remotes;
+pub mod shell;

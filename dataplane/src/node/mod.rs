@@ -13,6 +13,7 @@
 //! that. Traffic to other clusters goes from a worker to the gateway by the device; what comes from there to a worker's pods
 //! goes as the CNI routes it.
 
+mod gateway;
 mod view;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,8 @@ use subm_routing::{
     Address, Family, Forward, Link, LinkName, MacAddr, Network, Route, Rule, Sysctl, Vxlan,
 };
 
-pub use view::{Cni, Gateway, Uplink, View, Way};
+pub use gateway::Gateway;
+pub use view::{Cni, Uplink, View, Way};
 
 use crate::remotes::Remote;
 

@@ -1,10 +1,12 @@
 //! What a route agent knows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use subm_routing::LinkName;
+
+use super::gateway::Gateway;
 
 /// A node and its cluster, beside the other clusters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,18 +40,6 @@ pub struct Cni {
     pub link: LinkName,
     pub address: Ipv4Addr,
     pub address6: Option<Ipv6Addr>,
-}
-
-/// The gateway node of this cluster, as its Endpoint tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gateway {
-    pub node: String,
-    pub private_ip: IpAddr,
-    pub way: Way,
-    /// UDP ports of its tunnel and of NAT discovery.
-    pub ports: BTreeSet<u16>,
-    /// What fits into a cable, bytes of an IP packet.
-    pub mtu: Option<u32>,
 }
 
 /// How packets get from the gateway node's routing into a cable; its driver decides.

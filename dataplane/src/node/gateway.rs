@@ -1,0 +1,126 @@
+//! The gateway of this cluster, as its Endpoint tells.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use subm_api::names::{INTERFACE_NAME, NATT_DISCOVERY_PORT, UDP_PORT};
+use subm_api::submariner::Endpoint;
+use subm_routing::LinkName;
+use subm_tunnel::vxlan;
+
+use super::view::Way;
+
+/// The gateway node of this cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    pub node: String,
+    pub private_ip: IpAddr,
+    pub way: Way,
+    /// UDP ports of its tunnel and of NAT discovery.
+    pub ports: BTreeSet<u16>,
+    /// What fits into a cable, bytes of an IP packet.
+    pub mtu: Option<u32>,
+}
+
+/// Bytes that WireGuard adds to a packet over IPv6, which is how the kernel comes to its default of 1420.
+const WIREGUARD_OVERHEAD: u32 = 80;
+
+impl Gateway {
+    /// `mtu` of the device by which gateways reach each other. Nothing where the Endpoint cannot be that of a gateway.
+    pub fn of(endpoint: &Endpoint, mtu: u32) -> Option<Self> {
+        let spec = &endpoint.spec;
+        let config = |key: &str| spec.backend_config.get(key);
+        let device = config(INTERFACE_NAME).and_then(|name| name.parse::<LinkName>().ok());
+        let (way, overhead) = match (spec.backend.as_str(), device) {
+            ("vxlan", _) => (Way::Own(vxlan::DEVICE), Some(vxlan::OVERHEAD)),
+            ("wireguard", Some(device)) => (Way::Device(device), Some(WIREGUARD_OVERHEAD)),
+            (_, Some(device)) => (Way::Device(device), None),
+            (_, None) => (Way::Uplink, None),
+        };
+        let ports = [UDP_PORT, NATT_DISCOVERY_PORT].into_iter();
+        Some(Self {
+            node: spec.hostname.clone(),
+            private_ip: spec.private_ip.parse().ok()?,
+            way,
+            ports: ports
+                .filter_map(|key| config(key)?.parse().ok().filter(|port| *port > 0))
+                .collect(),
+            mtu: overhead.map(|overhead| mtu.saturating_sub(overhead)),
+        })
+    }
+
+    /// That which leads: of several Endpoints of this cluster the youngest.
+    pub fn leading<'a>(
+        endpoints: impl Iterator<Item = &'a Endpoint>,
+        cluster: &str,
+        mtu: u32,
+    ) -> Option<Self> {
+        let ours = endpoints.filter(|endpoint| endpoint.spec.cluster_id == cluster);
+        let youngest = ours.max_by_key(|endpoint| {
+            let metadata = &endpoint.metadata;
+            let created = metadata.creation_timestamp.as_ref();
+            (created.map(|time| time.0), metadata.name.as_deref())
+        });
+        Self::of(youngest?, mtu)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn endpoint(second: u8, host: u8, backend: &str, config: &serde_json::Value) -> Endpoint {
+        serde_json::from_value(json!({
+            "metadata": {"name": format!("c1-{host}"), "creationTimestamp": format!("2026-11-23T21:39:{second:02}Z")},
+            "spec": {
+                "cluster_id": "c1", "cable_name": "x", "hostname": format!("gw{host}"),
+                "private_ip": format!("172.31.1.{host}"), "backend": backend, "backend_config": config,
+            },
+        }))
+        .expect("an Endpoint")
+    }
+
+    #[test]
+    fn the_driver_decides_the_way() {
+        let of = |backend, config: serde_json::Value| {
+            Gateway::of(&endpoint(0, 11, backend, &config), 1500).unwrap()
+        };
+        let vxlan = of(
+            "vxlan",
+            json!({"udp-port": "4500", "natt-discovery-port": "4490"}),
+        );
+        assert_eq!(
+            (vxlan.way, vxlan.mtu),
+            (Way::Own(vxlan::DEVICE), Some(1450))
+        );
+        assert_eq!(vxlan.ports, [4490, 4500].into());
+        let wireguard = of(
+            "wireguard",
+            json!({"interface-name": "submariner", "udp-port": "0"}),
+        );
+        let device = LinkName::from_static("submariner");
+        assert_eq!(
+            (wireguard.way, wireguard.mtu),
+            (Way::Device(device), Some(1420))
+        );
+        assert!(wireguard.ports.is_empty());
+        assert_eq!(of("libreswan", json!({})).way, Way::Uplink);
+        assert_eq!(
+            of("libreswan", json!({"interface-name": "no/name"})).way,
+            Way::Uplink
+        );
+    }
+
+    #[test]
+    fn the_youngest_leads() {
+        let endpoints = [
+            endpoint(9, 12, "vxlan", &json!({})),
+            endpoint(1, 11, "vxlan", &json!({})),
+        ];
+        let leading = Gateway::leading(endpoints.iter(), "c1", 1500).unwrap();
+        assert_eq!(leading.node, "gw12");
+        assert_eq!(Gateway::leading(endpoints.iter(), "c2", 1500), None);
+    }
+}

@@ -1,0 +1,6 @@
+//! What waits, asks and applies.
+
+pub mod agent;
+mod facts;
+mod filter;
+mod store;

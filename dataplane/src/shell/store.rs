@@ -1,0 +1,98 @@
+//! The objects of one watch, as they are now.
+
+use std::collections::BTreeMap;
+
+use kube::Resource;
+use kube::core::ApiResource;
+use subm_kube::Event;
+
+/// By name; all of one namespace, or of none.
+#[derive(Debug)]
+pub(super) struct Store<K> {
+    what: &'static str,
+    objects: BTreeMap<String, (K, u64)>,
+    list: u64,
+    listed: bool,
+    troubled: bool,
+}
+
+impl<K: Resource<DynamicType = ApiResource>> Store<K> {
+    pub(super) fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            objects: BTreeMap::new(),
+            list: 0,
+            listed: false,
+            troubled: false,
+        }
+    }
+
+    /// Whether all of it has been read once.
+    pub(super) fn is_known(&self) -> bool {
+        self.listed
+    }
+
+    pub(super) fn objects(&self) -> impl Iterator<Item = &K> {
+        self.objects.values().map(|(object, _)| object)
+    }
+
+    /// Takes news, and tells whether something may be planned anew.
+    pub(super) fn take(&mut self, event: Event<K>) -> bool {
+        match event {
+            Event::Started => {
+                self.list += 1;
+                false
+            }
+            Event::Apply(object) => {
+                let name = object.meta().name.clone().unwrap_or_default();
+                self.objects.insert(name, (object, self.list));
+                self.listed
+            }
+            Event::Delete(metadata) => {
+                self.objects.remove(&metadata.name.unwrap_or_default());
+                self.listed
+            }
+            Event::Invalid { metadata, error } => {
+                let name = metadata.name.unwrap_or_default();
+                tracing::warn!(
+                    "{} {name} cannot be read and is left as it is: {error}",
+                    self.what
+                );
+                if let Some((_, list)) = self.objects.get_mut(&name) {
+                    *list = self.list;
+                }
+                false
+            }
+            Event::Listed => {
+                self.recovered();
+                let list = self.list;
+                self.objects.retain(|_, (_, seen)| *seen == list);
+                self.listed = true;
+                true
+            }
+            Event::Absent => {
+                tracing::error!("{} are not served: their CRD is missing", self.what);
+                false
+            }
+            Event::Trouble(trouble) => {
+                if !std::mem::replace(&mut self.troubled, true) {
+                    tracing::warn!(
+                        "{} cannot be read; what is known stays: {trouble}",
+                        self.what
+                    );
+                }
+                false
+            }
+            Event::Recovered => {
+                self.recovered();
+                false
+            }
+        }
+    }
+
+    fn recovered(&mut self) {
+        if std::mem::replace(&mut self.troubled, false) {
+            tracing::info!("{} can be read again", self.what);
+        }
+    }
+}

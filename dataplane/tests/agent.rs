@@ -1,0 +1,247 @@
+//! The route agent as it runs: a real API server, and the kernels of two nodes.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::api::{Api, DeleteParams, DynamicObject, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::json;
+use subm_test_support::lan::Node;
+use subm_test_support::{Cluster, KernelState, Process, TestNode, eventually};
+use tempfile::TempDir;
+
+const NAMESPACE: &str = "submariner-operator";
+const SOON: Duration = Duration::from_secs(30);
+/// Where a node finds the API server.
+const API_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 6443);
+
+struct Lab {
+    cluster: Cluster,
+    gateway: TestNode,
+    worker: TestNode,
+    endpoints: Api<DynamicObject>,
+    memory: TempDir,
+}
+
+impl Lab {
+    async fn start() -> Result<Self> {
+        let cluster = Cluster::builder().controllers().start().await?;
+        cluster.apply_crds().await?;
+        let client = cluster.client().await?;
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+        let namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
+        namespaces
+            .create(&PostParams::default(), &namespace)
+            .await?;
+        let kind = GroupVersionKind::gvk("submariner.io", "v1", "Endpoint");
+        let kind = ApiResource::from_gvk_with_plural(&kind, "endpoints");
+        Ok(Self {
+            gateway: TestNode::builder("gw1").start(&cluster).await?,
+            worker: TestNode::builder("w1").start(&cluster).await?,
+            endpoints: Api::namespaced_with(client, NAMESPACE, &kind),
+            memory: tempfile::tempdir()?,
+            cluster,
+        })
+    }
+
+    fn command(&self, node: &TestNode) -> Result<Command> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_submariner-route-agent"));
+        command
+            .arg("--kubeconfig")
+            .arg(self.cluster.kubeconfig_through(API_SERVER)?)
+            .arg("--state-folder")
+            .arg(self.memory.path().join(node.name()))
+            .env("SUBMARINER_CLUSTERID", "c1")
+            .env("SUBMARINER_NAMESPACE", NAMESPACE)
+            .env(
+                "SUBMARINER_CLUSTERCIDR",
+                self.cluster.pod_cidr().to_string(),
+            )
+            .env(
+                "SUBMARINER_SERVICECIDR",
+                self.cluster.service_cidr().to_string(),
+            )
+            .env("NODE_NAME", node.name());
+        Ok(command)
+    }
+
+    fn agent(&self, node: &TestNode) -> Result<Process> {
+        node.net().spawn(self.command(node)?)
+    }
+
+    async fn endpoint(
+        &self,
+        cluster: &str,
+        node: &str,
+        private_ip: &str,
+        subnets: &[&str],
+    ) -> Result<()> {
+        let cable = format!(
+            "submariner-cable-{cluster}-{}",
+            private_ip.replace('.', "-")
+        );
+        let endpoint = json!({
+            "apiVersion": "submariner.io/v1", "kind": "Endpoint",
+            "metadata": {"name": format!("{cluster}-{cable}")},
+            "spec": {
+                "cluster_id": cluster, "cable_name": cable, "healthCheckIP": "", "hostname": node, "subnets": subnets,
+                "private_ip": private_ip, "public_ip": "", "nat_enabled": false, "backend": "wireguard",
+                "backend_config": {"udp-port": "4500", "interface-name": "lo"},
+            },
+        });
+        let endpoint = serde_json::from_value(endpoint)?;
+        self.endpoints
+            .create(&PostParams::default(), &endpoint)
+            .await?;
+        Ok(())
+    }
+
+    async fn forget(&self, name: &str) -> Result<()> {
+        self.endpoints
+            .delete(name, &DeleteParams::default())
+            .await?;
+        Ok(())
+    }
+}
+
+/// What `ip` or `nft` print of a node, until it is as wanted.
+async fn shows(node: &Node, words: &[&str], want: impl Fn(&str) -> bool) -> Result<String> {
+    let (program, arguments) = words.split_first().context("a program")?;
+    eventually(SOON, || async {
+        let text = node.netns().output(program, arguments)?;
+        ensure!(want(&text), "{}: {words:?} prints\n{text}", node.name());
+        Ok(text)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_follows_endpoints_and_nodes() -> Result<()> {
+    let lab = Lab::start().await?;
+    let (gateway, worker) = (lab.gateway.net(), lab.worker.net());
+    let before = [
+        KernelState::of(gateway.netns())?,
+        KernelState::of(worker.netns())?,
+    ];
+    let agents = [lab.agent(&lab.gateway)?, lab.agent(&lab.worker)?];
+
+    // Another cluster, but no gateway here: nothing can be done with it yet.
+    lab.endpoint(
+        "c2",
+        "c2-gw1",
+        "172.31.2.11",
+        &["10.99.0.0/16", "0.0.0.0/0"],
+    )
+    .await?;
+    lab.endpoint("c1", "gw1", &gateway.ip().to_string(), &["10.8.0.0/16"])
+        .await?;
+    let routes = shows(worker, &["ip", "route"], |text| {
+        text.contains("10.99.0.0/16 via 240.")
+    })
+    .await?;
+    let way = routes
+        .lines()
+        .find(|line| line.starts_with("10.99.0.0/16"))
+        .context("the route")?;
+    ensure!(
+        way.contains("dev vx-submariner") && way.contains("proto 84"),
+        "{way}"
+    );
+    ensure!(
+        !routes.contains("default via 240."),
+        "everything is nobody's to claim:\n{routes}"
+    );
+    let to_worker = format!("00:00:00:00:00:00 dst {} ", worker.ip());
+    shows(
+        gateway,
+        &["bridge", "fdb", "show", "dev", "vx-submariner"],
+        |text| text.contains(&to_worker),
+    )
+    .await?;
+    shows(gateway, &["ip", "route", "show", "table", "150"], |text| {
+        text.contains("10.99.0.0/16 dev lo")
+    })
+    .await?;
+    for node in [gateway, worker] {
+        shows(
+            node,
+            &["nft", "list", "table", "inet", "submariner"],
+            |text| text.contains("10.99.0.0/16"),
+        )
+        .await?;
+    }
+    let said = agents[1].output()?;
+    ensure!(
+        said.contains("its subnet 0.0.0.0/0 is no network of a cluster"),
+        "{said}"
+    );
+
+    // What somebody breaks is mended.
+    worker.netns().ip("route del 10.99.0.0/16")?;
+    shows(worker, &["ip", "route"], |text| {
+        text.contains("10.99.0.0/16 via 240.")
+    })
+    .await?;
+
+    // An agent that was away meanwhile.
+    let [on_gateway, on_worker] = agents;
+    drop(on_worker);
+    lab.forget("c2-submariner-cable-c2-172-31-2-11").await?;
+    lab.endpoint("c3", "c3-gw1", "172.31.3.11", &["10.98.0.0/16"])
+        .await?;
+    let on_worker = lab.agent(&lab.worker)?;
+    for node in [gateway, worker] {
+        shows(node, &["ip", "route", "show", "table", "all"], |text| {
+            !text.contains("10.99.0.0/16") && text.contains("10.98.0.0/16")
+        })
+        .await?;
+    }
+
+    drop([on_gateway, on_worker]);
+    for (node, before) in [&lab.gateway, &lab.worker].into_iter().zip(&before) {
+        let mut command = lab.command(node)?;
+        command.env("SUBMARINER_UNINSTALL", "true");
+        let mut uninstall = node.net().spawn(command)?;
+        let status = uninstall.wait(SOON).await?;
+        ensure!(status.success(), "{}", uninstall.output()?);
+        before.ensure_same(&KernelState::of(node.net().netns())?)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn mistakes_are_told() -> Result<()> {
+    let run = |arguments: &[&str]| {
+        let program = Path::new(env!("CARGO_BIN_EXE_submariner-route-agent"));
+        Command::new(program).env_clear().args(arguments).output()
+    };
+    for (arguments, words) in [
+        (&[][..], "--cluster-id"),
+        (
+            &["--cluster-id", "c1", "--cluster-cidr", "10.8.0.0"][..],
+            "--cluster-cidr",
+        ),
+        (
+            &[
+                "--cluster-id",
+                "c1",
+                "--kubeconfig",
+                "/nonexistent",
+                "--state-folder",
+                "/proc/none",
+            ][..],
+            "/nonexistent",
+        ),
+    ] {
+        let output = run(arguments)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            !output.status.success() && said.contains(words),
+            "{arguments:?}: {said}"
+        );
+    }
+    Ok(())
+}
