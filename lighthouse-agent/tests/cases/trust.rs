@@ -363,8 +363,6 @@ fn what_an_api_server_would_refuse_is_left_out() {
 #[test]
 fn who_has_anothers_id_does_nothing() {
     let mut set = ClusterSet::of(2);
-    let uid =
-        |uid: &str| json!({"kind": "Namespace", "metadata": {"name": "kube-system", "uid": uid}});
     let claim = |uid: &str| {
         json!({
             "kind": "Cluster",

@@ -48,21 +48,20 @@ pub(super) async fn leave(
     here: Option<&Broker>,
     id: &ClusterId,
 ) -> Result<Option<Error>, Error> {
-    let broker = match here {
-        Some(broker) => broker.clone(),
-        None => match Access::of_member(member).await? {
-            Some(access) => match access.connect() {
-                Ok(broker) => broker,
-                Err(error) => return Ok(Some(stays(status, id, error))),
-            },
-            None => {
-                let why = format!(
-                    "the Secret with which {id} joined is gone, so its objects stay on the broker: delete there what carries the id {id}"
-                );
-                status.warning(&why);
-                return Ok(Some(Error::NotFound(why)));
-            }
-        },
+    let broker = if let Some(broker) = here {
+        broker.clone()
+    } else {
+        let Some(access) = Access::of_member(member).await? else {
+            let why = format!(
+                "the Secret with which {id} joined is gone, so its objects stay on the broker: delete there what carries the id {id}"
+            );
+            status.warning(&why);
+            return Ok(Some(Error::NotFound(why)));
+        };
+        match access.connect() {
+            Ok(broker) => broker,
+            Err(error) => return Ok(Some(stays(status, id, error))),
+        }
     };
     match clean(&broker, id).await {
         Ok(()) => {}
