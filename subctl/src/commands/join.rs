@@ -15,7 +15,7 @@ use subm_install::{BrokerInfo, ClusterId, broker};
 
 use crate::broker::{Access, read_info};
 use crate::cli::{Join, KubeFlags};
-use crate::cluster::{Cluster, kind, str_at};
+use crate::cluster::{Cluster, is_ours, kind, str_at};
 use crate::commands::export::member_id;
 use crate::commands::{member_dns, operator, wait};
 use crate::contexts::{self, Target};
@@ -149,7 +149,25 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         .apply_all(&member::objects(&settings))
         .await?;
     for property in member::properties(&id, CLUSTER_SET) {
-        target.cluster.apply(&property).await?;
+        let there = target
+            .cluster
+            .get(&kind::PROPERTIES, None, property.name())
+            .await?;
+        let Some(there) = there.filter(|there| !is_ours(there)) else {
+            target.cluster.apply(&property).await?;
+            continue;
+        };
+        // Another implementation of the API keeps it; `uninstall` would take it for ours.
+        let (has, wants) = (
+            str_at(&there, "/spec/value"),
+            str_at(property.value(), "/spec/value"),
+        );
+        if has != wants {
+            status.warning(format!(
+                "ClusterProperty {} is somebody else's and stays: it says {has:?}, not {wants:?}",
+                property.name()
+            ));
+        }
     }
     status.start("Forwarding the domains of the cluster set to Lighthouse");
     let custom = flags

@@ -45,8 +45,21 @@ async fn an_invitation_is_for_one_cluster_and_its_token_for_its_objects() -> Res
         "existing joined cluster with the same ID",
     )
     .await?;
-    desk.good("--context kind-b join broker-info-b.subm")
+    // What another implementation of the API says of the cluster stays its own.
+    let property = "cluster.clusterset.k8s.io";
+    let mut theirs = in_b
+        .get(&kind::PROPERTIES, None, property)
+        .await?
+        .context("the property")?;
+    theirs["metadata"]["labels"] = Value::Null;
+    theirs["spec"]["value"] = json!("blue");
+    in_b.replace(&kind::PROPERTIES, "", &theirs).await?;
+    let run = desk
+        .good("--context kind-b join broker-info-b.subm")
         .await?;
+    ensure!(run.err.contains("it says \"blue\", not \"b\""), "{run:#?}");
+    let after = in_b.get(&kind::PROPERTIES, None, property).await?;
+    ensure!(after.is_some_and(|after| str_at(&after, "/spec/value") == "blue"));
     let secret = in_b
         .get(&kind::SECRETS, Some(MEMBER), "submariner-broker-secret")
         .await?

@@ -257,6 +257,28 @@ fn the_agents_core_is_pure() {
 }
 
 #[test]
+fn the_data_planes_planners_are_pure() {
+    let planners = sources().into_iter().filter(|(path, _)| {
+        path.starts_with("dataplane/src/") && !path.contains("/shell/") && !path.contains("/bin/")
+    });
+    let mut seen = 0;
+    for (path, text) in planners {
+        seen += 1;
+        for word in [
+            "tokio",
+            "kube::",
+            "Instant",
+            "SystemTime",
+            "std::fs",
+            "async ",
+        ] {
+            assert!(!text.contains(word), "{path}: {word} is for the shell");
+        }
+    }
+    assert!(seen > 3, "the planners are elsewhere now");
+}
+
+#[test]
 fn unsafe_stands_only_around_system_calls() {
     const ALLOWED: [&str; 4] = [
         "dns/server/src/front/udp/batch.rs",
