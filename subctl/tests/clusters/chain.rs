@@ -169,6 +169,19 @@ async fn an_invitation_is_for_one_cluster_and_its_token_for_its_objects() -> Res
             .await?
             .is_some()
     );
+
+    // A broker that is away does not hold up the rest, and the exit code says that it keeps something.
+    first.kill_api_server();
+    desk.fails("--context kind-b uninstall -y", 3, "stays on the broker")
+        .await?;
+    let agent = in_b
+        .get(
+            &kind::DEPLOYMENTS,
+            Some(MEMBER),
+            "submariner-lighthouse-agent",
+        )
+        .await?;
+    ensure!(agent.is_none(), "{agent:?}");
     Ok(())
 }
 
