@@ -362,6 +362,29 @@ pub fn list_at<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
         .unwrap_or_default()
 }
 
+/// Reason and message of a condition, as far as it has them.
+pub fn condition_words(object: &Value, r#type: &str) -> String {
+    let message = condition_text(object, r#type, "message");
+    match (condition_reason(object, r#type), message) {
+        ("", message) => message.to_owned(),
+        (reason, "") => reason.to_owned(),
+        (reason, message) => format!("{reason}: {message}"),
+    }
+}
+
+/// The reason of a condition, or nothing.
+pub fn condition_reason<'a>(object: &'a Value, r#type: &str) -> &'a str {
+    condition_text(object, r#type, "reason")
+}
+
+fn condition_text<'a>(object: &'a Value, r#type: &str, key: &str) -> &'a str {
+    let mut conditions = list_at(object, "/status/conditions").iter();
+    let found = conditions.find(|condition| condition["type"] == r#type);
+    found
+        .and_then(|found| found[key].as_str())
+        .unwrap_or_default()
+}
+
 /// The status of a condition.
 pub fn condition<'a>(object: &'a Value, r#type: &str) -> Option<&'a str> {
     let conditions = list_at(object, "/status/conditions");

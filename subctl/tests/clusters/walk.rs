@@ -399,6 +399,25 @@ async fn export(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Resul
     in_c2
         .create_value(&kind::SLICES, &slice("sample", "web-x1"))
         .await?;
+    // It resolves; what the agent says of it comes last, and `explain` right after shall find all well.
+    desk.fails(line, 7, "no agent has looked at it").await?;
+    let say = async |r#type: &str, status: &str, reason: &str| {
+        let exports = kind::EXPORTS.at("v1beta1");
+        let export = in_c1.get(&exports, Some("sample"), "web").await?;
+        let mut export = export.context("the export")?;
+        let mut said = condition(r#type, reason);
+        said["status"] = json!(status);
+        export["status"]["conditions"] = json!([said]);
+        in_c1.replace(&exports, "status", &export).await?;
+        anyhow::Ok(())
+    };
+    say("Ready", "False", "Pending").await?;
+    desk.fails(line, 7, "ServiceExport sample/web: Pending")
+        .await?;
+    say("Valid", "False", "RestrictedNamespace").await?;
+    desk.fails(line, 10, "not valid: RestrictedNamespace")
+        .await?;
+    say("Ready", "True", "Exported").await?;
     let run = desk.good(line).await?;
     ensure!(
         run.err.contains(" ✓ Resolvable in \"kind-c2\" after "),

@@ -5,7 +5,9 @@ use subm_api::names::{LOCAL_SERVICE_NAME, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_N
 use subm_install::names::{AGENT, BROKER_SECRET, DNS, OPERATOR_NAMESPACE, TOKEN_EXPIRES};
 
 use crate::broker::Access;
-use crate::cluster::{Cluster, annotation, condition, kind, label, list_at, str_at};
+use crate::cluster::{
+    Cluster, annotation, condition, condition_reason, condition_words, kind, label, list_at, str_at,
+};
 use crate::commands::export::{exports, imports, member_id};
 use crate::commands::{MEMBER, wait};
 use crate::contexts::Target;
@@ -124,9 +126,9 @@ impl Walk<'_> {
             Some(_) => links.push(broken(
                 format!(
                     "ServiceExport {name} is not valid: {}",
-                    words(&export, "Valid")
+                    condition_words(&export, "Valid")
                 ),
-                "Change the Service so that it can be exported",
+                remedy(condition_reason(&export, "Valid")),
             )),
             None => links.push(broken(
                 format!("ServiceExport {name} has no condition: no agent has looked at it"),
@@ -136,7 +138,7 @@ impl Walk<'_> {
         if condition(&export, "Conflict") == Some("True") {
             links.push(Link::Doubtful(format!(
                 "ServiceExport {name} conflicts: {}",
-                words(&export, "Conflict")
+                condition_words(&export, "Conflict")
             )));
         }
         // Go Lighthouse up to 0.14 said Synced.
@@ -152,7 +154,7 @@ impl Walk<'_> {
             Some(_) => broken(
                 format!(
                     "ServiceExport {name} is not on the broker: {}",
-                    words(&export, ready)
+                    condition_words(&export, ready)
                 ),
                 format!("See `kubectl -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`"),
             ),
@@ -357,20 +359,14 @@ fn type_of(service: &Value) -> &str {
     }
 }
 
-/// Reason and message of a condition.
-fn words(object: &Value, r#type: &str) -> String {
-    let conditions = list_at(object, "/status/conditions");
-    let found = conditions
-        .iter()
-        .find(|condition| condition["type"] == r#type);
-    let text = |key: &str| {
-        found
-            .and_then(|found| found[key].as_str())
-            .unwrap_or_default()
-    };
-    match (text("reason"), text("message")) {
-        ("", message) => message.to_owned(),
-        (reason, "") => reason.to_owned(),
-        (reason, message) => format!("{reason}: {message}"),
+/// What helps where an agent says that an export is not valid.
+fn remedy(reason: &str) -> String {
+    match reason {
+        "RestrictedNamespace" => format!(
+            "Export from another namespace, or let the agents of all clusters take this one: SUBMARINER_IMPORT_NAMESPACE_ALLOW_LIST of \
+             Deployment {OPERATOR_NAMESPACE}/{AGENT}"
+        ),
+        "InvalidExportedMetadata" => "Change the ServiceExport's spec".to_owned(),
+        _ => "Change the Service so that it can be exported".to_owned(),
     }
 }

@@ -119,7 +119,7 @@ fn shell(lab: &Lab) -> Result<()> {
         "A shell with KUBECONFIG set (contexts kind-broker, kind-c1, kind-c2); `subctl` is in PATH. Try:",
     );
     println!(
-        "subctl --context kind-c1 export service -n sample whereami-cs\nsubctl show all\nexit   # takes everything down"
+        "subctl --context kind-c2 unexport service -n sample whereami-cs\nsubctl show all\nexit   # takes everything down"
     );
     let path = std::env::var("PATH").unwrap_or_default();
     let programs = lab.desk.programs().display();
