@@ -266,7 +266,7 @@ impl World {
             // A Cluster object has the cluster's id as its name.
             Source::BrokerClusters => {
                 if name == self.settings.cluster {
-                    self.id_is_of = None;
+                    self.claimed_by(None);
                 }
                 return self.declare(name, None);
             }
@@ -278,6 +278,14 @@ impl World {
             Source::Namespaces => self.mark_namespace(name),
             Source::GlobalIps => self.mark_namespace(namespace),
             _ => self.mark_all(),
+        }
+    }
+
+    /// Which cluster has our id. When that changes, all that was left undone is due.
+    fn claimed_by(&mut self, uid: Option<&str>) {
+        if self.id_is_of.as_deref() != uid {
+            self.id_is_of = uid.map(str::to_owned);
+            self.mark_all();
         }
     }
 
@@ -380,10 +388,7 @@ impl World {
     pub fn cluster(&mut self, cluster: &Cluster) {
         self.place(Source::BrokerClusters, &cluster.metadata, None, cluster);
         if cluster.spec.cluster_id == self.settings.cluster {
-            let of = annotation(&cluster.metadata, names::CLUSTER_UID).map(str::to_owned);
-            if std::mem::replace(&mut self.id_is_of, of.clone()) != of {
-                self.mark_all();
-            }
+            self.claimed_by(annotation(&cluster.metadata, names::CLUSTER_UID));
         }
         self.declare(&cluster.spec.cluster_id, Declared::of(&cluster.spec));
     }
