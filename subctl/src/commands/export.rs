@@ -4,18 +4,15 @@ mod resolvable;
 
 pub(super) use resolvable::member_id;
 
-use serde_json::json;
-use subm_api::names::MCS_GROUP;
+use serde_json::{Value, json};
+use subm_api::names::{MCS_GROUP, USE_CLUSTERSET_IP};
 
 use crate::cli::{ExportService, KubeFlags};
-use crate::cluster::{Cluster, Kind, kind, str_at};
+use crate::cluster::{Cluster, Kind, condition, kind, str_at};
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::print;
 use crate::status::Status;
-
-/// Lighthouse's annotation of an export.
-const USE_CLUSTERSET_IP: &str = "lighthouse.submariner.io/use-clusterset-ip";
 
 pub(super) async fn export(kube: &KubeFlags, flags: &ExportService) -> Result<(), Error> {
     let target = contexts::selected(kube).await?;
@@ -63,7 +60,8 @@ pub(super) async fn export(kube: &KubeFlags, flags: &ExportService) -> Result<()
         }
     }
     if flags.wait {
-        resolvable::wait(kube, &target, &mut status, &namespace, name, flags.timeout).await?;
+        let export = (&exports, &*namespace, name);
+        resolvable::wait(kube, &target, &mut status, export, flags.timeout).await?;
     }
     Ok(())
 }
@@ -102,6 +100,14 @@ pub(super) async fn exports(cluster: &Cluster) -> Result<Kind, Error> {
     version.map(|version| kind::EXPORTS.at(version)).ok_or_else(|| {
         Error::NotFound("this cluster knows no ServiceExport: it is no member of a cluster set; run `subctl join`".to_owned())
     })
+}
+
+/// Type and status of the condition that tells whether an export is on the broker. Go Lighthouse up to 0.14 said so by another.
+pub(super) fn on_broker(export: &Value) -> Option<(&'static str, &str)> {
+    let types = ["Ready", "Synced"];
+    types
+        .into_iter()
+        .find_map(|r#type| Some((r#type, condition(export, r#type)?)))
 }
 
 /// ServiceImports as the cluster serves them; nothing where it does not.

@@ -11,11 +11,11 @@ use subm_install::names::{
     AGENT, BROKER_INFO_FILE, BROKER_NAMESPACE, CONNECTIVITY, DNS, SERVICE_DISCOVERY,
 };
 use subm_install::network::{self, Network};
-use subm_install::{BrokerInfo, ClusterId, broker};
+use subm_install::{BrokerInfo, ClusterId, Object, broker};
 
 use crate::broker::{Access, read_info};
 use crate::cli::{Join, KubeFlags};
-use crate::cluster::{Cluster, is_ours, kind, str_at};
+use crate::cluster::{Cluster, kind, name, str_at};
 use crate::commands::export::member_id;
 use crate::commands::{member_dns, operator, wait};
 use crate::contexts::{self, Target};
@@ -148,24 +148,18 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         .cluster
         .apply_all(&member::objects(&settings))
         .await?;
-    for property in member::properties(&id, CLUSTER_SET) {
-        let there = target
-            .cluster
-            .get(&kind::PROPERTIES, None, property.name())
-            .await?;
-        let Some(there) = there.filter(|there| !is_ours(there)) else {
-            target.cluster.apply(&property).await?;
-            continue;
-        };
-        // Another implementation of the API keeps it; `uninstall` would take it for ours.
-        let (has, wants) = (
-            str_at(&there, "/spec/value"),
-            str_at(property.value(), "/spec/value"),
-        );
+    let properties = member::properties(&id, CLUSTER_SET);
+    for there in target.cluster.apply_all(&properties).await? {
+        let ours = properties
+            .iter()
+            .find(|ours| ours.name() == name(&there))
+            .map(Object::value);
+        let wants = ours.map_or("", |ours| str_at(ours, "/spec/value"));
+        let has = str_at(&there, "/spec/value");
         if has != wants {
             status.warning(format!(
                 "ClusterProperty {} is somebody else's and stays: it says {has:?}, not {wants:?}",
-                property.name()
+                name(&there)
             ));
         }
     }

@@ -8,7 +8,7 @@ use crate::broker::Access;
 use crate::cluster::{
     Cluster, annotation, condition, condition_reason, condition_words, kind, label, list_at, str_at,
 };
-use crate::commands::export::{exports, imports, member_id};
+use crate::commands::export::{exports, imports, member_id, on_broker};
 use crate::commands::{MEMBER, wait};
 use crate::contexts::Target;
 use crate::error::Error;
@@ -141,20 +141,14 @@ impl Walk<'_> {
                 condition_words(&export, "Conflict")
             )));
         }
-        // Go Lighthouse up to 0.14 said Synced.
-        let ready = if condition(&export, "Ready").is_some() {
-            "Ready"
-        } else {
-            "Synced"
-        };
-        links.push(match condition(&export, ready) {
-            Some("True") => Link::Fine(format!(
+        links.push(match on_broker(&export) {
+            Some((_, "True")) => Link::Fine(format!(
                 "ServiceExport {name} is on the broker, its agent says"
             )),
-            Some(_) => broken(
+            Some((r#type, _)) => broken(
                 format!(
                     "ServiceExport {name} is not on the broker: {}",
-                    condition_words(&export, ready)
+                    condition_words(&export, r#type)
                 ),
                 format!("See `kubectl -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`"),
             ),

@@ -27,11 +27,11 @@ pub(super) async fn wait(
     kube: &KubeFlags,
     own: &Target,
     status: &mut Status,
-    namespace: &str,
-    name: &str,
+    export: (&Kind, &str, &str),
     deadline: Duration,
 ) -> Result<(), Error> {
     let start = Instant::now();
+    let (_, namespace, name) = export;
     let id = member_id(&own.cluster).await?;
     let mut awaited = others(kube, own, status).await?;
     if awaited.is_empty() {
@@ -42,7 +42,7 @@ pub(super) async fn wait(
         "Waiting until {namespace}/{name} is resolvable in the other clusters"
     ));
     loop {
-        let pending = match agents_word(&own.cluster, namespace, name).await {
+        let pending = match agents_word(&own.cluster, export).await {
             Ok(pending) => pending,
             Err(error) => return Err(status.fail(error)),
         };
@@ -93,11 +93,9 @@ pub(super) async fn wait(
 /// What the agent of the exporting cluster has not done yet; an error where it never will.
 async fn agents_word(
     cluster: &Cluster,
-    namespace: &str,
-    name: &str,
+    (kind, namespace, name): (&Kind, &str, &str),
 ) -> Result<Option<String>, Error> {
-    let exports = super::exports(cluster).await?;
-    let export = cluster.get(&exports, Some(namespace), name).await?;
+    let export = cluster.get(kind, Some(namespace), name).await?;
     let export = export.unwrap_or_default();
     // These do not go by themselves; a Service, or its address, may still come.
     let lasting = [
@@ -113,16 +111,11 @@ async fn agents_word(
             condition_words(&export, "Valid")
         )));
     }
-    // Go Lighthouse up to 0.14 said Synced.
-    let ready = ["Ready", "Synced"];
-    let said = ready
-        .into_iter()
-        .find_map(|kind| Some((kind, condition(&export, kind)?)));
-    Ok(match said {
+    Ok(match super::on_broker(&export) {
         Some((_, "True")) => None,
-        Some((kind, _)) => Some(format!(
+        Some((r#type, _)) => Some(format!(
             "ServiceExport {namespace}/{name}: {}",
-            condition_words(&export, kind)
+            condition_words(&export, r#type)
         )),
         None => Some(format!(
             "ServiceExport {namespace}/{name}: no agent has looked at it"

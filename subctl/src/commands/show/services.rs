@@ -36,8 +36,7 @@ pub(super) async fn exported(kube: &KubeFlags, cluster: &Cluster) -> Result<Sect
         let service = cluster
             .get(&kind::SERVICES, namespace(&export), name(&export))
             .await?;
-        // Go Lighthouse up to 0.14 said Synced.
-        let ready = condition(&export, "Ready").or_else(|| condition(&export, "Synced"));
+        let ready = export::on_broker(&export).map(|(_, status)| status);
         table.push(vec![
             namespace(&export).unwrap_or_default().into(),
             name(&export).into(),
