@@ -181,6 +181,9 @@ pub struct ClusterSpec {
     /// Not empty under Globalnet; nothing else of the cluster is then reachable.
     #[serde(default)]
     pub global_cidr: Items<String>,
+    /// Of no use; kept, so that a copy is a whole one.
+    #[serde(default, skip_serializing_if = "Items::is_empty")]
+    pub color_codes: Items<String>,
 }
 
 /// A global IP for a service, a pod of a headless service, or an endpoint without a pod.
