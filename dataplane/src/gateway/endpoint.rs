@@ -177,16 +177,12 @@ pub fn endpoint(
     backend_config.extend(node.backend_config(settings));
     let text = |ip: Option<IpAddr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
     let spec = EndpointSpec {
-        cluster_id: settings.cluster.to_string(),
         cable_name: cable_name(&settings.cluster, here.private_ip),
         health_check_ip: text(health_check_ip),
-        hostname: here.node.clone(),
-        subnets: settings.subnets().iter().map(ToString::to_string).collect(),
         private_ip: here.private_ip.to_string(),
         public_ip: text(here.public_ip),
-        nat_enabled: settings.nat_enabled,
-        backend: settings.driver.to_string(),
         backend_config,
+        ..outline(settings, &here.node)
     };
     (
         spec,
@@ -195,6 +191,18 @@ pub fn endpoint(
             .into_iter()
             .collect(),
     )
+}
+
+/// What is known of an Endpoint before the gateway knows its addresses. It has no name, and is for the gateway's own status only.
+pub fn outline(settings: &Settings, node: &str) -> EndpointSpec {
+    EndpointSpec {
+        cluster_id: settings.cluster.to_string(),
+        hostname: node.to_owned(),
+        subnets: settings.subnets().iter().map(ToString::to_string).collect(),
+        nat_enabled: settings.nat_enabled,
+        backend: settings.driver.to_string(),
+        ..EndpointSpec::default()
+    }
 }
 
 /// What this cluster declares.

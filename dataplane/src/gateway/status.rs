@@ -15,7 +15,8 @@ use super::gateway_name;
 pub struct Known<'a> {
     /// We hold the lease.
     pub active: bool,
-    pub endpoint: Option<&'a EndpointSpec>,
+    /// This gateway's; while it is not known, its [`outline`](super::endpoint::outline), since none would not be taken.
+    pub endpoint: &'a EndpointSpec,
     /// One for each Endpoint that is believed, in any order.
     pub cables: &'a [Cable],
     /// What does not work, in sentences.
@@ -94,7 +95,7 @@ pub fn status(known: &Known<'_>) -> GatewayStatus {
     }
     GatewayStatus {
         ha_status: if known.active { HA_ACTIVE } else { HA_PASSIVE }.to_owned(),
-        local_endpoint: known.endpoint.cloned(),
+        local_endpoint: Some(known.endpoint.clone()),
         connections: connections.into_iter().collect(),
         status_failure: known.problems.join("; "),
         version: known.version.to_owned(),
@@ -191,7 +192,7 @@ pub fn publish(
                 .is_some_and(|status| is_no_news(status, wanted))
             && written(gateway).is_some_and(|at| {
                 // Of a clock that went back since, or was ahead: not to be believed.
-                at <= epoch && epoch - at < renewal
+                epoch.checked_sub(at).is_some_and(|age| age < renewal)
             })
     });
     if good {

@@ -167,6 +167,18 @@ fn the_nodes_way_to_its_public_address_counts() {
 }
 
 #[test]
+fn before_addresses_are_known_there_is_an_outline() {
+    let settings = settings(&[]);
+    let outline = outline(&settings, "c1-gw1");
+    assert_eq!(endpoint_name(&outline), None);
+    let (spec, _) = endpoint(&settings, &NodeSettings::default(), &here());
+    assert_eq!(
+        (outline.cluster_id, outline.hostname, outline.subnets),
+        (spec.cluster_id, spec.hostname, spec.subnets)
+    );
+}
+
+#[test]
 fn annotations_win_over_labels() {
     let labels = texts(&[
         ("gateway.submariner.io/udp-port", "4501"),
