@@ -162,7 +162,7 @@ impl fmt::Display for State {
     }
 }
 
-/// The Gateway object to write, or `None` while what stands there is good enough. `others` are the Gateways of the namespace, our own
+/// The Gateway object to write, or `None` while what stands there is good enough. `gateways` are those of the namespace, our own
 /// may be among them; `epoch` is the time since 1970. Other annotations stay, as Globalnet's.
 ///
 /// `None` too where the node's name leaves nothing for a name; the API server would take no such object.
