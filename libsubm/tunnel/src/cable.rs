@@ -80,6 +80,13 @@ impl Cable {
         self
     }
 
+    /// With another port.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
     /// With WireGuard's key.
     #[must_use]
     pub fn public_key(mut self, key: PublicKey) -> Self {

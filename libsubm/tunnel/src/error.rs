@@ -34,6 +34,7 @@ pub enum Error {
     Refused {
         /// Which device.
         device: LinkName,
+        /// What the system says.
         #[source]
         source: io::Error,
     },
@@ -42,6 +43,7 @@ pub enum Error {
     Tun {
         /// Which device.
         device: LinkName,
+        /// What the system says.
         #[source]
         source: io::Error,
     },
@@ -50,6 +52,7 @@ pub enum Error {
     Listen {
         /// Which port.
         port: u16,
+        /// What the system says.
         #[source]
         source: io::Error,
     },

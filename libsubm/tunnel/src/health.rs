@@ -17,6 +17,6 @@ mod path;
 mod rtt;
 
 pub use icmp::Icmp;
-pub use monitor::{Monitor, PingError, Pinger};
+pub use monitor::{Healths, Monitor, PingError, Pinger};
 pub use path::{Action, Health, Path, PathStatus, Settings};
 pub use rtt::{Rtt, go_duration};

@@ -169,13 +169,10 @@ mod tests {
 
     #[test]
     fn public_keys_are_those_of_wg() {
-        // `wg pubkey` of Alice's key in RFC 7748, section 6.1.
-        let private = [
-            0x77, 0x07, 0x6d, 0x0a, 0x73, 0x18, 0xa5, 0x7d, 0x3c, 0x16, 0xc1, 0x72, 0x51, 0xb2, 0x66, 0x45, 0xdf, 0x4c,
-            0x2f, 0x92, 0xeb, 0xc0, 0x99, 0x2a, 0xc1, 0x77, 0xfb, 0xa5, 0x1d, 0xb9, 0x2c, 0x2a,
-        ];
-        let public = PrivateKey::from_bytes(&private).public();
-        assert_eq!(public.to_string(), "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=");
+        // Made by `wg genkey`, and what `wg pubkey` says of it.
+        let private = PrivateKey::from_text("wFbYnXy1mBfF+lU8gfU+Dj2ijsuRUuG1uFmtJwUiYkY=").unwrap();
+        let public = private.public();
+        assert_eq!(public.to_string(), "H3OcDlpYilTrE5Nf/u6+vbDZzgnft93CgbmgJgRr8gs=");
         assert_eq!(public.to_string().parse(), Ok(public));
     }
 

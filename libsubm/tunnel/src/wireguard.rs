@@ -22,6 +22,8 @@
 //! WireGuard follows a peer that sends from another address (roaming; behind address translation it must). That is left alone while
 //! the peer is alive: its address is set when a cable's address changed, and when there was no handshake for [`HANDSHAKE_LIMIT`].
 
+#[cfg(feature = "userspace")]
+mod account;
 mod driver;
 mod genl;
 mod kernel;
@@ -29,6 +31,8 @@ mod liveness;
 mod peers;
 #[cfg(feature = "userspace")]
 mod tun;
+#[cfg(feature = "userspace")]
+mod udp;
 #[cfg(feature = "userspace")]
 mod userspace;
 
@@ -48,6 +52,8 @@ pub const DEVICE: LinkName = LinkName::from_static("submariner");
 pub const KEEPALIVE: u16 = 10;
 /// Handshakes are repeated every two minutes while there is traffic. So long without one, a peer is not there.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(130);
+/// No session is older (`REJECT_AFTER_TIME`).
+pub const SESSION_LIMIT: Duration = Duration::from_secs(180);
 /// Bytes that WireGuard adds to a packet: outer IPv6 header, UDP, header and tag.
 pub const OVERHEAD: u32 = 80;
 

@@ -107,11 +107,13 @@ impl WireGuard {
         }
     }
 
-    async fn peers(&mut self) -> Result<BTreeMap<PublicKey, ObservedPeer>, Error> {
+    async fn peers(&mut self, now: Instant) -> Result<BTreeMap<PublicKey, ObservedPeer>, Error> {
+        #[cfg(not(feature = "userspace"))]
+        let _ = now;
         match &mut self.backend {
             Backend::Kernel(kernel) => kernel.peers().await,
             #[cfg(feature = "userspace")]
-            Backend::Userspace(device) => Ok(running(device)?.peers().await),
+            Backend::Userspace(device) => Ok(running(device)?.peers(now).await),
         }
     }
 
@@ -223,7 +225,7 @@ impl CableDriver for WireGuard {
         self.cables = cables.to_vec();
         self.refusals = refusals;
         self.configure(local).await?;
-        let mut observed = self.peers().await?;
+        let mut observed = self.peers(Instant::now()).await?;
         for key in std::mem::take(&mut self.failed) {
             // Where it says it is counts for nothing.
             if let Some(seen) = observed.get_mut(&key) {
@@ -258,7 +260,7 @@ impl CableDriver for WireGuard {
     }
 
     async fn observe(&mut self, now: Instant) -> Result<Vec<Connection>, Error> {
-        let peers = self.peers().await?;
+        let peers = self.peers(now).await?;
         let cables = std::mem::take(&mut self.cables);
         let connections = cables
             .iter()

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{HANDSHAKE_LIMIT, KEEPALIVE};
+use super::{HANDSHAKE_LIMIT, KEEPALIVE, SESSION_LIMIT};
 use crate::connection::{ConnectionStatus, Traffic};
 
 /// Both sides send at least every ten seconds. Twice that without a byte, and something is wrong.
@@ -12,7 +12,7 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(2 * KEEPALIVE as u64);
 ///
 /// ```text
 ///   no handshake yet                             connecting, after 130 s error
-///   handshake or bytes received in the last 20 s connected
+///   handshake or bytes received in the last 20 s connected, unless the last handshake was 180 s ago
 ///   neither, last handshake 130 s ago or more    error: no handshake for ...
 ///   neither                                      error: no bytes received for ...
 /// ```
@@ -62,7 +62,8 @@ impl Liveness {
         let silence = self
             .heard
             .map_or(age, |heard| age.min(now.saturating_duration_since(heard)));
-        if silence <= SILENCE_LIMIT {
+        // Beginnings of handshakes are bytes too, but no session lasts longer.
+        if silence <= SILENCE_LIMIT && age <= SESSION_LIMIT {
             return (ConnectionStatus::Connected, String::new());
         }
         let message = if age > HANDSHAKE_LIMIT {
@@ -146,6 +147,18 @@ mod tests {
         let traffic = |n: u64| Traffic { received: 500, sent: 1000 + 148 * n };
         assert_eq!(peer.observe(Some(secs(90)), traffic(0), start).0, Connecting, "nobody has looked for long");
         assert_eq!(peer.observe(Some(secs(111)), traffic(4), start + secs(21)).0, Error);
+    }
+
+    /// Initiations of a peer that cannot finish a handshake are bytes.
+    #[test]
+    fn no_session_is_older_than_three_minutes() {
+        let start = Instant::now();
+        let mut peer = Liveness::new(received(0), start);
+        for n in 0..60_u64 {
+            let (status, message) = peer.observe(Some(secs(n * 5)), received(92 + n * 148), start + secs(n * 5));
+            let expected = if n * 5 <= 180 { Connected } else { Error };
+            assert_eq!(status, expected, "{n} {message}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! WireGuard in this process, by gotatun. It ends with the process, and its device with it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use gotatun::device::{Device, DeviceBuilder, Error as Trouble, Peer as Gotatun};
@@ -12,7 +12,9 @@ use ipnetwork::IpNetwork;
 use subm_reconcile::Change;
 use tokio::sync::watch;
 
+use super::account::{Account, Look};
 use super::tun::{Inlet, Outlet};
+use super::udp::{Heard, Sockets};
 use super::{DEVICE, ObservedPeer, Peer};
 use crate::Error;
 use crate::connection::Traffic;
@@ -23,13 +25,15 @@ const SOCKET_BUFFER: usize = 4 << 20;
 /// A handshake is begun within this, or by the next packet.
 const BEGIN: Duration = Duration::from_millis(100);
 
-type Running = Device<(UdpSocketFactory, Outlet, Inlet)>;
+type Running = Device<(Sockets, Outlet, Inlet)>;
 
 /// A running device.
 pub(super) struct Userspace {
     device: Running,
     mtu: watch::Sender<u16>,
     port: u16,
+    heard: Heard,
+    accounts: BTreeMap<PublicKey, Account>,
 }
 
 impl Userspace {
@@ -39,10 +43,16 @@ impl Userspace {
             device: DEVICE,
             source,
         })?;
+        let heard = Heard::default();
+        let sockets = Sockets {
+            factory: UdpSocketFactory {
+                recv_buffer_size: Some(SOCKET_BUFFER),
+                send_buffer_size: Some(SOCKET_BUFFER),
+            },
+            heard: heard.clone(),
+        };
         let device = DeviceBuilder::new()
-            .with_default_udp()
-            .udp_recv_buffer_size(SOCKET_BUFFER)
-            .udp_send_buffer_size(SOCKET_BUFFER)
+            .with_udp(sockets)
             .with_ip_pair(outlet, inlet)
             .with_private_key(key.secret())
             .build()
@@ -54,7 +64,13 @@ impl Userspace {
             device.stop().await;
             return Err(listening(error, port));
         }
-        Ok(Self { device, mtu, port })
+        Ok(Self {
+            device,
+            mtu,
+            port,
+            heard,
+            accounts: BTreeMap::new(),
+        })
     }
 
     /// Whether it still works: its device may have been removed.
@@ -82,26 +98,37 @@ impl Userspace {
         Ok(())
     }
 
-    pub(super) async fn peers(&self) -> BTreeMap<PublicKey, ObservedPeer> {
-        let peers = self.device.peers().await;
-        let observed = peers.into_iter().map(|seen| {
+    pub(super) async fn peers(&mut self, now: Instant) -> BTreeMap<PublicKey, ObservedPeer> {
+        let mut observed = BTreeMap::new();
+        for seen in self.device.peers().await {
+            let key = PublicKey::from_bytes(seen.peer.public_key.to_bytes());
+            let source = seen.peer.endpoint;
+            let look = Look {
+                received: seen.stats.rx_bytes as u64,
+                messages: source.map_or(0, |source| self.heard.from(source)),
+                session: seen.stats.last_handshake,
+            };
+            let account = self.accounts.entry(key).or_default();
+            let (handshake, received) = account.observe(look, now);
             let peer = Peer {
                 endpoint: seen.peer.endpoint,
                 allowed: seen.peer.allowed_ips.iter().filter_map(net).collect(),
                 preshared_key: seen.peer.preshared_key.map(PresharedKey::from_bytes),
                 keepalive: seen.peer.keepalive.unwrap_or_default(),
             };
-            let observed = ObservedPeer {
-                peer,
-                handshake: seen.stats.last_handshake,
-                traffic: Traffic {
-                    received: seen.stats.rx_bytes as u64,
-                    sent: seen.stats.tx_bytes as u64,
+            let sent = seen.stats.tx_bytes as u64;
+            let traffic = Traffic { received, sent };
+            observed.insert(
+                key,
+                ObservedPeer {
+                    peer,
+                    handshake,
+                    traffic,
                 },
-            };
-            (PublicKey::from_bytes(seen.peer.public_key.to_bytes()), observed)
-        });
-        observed.collect()
+            );
+        }
+        self.accounts.retain(|key, _| observed.contains_key(key));
+        observed
     }
 
     pub(super) async fn apply(&mut self, change: &Change<PublicKey, Peer>) -> Result<(), Error> {

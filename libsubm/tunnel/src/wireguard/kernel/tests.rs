@@ -32,12 +32,12 @@ fn a_new_peer_is_what_the_kernel_reads() {
     assert_eq!(messages.len(), 1);
     let mut expected = Vec::new();
     let mut put = |part: &[u8]| expected.extend_from_slice(part);
-    put(&[244, 0, 0, 0, 0x1f, 0, 5, 0, 7, 0, 0, 0, 0, 0, 0, 0]); // header: REQUEST | ACK, number 7
+    put(&[224, 0, 0, 0, 0x1f, 0, 5, 0, 7, 0, 0, 0, 0, 0, 0, 0]); // header: REQUEST | ACK, number 7
     put(&[1, 1, 0, 0]); // WG_CMD_SET_DEVICE, version 1
     put(&[15, 0, 2, 0]); // WGDEVICE_A_IFNAME
     put(b"submariner\0\0");
-    put(&[208, 0, 8, 0x80]); // WGDEVICE_A_PEERS, nested
-    put(&[204, 0, 0, 0x80]); // the first of them, nested
+    put(&[188, 0, 8, 0x80]); // WGDEVICE_A_PEERS, nested
+    put(&[184, 0, 0, 0x80]); // the first of them, nested
     put(&[36, 0, 1, 0]); // WGPEER_A_PUBLIC_KEY
     put(&[1; 32]);
     put(&[36, 0, 2, 0]); // WGPEER_A_PRESHARED_KEY
@@ -46,17 +46,12 @@ fn a_new_peer_is_what_the_kernel_reads() {
     put(&[2, 0, 0x11, 0x94, 172, 31, 2, 11, 0, 0, 0, 0, 0, 0, 0, 0]);
     put(&[6, 0, 5, 0, 10, 0, 0, 0]); // WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL
     put(&[8, 0, 3, 0, 2, 0, 0, 0]); // WGPEER_A_FLAGS: REPLACE_ALLOWEDIPS
-    put(&[84, 0, 9, 0x80]); // WGPEER_A_ALLOWEDIPS, nested
+    put(&[72, 0, 9, 0x80]); // WGPEER_A_ALLOWEDIPS, nested
     put(&[28, 0, 0, 0x80, 6, 0, 1, 0, 2, 0, 0, 0, 8, 0, 2, 0, 10, 9, 0, 0, 5, 0, 3, 0, 16, 0, 0, 0]);
     put(&[40, 0, 0, 0x80, 6, 0, 1, 0, 10, 0, 0, 0, 20, 0, 2, 0, 0xfd, 0x09]);
     put(&[0; 14]);
     put(&[5, 0, 3, 0, 48, 0, 0, 0]);
-    expected.resize(244 + 12, 0);
     let made = bytes(messages.into_iter().next().unwrap());
-    // Lengths are those of what is inside; where they differ the test says where.
-    let length = made.len();
-    expected[0] = u8::try_from(length).unwrap();
-    expected.truncate(length);
     assert_eq!(made, expected);
 }
 
@@ -143,5 +138,5 @@ fn ages_are_never_negative() {
     assert_eq!(at(20, 0), Some(Duration::ZERO));
     assert_eq!(at(-1, 0), None);
     assert_eq!(at(1, -1), None);
-    assert_eq!(at(i64::MAX, 0), None);
+    assert_eq!(at(i64::MAX, i64::MAX), None);
 }
