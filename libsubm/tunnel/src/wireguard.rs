@@ -38,7 +38,7 @@ mod userspace;
 
 use std::time::Duration;
 
-use subm_routing::{Family, Link, LinkName, Network, Sysctl};
+use subm_routing::{Family, Link, LinkName, Network, Sysctl, SysctlKey};
 
 pub use driver::{Implementation, Settings, WireGuard};
 pub use liveness::Liveness;
@@ -61,15 +61,22 @@ pub const OVERHEAD: u32 = 80;
 ///
 /// `userspace`: the device is made by this process, see [`WireGuard`].
 pub fn plan(local: &Local, userspace: bool) -> Network {
+    let mut network = Network::new();
     let link = if userspace {
         Link::external(DEVICE)
     } else {
+        // The kernel's WireGuard turns this off when its device comes up; so it is known what it was before.
+        network.insert(Sysctl::new(no_redirects(), 0));
         Link::wireguard(DEVICE)
     };
-    Network::new()
+    network
         .with(link.mtu(local.mtu.saturating_sub(OVERHEAD)))
         // What comes through it may be answered by another way.
         .with(Sysctl::rp_filter(DEVICE, 2))
         .with(Sysctl::forwarding(Family::V4, DEVICE, true))
         .with(Sysctl::forwarding(Family::V6, DEVICE, true))
+}
+
+fn no_redirects() -> SysctlKey {
+    SysctlKey::new("ipv4/conf/all/send_redirects").expect("a plain path")
 }
