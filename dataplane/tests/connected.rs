@@ -95,8 +95,13 @@ fn cables(node: &Node, remotes: &[Remote]) -> Network {
     let cables: Vec<Cable> = remotes
         .iter()
         .map(|remote| {
-            Cable::new(&remote.cable, &remote.cluster, remote.private_ip, remote.port)
-                .subnets(remote.networks.iter().copied())
+            Cable::new(
+                &remote.cable,
+                &remote.cluster,
+                remote.private_ip,
+                remote.port,
+            )
+            .subnets(remote.networks.iter().copied())
         })
         .collect();
     let (network, refusals) = vxlan::plan(&local, &cables);

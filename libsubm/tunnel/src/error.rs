@@ -39,7 +39,9 @@ pub enum Error {
         source: io::Error,
     },
     /// The TUN device.
-    #[error("the TUN device {device} cannot be made: /dev/net/tun and CAP_NET_ADMIN are needed, and no device of that name")]
+    #[error(
+        "the TUN device {device} cannot be made: /dev/net/tun and CAP_NET_ADMIN are needed, and no device of that name"
+    )]
     Tun {
         /// Which device.
         device: LinkName,
@@ -48,7 +50,9 @@ pub enum Error {
         source: io::Error,
     },
     /// The UDP port, most likely.
-    #[error("WireGuard cannot listen on UDP port {port}: does another program, or an old tunnel, use it?")]
+    #[error(
+        "WireGuard cannot listen on UDP port {port}: does another program, or an old tunnel, use it?"
+    )]
     Listen {
         /// Which port.
         port: u16,

@@ -170,9 +170,13 @@ mod tests {
     #[test]
     fn public_keys_are_those_of_wg() {
         // Made by `wg genkey`, and what `wg pubkey` says of it.
-        let private = PrivateKey::from_text("wFbYnXy1mBfF+lU8gfU+Dj2ijsuRUuG1uFmtJwUiYkY=").unwrap();
+        let private =
+            PrivateKey::from_text("wFbYnXy1mBfF+lU8gfU+Dj2ijsuRUuG1uFmtJwUiYkY=").unwrap();
         let public = private.public();
-        assert_eq!(public.to_string(), "H3OcDlpYilTrE5Nf/u6+vbDZzgnft93CgbmgJgRr8gs=");
+        assert_eq!(
+            public.to_string(),
+            "H3OcDlpYilTrE5Nf/u6+vbDZzgnft93CgbmgJgRr8gs="
+        );
         assert_eq!(public.to_string().parse(), Ok(public));
     }
 
@@ -180,12 +184,20 @@ mod tests {
     fn a_kept_key_is_the_same_key() {
         let key = PrivateKey::generate();
         assert_ne!(key.public(), PrivateKey::generate().public());
-        assert_eq!(PrivateKey::from_bytes(&key.to_bytes()).public(), key.public());
+        assert_eq!(
+            PrivateKey::from_bytes(&key.to_bytes()).public(),
+            key.public()
+        );
     }
 
     #[test]
     fn keys_of_another_length_are_refused() {
-        for bad in ["", "AAAA", "not base64 at all", &BASE64_STANDARD.encode([0; 33])] {
+        for bad in [
+            "",
+            "AAAA",
+            "not base64 at all",
+            &BASE64_STANDARD.encode([0; 33]),
+        ] {
             assert_eq!(bad.parse::<PublicKey>(), Err(InvalidKey::Malformed));
             assert!(PrivateKey::from_text(bad).is_err());
         }
@@ -216,7 +228,10 @@ mod tests {
         let secret = b"\x00\x01\xfe binary";
         let text = BASE64_STANDARD.encode(secret);
         let expected = PresharedKey(Sha256::digest(&text).into());
-        assert_eq!(PresharedKey::from_sources(Some(secret), Some("other")), Ok(expected.clone()));
+        assert_eq!(
+            PresharedKey::from_sources(Some(secret), Some("other")),
+            Ok(expected.clone())
+        );
         assert_eq!(PresharedKey::from_sources(None, Some(&text)), Ok(expected));
     }
 }

@@ -58,7 +58,10 @@ fn a_port_that_is_taken_is_said_and_tried_again() -> Result<()> {
     let node = switch.node(1)?;
     let other = node.run(|| Ok(UdpSocket::bind("[::]:4500")?))?;
     let one = scenarios::gateway(1, node, &keys[0], "secret", Userspace)?;
-    let error = one.apply(&[cable(2, Some(&keys[1]))]).unwrap_err().to_string();
+    let error = one
+        .apply(&[cable(2, Some(&keys[1]))])
+        .unwrap_err()
+        .to_string();
     ensure!(error.contains("UDP port 4500"), "{error}");
     drop(other);
     common::eventually(|| one.apply(&[cable(2, Some(&keys[1]))]))?;

@@ -229,7 +229,11 @@ fn log_turn(cable: &str, health: &Health, new: bool) {
     match health.status {
         PathStatus::Connected => tracing::info!(cable, "the far gateway answers through the cable"),
         PathStatus::Error => {
-            tracing::warn!(cable, message = health.message, "no answer through the cable");
+            tracing::warn!(
+                cable,
+                message = health.message,
+                "no answer through the cable"
+            );
         }
         PathStatus::Unknown if new => tracing::info!(cable, "its path is checked from now on"),
         PathStatus::Unknown => tracing::warn!(cable, message = health.message, "not known"),

@@ -34,14 +34,23 @@ impl Settings {
     pub fn new(interval: Duration, max_loss: u32) -> Self {
         let default = Self::default();
         Self {
-            interval: if interval.is_zero() { default.interval } else { interval },
-            max_loss: if max_loss == 0 { default.max_loss } else { max_loss },
+            interval: if interval.is_zero() {
+                default.interval
+            } else {
+                interval
+            },
+            max_loss: if max_loss == 0 {
+                default.max_loss
+            } else {
+                max_loss
+            },
         }
     }
 
     /// How long a reply is waited for. Late ones count too, up to when the path is given up anyway.
     pub fn patience(&self) -> Duration {
-        self.interval.saturating_mul(self.max_loss.saturating_add(1))
+        self.interval
+            .saturating_mul(self.max_loss.saturating_add(1))
     }
 }
 
@@ -134,7 +143,9 @@ impl Path {
             }
         }
         if now < self.next {
-            let earlier = self.overdue.map_or(self.next, |overdue| overdue.min(self.next));
+            let earlier = self
+                .overdue
+                .map_or(self.next, |overdue| overdue.min(self.next));
             return Action::WaitUntil(earlier);
         }
         // What a sleeping machine missed is not sent at once.

@@ -60,7 +60,9 @@ impl Account {
             }
             let all = self.initiations.len() == PENDING;
             let first = self.initiations.front();
-            if all && first.is_some_and(|first| now.saturating_duration_since(*first) < PENDING_WITHIN) {
+            if all
+                && first.is_some_and(|first| now.saturating_duration_since(*first) < PENDING_WITHIN)
+            {
                 self.confirmed = false;
             }
         } else if authentic > 0 {
@@ -96,7 +98,10 @@ mod tests {
     #[test]
     fn the_side_that_begins_knows_with_the_response() {
         let mut account = Account::default();
-        assert_eq!(account.observe(look(92, 0, 0), Instant::now()), (Some(Duration::ZERO), 92));
+        assert_eq!(
+            account.observe(look(92, 0, 0), Instant::now()),
+            (Some(Duration::ZERO), 92)
+        );
     }
 
     #[test]
@@ -104,8 +109,15 @@ mod tests {
         let start = Instant::now();
         let mut account = Account::default();
         assert_eq!(account.observe(look(148, 0, 0), start).0, None);
-        assert_eq!(account.observe(look(148, 1, 1), start + SECOND).0, None, "an empty one proves nothing yet");
-        assert_eq!(account.observe(look(212, 2, 2), start + SECOND * 2), (Some(SECOND * 2), 212 + 64));
+        assert_eq!(
+            account.observe(look(148, 1, 1), start + SECOND).0,
+            None,
+            "an empty one proves nothing yet"
+        );
+        assert_eq!(
+            account.observe(look(212, 2, 2), start + SECOND * 2),
+            (Some(SECOND * 2), 212 + 64)
+        );
     }
 
     #[test]
@@ -114,12 +126,24 @@ mod tests {
         let mut account = Account::default();
         account.observe(look(148, 1, 0), start);
         for n in 1..20 {
-            assert_eq!(account.observe(look(148, 1 + n / 10, n), start + SECOND * u32::try_from(n).unwrap()).0, None, "{n}");
+            assert_eq!(
+                account
+                    .observe(
+                        look(148, 1 + n / 10, n),
+                        start + SECOND * u32::try_from(n).unwrap()
+                    )
+                    .0,
+                None,
+                "{n}"
+            );
         }
         let (age, received) = account.observe(look(148, 3, 20), start + SECOND * 20);
         assert_eq!((age, received), (Some(SECOND * 20), 148 + 3 * 32));
         // Keepalives are bytes.
-        assert_eq!(account.observe(look(148, 4, 30), start + SECOND * 30).1, 148 + 4 * 32);
+        assert_eq!(
+            account.observe(look(148, 4, 30), start + SECOND * 30).1,
+            148 + 4 * 32
+        );
     }
 
     #[test]
@@ -141,9 +165,19 @@ mod tests {
         assert!(account.observe(look(92, 0, 0), start).0.is_some());
         account.observe(look(92 + 148, 0, 0), start + SECOND * 5);
         account.observe(look(92 + 148 * 2, 0, 0), start + SECOND * 10);
-        assert_eq!(account.observe(look(92 + 148 * 3, 0, 0), start + SECOND * 15).0, None);
+        assert_eq!(
+            account
+                .observe(look(92 + 148 * 3, 0, 0), start + SECOND * 15)
+                .0,
+            None
+        );
         // And it is changed back: a response.
-        assert!(account.observe(look(92 + 148 * 3 + 92, 0, 0), start + SECOND * 20).0.is_some());
+        assert!(
+            account
+                .observe(look(92 + 148 * 3 + 92, 0, 0), start + SECOND * 20)
+                .0
+                .is_some()
+        );
     }
 
     #[test]
@@ -152,7 +186,11 @@ mod tests {
         let mut account = Account::default();
         account.observe(look(92, 0, 0), start);
         for n in 1..600_u32 {
-            let seen = look(92 + 148 * u64::from(n / 120), u64::from(n / 10), u64::from(n % 120));
+            let seen = look(
+                92 + 148 * u64::from(n / 120),
+                u64::from(n / 10),
+                u64::from(n % 120),
+            );
             assert!(account.observe(seen, start + SECOND * n).0.is_some(), "{n}");
         }
     }

@@ -122,9 +122,7 @@ impl WireGuard {
         match &mut self.backend {
             Backend::Kernel(kernel) => kernel.configure(key, port).await,
             #[cfg(feature = "userspace")]
-            Backend::Userspace(device) => {
-                running(device)?.configure(key, port, mtu(local)).await
-            }
+            Backend::Userspace(device) => running(device)?.configure(key, port, mtu(local)).await,
         }
     }
 
@@ -311,7 +309,9 @@ async fn choose(implementation: Implementation) -> Result<Backend, Error> {
         Ok(kernel) if implementation != Implementation::Userspace => Ok(Backend::Kernel(kernel)),
         #[cfg(feature = "userspace")]
         Err(Error::NoKernelWireGuard) if implementation == Implementation::Auto => {
-            tracing::warn!("this kernel has no WireGuard; this process runs it (gotatun), which takes more CPU time");
+            tracing::warn!(
+                "this kernel has no WireGuard; this process runs it (gotatun), which takes more CPU time"
+            );
             Ok(Backend::Userspace(None))
         }
         Err(error) if implementation == Implementation::Kernel => Err(error),

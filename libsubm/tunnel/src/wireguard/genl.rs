@@ -169,11 +169,10 @@ where
                 let error = io::Error::from_raw_os_error(done.code.abs());
                 answers.push(Answer::Refused(error));
             }
-            NetlinkPayload::Done(_) => answers.push(Answer::End),
             NetlinkPayload::Error(error) if error.code.is_some() => {
                 answers.push(Answer::Refused(error.to_io()));
             }
-            NetlinkPayload::Error(_) => answers.push(Answer::End),
+            NetlinkPayload::Done(_) | NetlinkPayload::Error(_) => answers.push(Answer::End),
             _ => {}
         }
     }

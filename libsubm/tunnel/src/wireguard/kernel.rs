@@ -66,7 +66,10 @@ impl Kernel {
     }
 
     async fn look(&mut self) -> Result<Seen, Error> {
-        let parts = self.0.get(message(WireguardCmd::GetDevice, Vec::new())).await;
+        let parts = self
+            .0
+            .get(message(WireguardCmd::GetDevice, Vec::new()))
+            .await;
         Ok(seen(parts.map_err(refused)?, SystemTime::now()))
     }
 
@@ -213,7 +216,9 @@ fn age(time: WireguardTimeSpec, now: SystemTime) -> Option<Duration> {
     }
     let seconds = Duration::from_secs(u64::try_from(time.seconds).ok()?);
     let nanos = Duration::from_nanos(u64::try_from(time.nano_seconds).ok()?);
-    let when = SystemTime::UNIX_EPOCH.checked_add(seconds)?.checked_add(nanos)?;
+    let when = SystemTime::UNIX_EPOCH
+        .checked_add(seconds)?
+        .checked_add(nanos)?;
     Some(now.duration_since(when).unwrap_or_default())
 }
 

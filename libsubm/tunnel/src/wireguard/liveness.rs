@@ -53,10 +53,16 @@ impl Liveness {
         let Some(age) = handshake else {
             let waiting = now.saturating_duration_since(self.since);
             return if waiting > HANDSHAKE_LIMIT {
-                let message = format!("no initial handshake for {:.1} seconds", waiting.as_secs_f64());
+                let message = format!(
+                    "no initial handshake for {:.1} seconds",
+                    waiting.as_secs_f64()
+                );
                 (ConnectionStatus::Error, message)
             } else {
-                (ConnectionStatus::Connecting, "no initial handshake yet".to_owned())
+                (
+                    ConnectionStatus::Connecting,
+                    "no initial handshake yet".to_owned(),
+                )
             };
         };
         let silence = self
@@ -72,7 +78,10 @@ impl Liveness {
             // One who just came to look has heard nothing, however much was said before.
             let looking = now.saturating_duration_since(self.since);
             if self.heard.is_none() && looking <= SILENCE_LIMIT {
-                return (ConnectionStatus::Connecting, "no bytes received yet".to_owned());
+                return (
+                    ConnectionStatus::Connecting,
+                    "no bytes received yet".to_owned(),
+                );
             }
             format!("no bytes received for {:.1} seconds", silence.as_secs_f64())
         };
@@ -83,23 +92,35 @@ impl Liveness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use ConnectionStatus::{Connected, Connecting, Error};
+    use proptest::prelude::*;
 
     const fn secs(n: u64) -> Duration {
         Duration::from_secs(n)
     }
 
     fn received(received: u64) -> Traffic {
-        Traffic { received, sent: received * 2 }
+        Traffic {
+            received,
+            sent: received * 2,
+        }
     }
 
     #[test]
     fn a_new_peer_is_connecting_and_after_130_seconds_an_error() {
         let start = Instant::now();
         let mut peer = Liveness::new(received(0), start);
-        for (after, status) in [(0, Connecting), (1, Connecting), (130, Connecting), (131, Error), (500, Error)] {
-            let traffic = Traffic { received: 0, sent: 148 * after };
+        for (after, status) in [
+            (0, Connecting),
+            (1, Connecting),
+            (130, Connecting),
+            (131, Error),
+            (500, Error),
+        ] {
+            let traffic = Traffic {
+                received: 0,
+                sent: 148 * after,
+            };
             let (seen, message) = peer.observe(None, traffic, start + secs(after));
             assert_eq!(seen, status, "{after} {message}");
             assert!(message.starts_with("no initial handshake"), "{message}");
@@ -110,7 +131,10 @@ mod tests {
     fn the_first_handshake_connects_at_once() {
         let start = Instant::now();
         let mut peer = Liveness::new(received(0), start);
-        assert_eq!(peer.observe(Some(secs(0)), received(92), start + secs(1)).0, Connected);
+        assert_eq!(
+            peer.observe(Some(secs(0)), received(92), start + secs(1)).0,
+            Connected
+        );
     }
 
     #[test]
@@ -120,7 +144,8 @@ mod tests {
         for n in 0..60 {
             // A handshake each two minutes, 32 bytes each ten seconds.
             let age = secs(n * 10 % 120);
-            let (status, message) = peer.observe(Some(age), received(n * 32 + 92), start + secs(n * 10));
+            let (status, message) =
+                peer.observe(Some(age), received(n * 32 + 92), start + secs(n * 10));
             assert_eq!((status, message.as_str()), (Connected, ""), "{n}");
         }
     }
@@ -129,14 +154,28 @@ mod tests {
     fn silence_is_an_error_after_twice_the_keepalive() {
         let start = Instant::now();
         let mut peer = Liveness::new(received(0), start);
-        assert_eq!(peer.observe(Some(secs(60)), received(92), start).0, Connected);
-        assert_eq!(peer.observe(Some(secs(80)), received(92), start + secs(20)).0, Connected);
+        assert_eq!(
+            peer.observe(Some(secs(60)), received(92), start).0,
+            Connected
+        );
+        assert_eq!(
+            peer.observe(Some(secs(80)), received(92), start + secs(20))
+                .0,
+            Connected
+        );
         let (status, message) = peer.observe(Some(secs(81)), received(92), start + secs(21));
-        assert_eq!((status, message.as_str()), (Error, "no bytes received for 21.0 seconds"));
+        assert_eq!(
+            (status, message.as_str()),
+            (Error, "no bytes received for 21.0 seconds")
+        );
         let (_, message) = peer.observe(Some(secs(140)), received(92), start + secs(80));
         assert_eq!(message, "no handshake for 140.0 seconds");
         // And back with the first byte.
-        assert_eq!(peer.observe(Some(secs(0)), received(93), start + secs(81)).0, Connected);
+        assert_eq!(
+            peer.observe(Some(secs(0)), received(93), start + secs(81))
+                .0,
+            Connected
+        );
     }
 
     /// Where Submariner says "connected" while bytes are only sent.
@@ -144,9 +183,20 @@ mod tests {
     fn what_is_sent_is_no_witness() {
         let start = Instant::now();
         let mut peer = Liveness::new(received(500), start);
-        let traffic = |n: u64| Traffic { received: 500, sent: 1000 + 148 * n };
-        assert_eq!(peer.observe(Some(secs(90)), traffic(0), start).0, Connecting, "nobody has looked for long");
-        assert_eq!(peer.observe(Some(secs(111)), traffic(4), start + secs(21)).0, Error);
+        let traffic = |n: u64| Traffic {
+            received: 500,
+            sent: 1000 + 148 * n,
+        };
+        assert_eq!(
+            peer.observe(Some(secs(90)), traffic(0), start).0,
+            Connecting,
+            "nobody has looked for long"
+        );
+        assert_eq!(
+            peer.observe(Some(secs(111)), traffic(4), start + secs(21))
+                .0,
+            Error
+        );
     }
 
     /// Initiations of a peer that cannot finish a handshake are bytes.
@@ -155,7 +205,11 @@ mod tests {
         let start = Instant::now();
         let mut peer = Liveness::new(received(0), start);
         for n in 0..60_u64 {
-            let (status, message) = peer.observe(Some(secs(n * 5)), received(92 + n * 148), start + secs(n * 5));
+            let (status, message) = peer.observe(
+                Some(secs(n * 5)),
+                received(92 + n * 148),
+                start + secs(n * 5),
+            );
             let expected = if n * 5 <= 180 { Connected } else { Error };
             assert_eq!(status, expected, "{n} {message}");
         }
@@ -165,7 +219,10 @@ mod tests {
     fn one_that_looks_again_believes_a_young_handshake() {
         let start = Instant::now();
         let mut peer = Liveness::new(received(12_345), start);
-        assert_eq!(peer.observe(Some(secs(15)), received(12_345), start).0, Connected);
+        assert_eq!(
+            peer.observe(Some(secs(15)), received(12_345), start).0,
+            Connected
+        );
     }
 
     proptest! {

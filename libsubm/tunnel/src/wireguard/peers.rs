@@ -95,7 +95,9 @@ pub fn diff(
         .map(|(key, seen)| {
             let mut peer = seen.peer.clone();
             if let Some(wanted) = desired.get(key) {
-                let news = told.get(key).is_some_and(|told| Some(*told) != wanted.endpoint);
+                let news = told
+                    .get(key)
+                    .is_some_and(|told| Some(*told) != wanted.endpoint);
                 let alive = seen.handshake.is_some_and(|age| age < HANDSHAKE_LIMIT);
                 if alive && !news && peer.endpoint.is_some() {
                     peer.endpoint = wanted.endpoint;

@@ -20,10 +20,7 @@ const LONGEST: usize = 65_535;
 const WAITING: usize = 1024;
 
 /// Makes a device, which goes when both halves are dropped. The sender is what changes its MTU.
-pub(super) fn create(
-    name: LinkName,
-    mtu: u16,
-) -> io::Result<(Outlet, Inlet, watch::Sender<u16>)> {
+pub(super) fn create(name: LinkName, mtu: u16) -> io::Result<(Outlet, Inlet, watch::Sender<u16>)> {
     let device = DeviceBuilder::new()
         .name(name.as_str())
         .mtu(mtu)

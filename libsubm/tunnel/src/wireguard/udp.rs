@@ -49,7 +49,10 @@ impl UdpTransportFactory for Sockets {
     type Send = UdpSocket;
     type Recv = Listener;
 
-    async fn bind(&mut self, params: &UdpTransportFactoryParams) -> io::Result<(UdpSocket, Listener)> {
+    async fn bind(
+        &mut self,
+        params: &UdpTransportFactoryParams,
+    ) -> io::Result<(UdpSocket, Listener)> {
         let (sender, socket) = self.factory.bind(params).await?;
         let heard = self.heard.clone();
         Ok((sender, Listener { socket, heard }))

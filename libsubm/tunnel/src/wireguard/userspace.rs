@@ -39,10 +39,11 @@ pub(super) struct Userspace {
 impl Userspace {
     /// Makes the TUN device and listens.
     pub(super) async fn start(key: &PrivateKey, port: u16, mtu: u16) -> Result<Self, Error> {
-        let (outlet, inlet, mtu) = super::tun::create(DEVICE, mtu).map_err(|source| Error::Tun {
-            device: DEVICE,
-            source,
-        })?;
+        let (outlet, inlet, mtu) =
+            super::tun::create(DEVICE, mtu).map_err(|source| Error::Tun {
+                device: DEVICE,
+                source,
+            })?;
         let heard = Heard::default();
         let sockets = Sockets {
             factory: UdpSocketFactory {
@@ -85,7 +86,8 @@ impl Userspace {
         port: u16,
         mtu: u16,
     ) -> Result<(), Error> {
-        self.mtu.send_if_modified(|old| std::mem::replace(old, mtu) != mtu);
+        self.mtu
+            .send_if_modified(|old| std::mem::replace(old, mtu) != mtu);
         if port == self.port {
             return Ok(());
         }
@@ -212,4 +214,3 @@ fn network(net: &IpNet) -> IpNetwork {
 fn net(network: &IpNetwork) -> Option<IpNet> {
     IpNet::new(network.network(), network.prefix()).ok()
 }
-

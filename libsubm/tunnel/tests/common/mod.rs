@@ -37,7 +37,10 @@ impl Switch {
             "link add p{n} master lan type veth peer name eth0 netns {}\nlink set p{n} up",
             node.path()
         ))?;
-        node.sysctl(&[("ipv6/conf/default/accept_dad", "0"), ("ipv6/conf/eth0/accept_dad", "0")])?;
+        node.sysctl(&[
+            ("ipv6/conf/default/accept_dad", "0"),
+            ("ipv6/conf/eth0/accept_dad", "0"),
+        ])?;
         node.ip(&format!(
             "addr add 172.31.0.{n}/24 dev eth0\naddr add fd00:31::{n}/64 dev eth0 nodad\nlink set eth0 up\n\
              addr add 10.{n}.0.1/32 dev lo\naddr add fd0{n}::1/128 dev lo nodad"
@@ -47,8 +50,10 @@ impl Switch {
 
     /// Takes a node's cable out, or puts it in again.
     pub fn plug(&self, n: u8, plugged: bool) -> Result<()> {
-        self.0
-            .ip(&format!("link set p{n} {}", if plugged { "up" } else { "down" }))
+        self.0.ip(&format!(
+            "link set p{n} {}",
+            if plugged { "up" } else { "down" }
+        ))
     }
 }
 
@@ -70,8 +75,10 @@ pub fn lan6(n: u8) -> IpAddr {
 
 /// The cable to node N.
 pub fn cable(n: u8, key: Option<&PrivateKey>) -> Cable {
-    let cable = Cable::new(format!("cable-c{n}"), format!("c{n}"), lan(n), 4500)
-        .subnets([format!("10.{n}.0.0/16").parse().unwrap(), format!("fd0{n}::/32").parse().unwrap()]);
+    let cable = Cable::new(format!("cable-c{n}"), format!("c{n}"), lan(n), 4500).subnets([
+        format!("10.{n}.0.0/16").parse().unwrap(),
+        format!("fd0{n}::/32").parse().unwrap(),
+    ]);
     match key {
         Some(key) => cable.public_key(key.public()),
         None => cable,
@@ -153,21 +160,21 @@ impl Gateway {
     /// The same with another port.
     pub fn apply_on(&self, cables: &[Cable], port: u16) -> Result<Applied> {
         let (answer, result) = channel();
-        self.ask(Job::Apply(cables.to_vec(), port, answer), result)?
+        self.ask(Job::Apply(cables.to_vec(), port, answer), &result)?
     }
 
     pub fn observe(&self) -> Result<Vec<Connection>> {
         let (answer, result) = channel();
-        Ok(self.ask(Job::Observe(answer), result)??)
+        Ok(self.ask(Job::Observe(answer), &result)??)
     }
 
     /// Nothing is wanted any more.
     pub fn teardown(&self) -> Result<()> {
         let (answer, result) = channel();
-        self.ask(Job::Teardown(answer), result)?
+        self.ask(Job::Teardown(answer), &result)?
     }
 
-    fn ask<T>(&self, job: Job, result: Receiver<T>) -> Result<T> {
+    fn ask<T>(&self, job: Job, result: &Receiver<T>) -> Result<T> {
         self.jobs.send(job).ok().context("the gateway ended")?;
         result.recv().context("the gateway ended")
     }
@@ -176,7 +183,9 @@ impl Gateway {
     pub fn connection(&self, cable: &str) -> Result<Connection> {
         let all = self.observe()?;
         let found = all.iter().find(|connection| connection.cable == cable);
-        found.cloned().with_context(|| format!("{cable} in {all:?}"))
+        found
+            .cloned()
+            .with_context(|| format!("{cable} in {all:?}"))
     }
 }
 
@@ -211,7 +220,9 @@ impl<D: CableDriver> Process<D> {
         let (mut network, refused) = self.driver.plan(&self.local, cables);
         let capabilities = self.driver.capabilities();
         if !capabilities.routes {
-            let made = cables.iter().filter(|cable| !refused.contains_key(&cable.name));
+            let made = cables
+                .iter()
+                .filter(|cable| !refused.contains_key(&cable.name));
             for subnet in made.flat_map(|cable| &cable.subnets) {
                 let source = match Family::of_net(subnet) {
                     Family::V4 => self.local.source.map(IpAddr::V4),
@@ -327,7 +338,8 @@ impl Conversation {
             let mut number = 0;
             while !stopped.load(Ordering::Relaxed) {
                 number += 1;
-                echo(&socket, address, number).with_context(|| format!("packet {number} was lost"))?;
+                echo(&socket, address, number)
+                    .with_context(|| format!("packet {number} was lost"))?;
             }
             Ok(number)
         });

@@ -11,7 +11,13 @@ use subm_tunnel::{ConnectionStatus, PresharedKey};
 
 use super::*;
 
-pub fn gateway(n: u8, netns: Arc<NetNs>, key: &PrivateKey, secret: &str, by: Implementation) -> Result<Gateway> {
+pub fn gateway(
+    n: u8,
+    netns: Arc<NetNs>,
+    key: &PrivateKey,
+    secret: &str,
+    by: Implementation,
+) -> Result<Gateway> {
     let settings = Settings::new(key.clone(), PresharedKey::from_text(secret)?).implementation(by);
     Gateway::start(n, netns, move || WireGuard::open(settings))
 }
@@ -32,7 +38,11 @@ impl Set {
             .zip(&keys)
             .map(|((n, by), key)| gateway(n, switch.node(n)?, key, "secret", *by))
             .collect::<Result<_>>()?;
-        Ok(Self { switch, keys, gateways })
+        Ok(Self {
+            switch,
+            keys,
+            gateways,
+        })
     }
 
     fn cable(&self, n: u8) -> Cable {
@@ -42,7 +52,9 @@ impl Set {
     /// What gateway N wants when it wants all.
     fn cables(&self, n: u8) -> Vec<Cable> {
         let all = 1..=u8::try_from(self.keys.len()).expect("a few");
-        all.filter(|other| *other != n).map(|other| self.cable(other)).collect()
+        all.filter(|other| *other != n)
+            .map(|other| self.cable(other))
+            .collect()
     }
 
     fn gateway(&self, n: u8) -> &Gateway {
@@ -84,7 +96,10 @@ pub fn traffic_passes_encrypted(by: [Implementation; 2]) -> Result<()> {
     set.reaches(1, 2)?;
     for (n, cable) in [(1, "cable-c2"), (2, "cable-c1")] {
         let connected = becomes(set.gateway(n), cable, ConnectionStatus::Connected)?;
-        ensure!(connected.handshake.is_some() && connected.message.is_empty(), "{connected:?}");
+        ensure!(
+            connected.handshake.is_some() && connected.message.is_empty(),
+            "{connected:?}"
+        );
     }
     reaches((set.gateway(2), pod6(2)), (set.gateway(1), pod6(1)))?;
 
@@ -101,14 +116,30 @@ pub fn traffic_passes_encrypted(by: [Implementation; 2]) -> Result<()> {
     stream.write_all(&sent)?;
     drop(stream);
     let received = received.join().expect("no panic")?;
-    ensure!(received == sent, "{} of {} bytes", received.len(), sent.len());
+    ensure!(
+        received == sent,
+        "{} of {} bytes",
+        received.len(),
+        sent.len()
+    );
 
-    let traffic = set.gateway(1).connection("cable-c2")?.traffic.context("traffic")?;
-    ensure!(traffic.sent > sent.len() as u64 && traffic.received > 0, "{traffic:?}");
+    let traffic = set
+        .gateway(1)
+        .connection("cable-c2")?
+        .traffic
+        .context("traffic")?;
+    ensure!(
+        traffic.sent > sent.len() as u64 && traffic.received > 0,
+        "{traffic:?}"
+    );
     let packets = wire.stop()?;
     ensure!(packets.iter().any(|packet| packet.is_port(4500)));
     ensure!(packets.iter().all(|packet| !packet.contains(SECRET)));
-    ensure!(packets.iter().all(|packet| !packet.is_to(pod(2)) && !packet.is_to(pod6(2))));
+    ensure!(
+        packets
+            .iter()
+            .all(|packet| !packet.is_to(pod(2)) && !packet.is_to(pod6(2)))
+    );
     Ok(())
 }
 
@@ -160,7 +191,10 @@ pub fn changes_disturb_nobody_else(by: Implementation) -> Result<()> {
     })?;
     let second = second.port(4500).public_key(fresh.public());
     let applied = set.gateway(1).apply(&[second, set.cable(3)])?;
-    ensure!(applied.changes.len() == 2, "one peer comes, one goes: {applied:?}");
+    ensure!(
+        applied.changes.len() == 2,
+        "one peer comes, one goes: {applied:?}"
+    );
     reaches(one, (&restarted, pod(2)))?;
 
     // It goes.
@@ -200,15 +234,23 @@ pub fn another_secret_is_no_connection(by: Implementation) -> Result<()> {
     eventually(|| {
         let packets = wire.packets();
         for length in [148, 92] {
-            let seen = packets.iter().any(|p| p.is_port(4500) && p.payload().len() == length);
+            let seen = packets
+                .iter()
+                .any(|p| p.is_port(4500) && p.payload().len() == length);
             ensure!(seen, "no handshake message of {length} bytes");
         }
         Ok(())
     })?;
     for (gateway, cable) in [(&one, "cable-c2"), (&two, "cable-c1")] {
         let connection = gateway.connection(cable)?;
-        ensure!(connection.status == ConnectionStatus::Connecting, "{connection:?}");
-        ensure!(connection.message == "no initial handshake yet", "{connection:?}");
+        ensure!(
+            connection.status == ConnectionStatus::Connecting,
+            "{connection:?}"
+        );
+        ensure!(
+            connection.message == "no initial handshake yet",
+            "{connection:?}"
+        );
     }
     Ok(())
 }
@@ -259,8 +301,10 @@ pub fn teardown_leaves_nothing(by: Implementation) -> Result<()> {
 /// The gateways' addresses are IPv6, and the networks of both families.
 pub fn gateways_may_have_ipv6(by: Implementation) -> Result<()> {
     let set = Set::new(&[by; 2])?;
-    set.gateway(1).apply(&[set.cable(2).using(lan6(2), false)])?;
-    set.gateway(2).apply(&[set.cable(1).using(lan6(1), false)])?;
+    set.gateway(1)
+        .apply(&[set.cable(2).using(lan6(2), false)])?;
+    set.gateway(2)
+        .apply(&[set.cable(1).using(lan6(1), false)])?;
     set.reaches(1, 2)?;
     reaches((set.gateway(2), pod6(2)), (set.gateway(1), pod6(1)))
 }

@@ -14,7 +14,12 @@ struct LanState {
 }
 
 impl Pinger for Lan {
-    async fn ping(&self, target: IpAddr, _: u16, patience: Duration) -> Result<Duration, PingError> {
+    async fn ping(
+        &self,
+        target: IpAddr,
+        _: u16,
+        patience: Duration,
+    ) -> Result<Duration, PingError> {
         let answer = {
             let mut lan = self.0.lock().unwrap();
             *lan.asked.entry(target).or_default() += 1;
@@ -25,13 +30,23 @@ impl Pinger for Lan {
         };
         let trip = Duration::from_millis(1);
         tokio::time::sleep(if answer { trip } else { patience }).await;
-        if answer { Ok(trip) } else { Err(PingError::Lost(None)) }
+        if answer {
+            Ok(trip)
+        } else {
+            Err(PingError::Lost(None))
+        }
     }
 }
 
 impl Lan {
     fn asked(&self, target: IpAddr) -> u32 {
-        self.0.lock().unwrap().asked.get(&target).copied().unwrap_or_default()
+        self.0
+            .lock()
+            .unwrap()
+            .asked
+            .get(&target)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn up(&self, up: &[IpAddr]) {
@@ -43,7 +58,9 @@ const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 1, 1));
 const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 1, 2));
 
 fn targets(list: &[(&str, IpAddr)]) -> BTreeMap<String, IpAddr> {
-    list.iter().map(|(cable, ip)| ((*cable).to_owned(), *ip)).collect()
+    list.iter()
+        .map(|(cable, ip)| ((*cable).to_owned(), *ip))
+        .collect()
 }
 
 fn fast() -> Settings {
@@ -62,7 +79,11 @@ async fn until(monitor: &mut Monitor, what: impl Fn(&Healths) -> bool) {
 }
 
 fn is(cable: &'static str, status: PathStatus) -> impl Fn(&Healths) -> bool {
-    move |healths| healths.get(cable).is_some_and(|health| health.status == status)
+    move |healths| {
+        healths
+            .get(cable)
+            .is_some_and(|health| health.status == status)
+    }
 }
 
 /// healthchecker: "a remote Endpoint is created › should start a Pinger and return the correct LatencyInfo"
@@ -90,7 +111,11 @@ async fn a_target_that_is_gone_is_not_asked() {
     until(&mut monitor, |healths| !healths.contains_key("c2")).await;
     let (gone, stays) = (lan.asked(ONE), lan.asked(TWO));
     subm_test_support::eventually(Duration::from_secs(20), || {
-        std::future::ready(if lan.asked(TWO) > stays + 5 { Ok(()) } else { Err(anyhow::anyhow!("soon")) })
+        std::future::ready(if lan.asked(TWO) > stays + 5 {
+            Ok(())
+        } else {
+            Err(anyhow::anyhow!("soon"))
+        })
     })
     .await
     .unwrap();
@@ -107,7 +132,11 @@ async fn another_address_is_another_path() {
     until(&mut monitor, is("c2", PathStatus::Connected)).await;
     monitor.set_targets(targets(&[("c2", TWO)]));
     until(&mut monitor, is("c2", PathStatus::Error)).await;
-    assert_eq!(monitor.healths()["c2"].rtt, None, "nothing is left of the old one");
+    assert_eq!(
+        monitor.healths()["c2"].rtt,
+        None,
+        "nothing is left of the old one"
+    );
 }
 
 /// healthchecker: "the HealthCheckIP did not change › should not start a new Pinger"
@@ -145,9 +174,17 @@ async fn without_sockets_it_says_so() {
     lan.0.lock().unwrap().broken = true;
     let mut monitor = Monitor::start(lan, fast());
     monitor.set_targets(targets(&[("c2", ONE)]));
-    let told = |healths: &Healths| healths.get("c2").is_some_and(|h| h.message.ends_with("no socket"));
+    let told = |healths: &Healths| {
+        healths
+            .get("c2")
+            .is_some_and(|h| h.message.ends_with("no socket"))
+    };
     subm_test_support::eventually(Duration::from_secs(20), || {
-        std::future::ready(if told(&monitor.healths()) { Ok(()) } else { Err(anyhow::anyhow!("soon")) })
+        std::future::ready(if told(&monitor.healths()) {
+            Ok(())
+        } else {
+            Err(anyhow::anyhow!("soon"))
+        })
     })
     .await
     .unwrap();

@@ -31,16 +31,29 @@ fn run(path: &mut Path, from: Instant, until: Instant, replies: bool) -> Option<
 fn a_reachable_target_is_asked_each_interval_and_its_statistics_are_kept() {
     let start = Instant::now();
     let mut path = path(start);
-    assert_eq!(path.health(), Health { status: PathStatus::Unknown, message: String::new(), rtt: None });
+    assert_eq!(
+        path.health(),
+        Health {
+            status: PathStatus::Unknown,
+            message: String::new(),
+            rtt: None
+        }
+    );
     for second in 0..10 {
         let now = start + SECOND * second;
         assert_eq!(path.poll(now), Action::Send(u16::try_from(second).unwrap()));
         path.replied(TRIP * (second + 1));
         assert_eq!(path.poll(now), Action::WaitUntil(now + SECOND));
         let health = path.health();
-        assert_eq!((health.status, health.message.as_str()), (PathStatus::Connected, ""));
+        assert_eq!(
+            (health.status, health.message.as_str()),
+            (PathStatus::Connected, "")
+        );
         let rtt = health.rtt.unwrap();
-        assert_eq!((rtt.last, rtt.min, rtt.max), (TRIP * (second + 1), TRIP, TRIP * (second + 1)));
+        assert_eq!(
+            (rtt.last, rtt.min, rtt.max),
+            (TRIP * (second + 1), TRIP, TRIP * (second + 1))
+        );
     }
 }
 
@@ -71,7 +84,10 @@ fn after_an_error_it_is_asked_on_and_recovers_with_the_first_reply() {
     assert!(matches!(path.poll(healed), Action::Send(_)));
     path.replied(TRIP * 2);
     let health = path.health();
-    assert_eq!((health.status, health.message.as_str()), (PathStatus::Connected, ""));
+    assert_eq!(
+        (health.status, health.message.as_str()),
+        (PathStatus::Connected, "")
+    );
     assert_eq!(health.rtt.unwrap().last, TRIP * 2);
 }
 
@@ -83,8 +99,16 @@ fn a_cut_is_seen_within_six_seconds() {
         let cut = start + SECOND * 3 + Duration::from_millis(cut_after);
         run(&mut path, start, cut, true);
         let seen = run(&mut path, cut, cut + SECOND * 20, false).unwrap();
-        assert!(seen - cut <= Duration::from_millis(5500), "{:?}", seen - cut);
-        assert!(seen - cut >= Duration::from_millis(4000), "{:?}", seen - cut);
+        assert!(
+            seen - cut <= Duration::from_millis(5500),
+            "{:?}",
+            seen - cut
+        );
+        assert!(
+            seen - cut >= Duration::from_millis(4000),
+            "{:?}",
+            seen - cut
+        );
     }
 }
 
@@ -95,7 +119,10 @@ fn fewer_losses_and_late_replies_are_no_error() {
     for round in 0..20 {
         let now = start + SECOND * 5 * round;
         // The reply to the first of five comes after 4.2 seconds.
-        assert_eq!(run(&mut path, now, now + Duration::from_millis(4200), false), None);
+        assert_eq!(
+            run(&mut path, now, now + Duration::from_millis(4200), false),
+            None
+        );
         path.replied(Duration::from_millis(4200));
     }
     assert_eq!(path.health().status, PathStatus::Connected);

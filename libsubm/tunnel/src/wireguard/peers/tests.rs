@@ -16,9 +16,14 @@ fn secret() -> PresharedKey {
 }
 
 fn cable(n: u8, subnets: &[&str]) -> Cable {
-    Cable::new(format!("cable-c{n}"), format!("c{n}"), [172, 31, n, 11].into(), 4500)
-        .public_key(key(n))
-        .subnets(subnets.iter().map(|net| net.parse().unwrap()))
+    Cable::new(
+        format!("cable-c{n}"),
+        format!("c{n}"),
+        [172, 31, n, 11].into(),
+        4500,
+    )
+    .public_key(key(n))
+    .subnets(subnets.iter().map(|net| net.parse().unwrap()))
 }
 
 fn wanted(cables: &[Cable]) -> (BTreeMap<PublicKey, Peer>, Refusals) {
@@ -55,12 +60,18 @@ impl Device {
     }
 
     fn peers(&self) -> BTreeMap<PublicKey, Peer> {
-        self.0.iter().map(|(key, seen)| (*key, seen.peer.clone())).collect()
+        self.0
+            .iter()
+            .map(|(key, seen)| (*key, seen.peer.clone()))
+            .collect()
     }
 }
 
 fn told(desired: &BTreeMap<PublicKey, Peer>) -> BTreeMap<PublicKey, SocketAddr> {
-    desired.iter().filter_map(|(key, peer)| Some((*key, peer.endpoint?))).collect()
+    desired
+        .iter()
+        .filter_map(|(key, peer)| Some((*key, peer.endpoint?)))
+        .collect()
 }
 
 #[test]
@@ -76,7 +87,11 @@ fn a_peer_is_submariners() {
 
 #[test]
 fn a_subnet_that_another_has_is_refused() {
-    let cables = [cable(2, &["10.9.0.0/16"]), cable(3, &["10.10.0.0/16", "10.9.4.0/24"]), cable(4, &["10.11.0.0/16"])];
+    let cables = [
+        cable(2, &["10.9.0.0/16"]),
+        cable(3, &["10.10.0.0/16", "10.9.4.0/24"]),
+        cable(4, &["10.11.0.0/16"]),
+    ];
     let (peers, refusals) = wanted(&cables);
     assert_eq!(peers.keys().collect::<Vec<_>>(), [&key(2), &key(4)]);
     assert_eq!(
@@ -89,12 +104,25 @@ fn a_subnet_that_another_has_is_refused() {
 fn keys_that_are_missing_or_taken_are_refused() {
     let mut bare = cable(2, &["10.9.0.0/16"]);
     bare.public_key = None;
-    let cables = [bare, cable(3, &[]), cable(4, &[]).public_key(key(3)), cable(5, &[]).public_key(key(100))];
+    let cables = [
+        bare,
+        cable(3, &[]),
+        cable(4, &[]).public_key(key(3)),
+        cable(5, &[]).public_key(key(100)),
+    ];
     let (peers, refusals) = wanted(&cables);
     assert_eq!(peers.len(), 1);
     assert!(matches!(refusals["cable-c2"], Refusal::NoKey(_)));
-    assert!(refusals["cable-c4"].to_string().ends_with("is that of cable-c3"));
-    assert!(refusals["cable-c5"].to_string().ends_with("is that of this gateway"));
+    assert!(
+        refusals["cable-c4"]
+            .to_string()
+            .ends_with("is that of cable-c3")
+    );
+    assert!(
+        refusals["cable-c5"]
+            .to_string()
+            .ends_with("is that of this gateway")
+    );
 }
 
 /// Defect 8: a change of subnets is a change.
@@ -103,10 +131,16 @@ fn d8_other_subnets_change_that_peer_only() {
     let (before, _) = wanted(&[cable(2, &["10.9.0.0/16"]), cable(3, &["10.10.0.0/16"])]);
     let mut device = Device::default();
     device.apply(&diff(&before, &device.0, &BTreeMap::new()));
-    let (after, _) = wanted(&[cable(2, &["10.9.0.0/16", "10.12.0.0/16"]), cable(3, &["10.10.0.0/16"])]);
+    let (after, _) = wanted(&[
+        cable(2, &["10.9.0.0/16", "10.12.0.0/16"]),
+        cable(3, &["10.10.0.0/16"]),
+    ]);
     let plan = diff(&after, &device.0, &told(&before));
     let changes: Vec<_> = plan.iter().collect();
-    assert!(matches!(changes[..], [Change::Update { key: k, .. }] if *k == key(2)), "{changes:?}");
+    assert!(
+        matches!(changes[..], [Change::Update { key: k, .. }] if *k == key(2)),
+        "{changes:?}"
+    );
 }
 
 /// Defect 17: an endpoint that changes under the same key is a change.
@@ -120,7 +154,10 @@ fn d17_another_endpoint_of_the_same_key_is_told_even_if_the_peer_is_alive() {
     }
     for moved in [
         cable(2, &["10.9.0.0/16"]).using([198, 51, 100, 1].into(), true),
-        Cable { port: 4501, ..cable(2, &["10.9.0.0/16"]) },
+        Cable {
+            port: 4501,
+            ..cable(2, &["10.9.0.0/16"])
+        },
     ] {
         let endpoint = moved.endpoint();
         let (after, _) = wanted(&[moved, cable(3, &["10.10.0.0/16"])]);
@@ -138,10 +175,19 @@ fn a_peer_that_moved_is_followed_while_it_is_alive() {
     device.apply(&diff(&peers, &device.0, &BTreeMap::new()));
     let seen = device.0.get_mut(&key(2)).unwrap();
     seen.peer.endpoint = "198.51.100.1:61234".parse().ok();
-    for (age, known, changes) in [(Some(YOUNG), true, 0), (Some(YOUNG), false, 0), (Some(OLD), true, 1), (None, true, 1)] {
+    for (age, known, changes) in [
+        (Some(YOUNG), true, 0),
+        (Some(YOUNG), false, 0),
+        (Some(OLD), true, 1),
+        (None, true, 1),
+    ] {
         device.0.get_mut(&key(2)).unwrap().handshake = age;
         let told = if known { told(&peers) } else { BTreeMap::new() };
-        assert_eq!(diff(&peers, &device.0, &told).len(), changes, "{age:?} {known}");
+        assert_eq!(
+            diff(&peers, &device.0, &told).len(),
+            changes,
+            "{age:?} {known}"
+        );
     }
 }
 
