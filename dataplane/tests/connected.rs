@@ -94,12 +94,14 @@ fn cables(node: &Node, remotes: &[Remote]) -> Network {
     };
     let cables: Vec<Cable> = remotes
         .iter()
-        .map(|remote| Cable {
-            name: remote.cable.clone(),
-            private_ip: remote.private_ip,
-            using: remote.private_ip,
-            port: remote.port,
-            subnets: remote.networks.clone(),
+        .map(|remote| {
+            Cable::new(
+                &remote.cable,
+                &remote.cluster,
+                remote.private_ip,
+                remote.port,
+            )
+            .subnets(remote.networks.iter().copied())
         })
         .collect();
     let (network, refusals) = vxlan::plan(&local, &cables);

@@ -15,13 +15,9 @@ fn local() -> Local {
 
 fn cable(cluster: u8, private: &str, subnets: &[&str]) -> Cable {
     let address = private.parse().unwrap();
-    Cable {
-        name: format!("submariner-cable-c{cluster}"),
-        private_ip: address,
-        using: address,
-        port: 4500,
-        subnets: subnets.iter().map(|net| net.parse().unwrap()).collect(),
-    }
+    let name = format!("submariner-cable-c{cluster}");
+    Cable::new(name, format!("c{cluster}"), address, 4500)
+        .subnets(subnets.iter().map(|net| net.parse().unwrap()))
 }
 
 fn lines(network: &Network) -> Vec<String> {
