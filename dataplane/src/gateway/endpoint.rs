@@ -5,7 +5,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use subm_api::names::{GATEWAY_PREFIX, NATT_DISCOVERY_PORT, PUBLIC_IP, UDP_PORT};
+use subm_api::names::{
+    GATEWAY_PREFIX, NATT_DISCOVERY_PORT, PREFERRED_SERVER, PUBLIC_IP, UDP_PORT, USING_LOAD_BALANCER,
+};
 use subm_api::submariner::{ClusterSpec, EndpointSpec};
 
 use super::PublicIp;
@@ -39,6 +41,9 @@ pub struct Here {
     pub global_ip: Option<IpAddr>,
     /// What its cable driver publishes.
     pub driver: BTreeMap<String, String>,
+    /// Whether it answers NAT discovery. One that does not must not publish a port for it: the others would ask it for a minute
+    /// before they choose an address by other means.
+    pub answers_discovery: bool,
 }
 
 /// Something that keeps an Endpoint from being all that was asked for. The gateway goes on with the rest, and says it in its
@@ -59,10 +64,6 @@ pub enum Problem {
 
 /// Of UDP, where a node does not say otherwise.
 pub const DISCOVERY_PORT: u16 = 4490;
-/// Key of `backend_config`: this side waits for the others to connect.
-pub const PREFERRED_SERVER: &str = "preferred-server";
-/// Key of `backend_config`: the public address is that of a load balancer.
-pub const USING_LOAD_BALANCER: &str = "using-loadbalancer";
 
 impl NodeSettings {
     /// Where a label and an annotation say different things, the annotation counts.
@@ -119,19 +120,12 @@ impl NodeSettings {
     }
 
     /// `backend_config` as far as it is not the driver's.
-    fn backend_config(&self, settings: &Settings) -> BTreeMap<String, String> {
-        let mut config = BTreeMap::from([
-            (
-                UDP_PORT,
-                self.udp_port.unwrap_or(settings.tunnel_port).to_string(),
-            ),
-            (
-                NATT_DISCOVERY_PORT,
-                self.natt_discovery_port
-                    .unwrap_or(DISCOVERY_PORT)
-                    .to_string(),
-            ),
-        ]);
+    fn backend_config(&self, settings: &Settings, here: &Here) -> BTreeMap<String, String> {
+        let mut config = BTreeMap::from([(UDP_PORT, self.tunnel_port(settings).to_string())]);
+        if here.answers_discovery {
+            let port = self.natt_discovery_port.unwrap_or(DISCOVERY_PORT);
+            config.insert(NATT_DISCOVERY_PORT, port.to_string());
+        }
         if let Some(preferred) = self.preferred_server {
             config.insert(PREFERRED_SERVER, preferred.to_string());
         }
@@ -147,6 +141,11 @@ impl NodeSettings {
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value))
             .collect()
+    }
+
+    /// The UDP port of this gateway's tunnel.
+    pub fn tunnel_port(&self, settings: &Settings) -> u16 {
+        self.udp_port.unwrap_or(settings.tunnel_port)
     }
 
     /// Where the public address is looked for: what the node says, else what the environment says.
@@ -174,7 +173,7 @@ pub fn endpoint(
     // Globalnet gives its address some time after the gateway is there.
     let missing = settings.health_check.is_some() && health_check_ip.is_none() && !globalnet;
     let mut backend_config = here.driver.clone();
-    backend_config.extend(node.backend_config(settings));
+    backend_config.extend(node.backend_config(settings, here));
     let text = |ip: Option<IpAddr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
     let spec = EndpointSpec {
         cable_name: cable_name(&settings.cluster, here.private_ip),

@@ -4,9 +4,11 @@
 //!   environment -> settings --+-> endpoint: this gateway's Endpoint --+-> sync: writes at home and on the broker
 //!   labels, annotations ------+                                       |
 //!   addresses ----------------+                                       +-> status: its Gateway object
-//!                                          cables as seen, health ----+
+//!   remotes -> cables: what the driver shall make, what is checked ---+
+//!                      how they are, in words ------------------------+
 //! ```
 
+pub mod cables;
 pub mod endpoint;
 mod public_ip;
 pub mod settings;

@@ -1,12 +1,12 @@
 //! A node's Gateway object: what of it is known, when it is written, and whose is deleted.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use subm_api::names::{CONNECTED, HA_ACTIVE, UPDATE_TIMESTAMP};
-use subm_api::submariner::{Connection, EndpointSpec, Gateway, GatewayStatus, LatencyRtt};
+use subm_api::names::{HA_ACTIVE, UPDATE_TIMESTAMP};
+use subm_api::submariner::{self, EndpointSpec, Gateway, GatewayStatus, LatencyRtt};
+use subm_tunnel::Connection;
+use subm_tunnel::health::go_duration;
 
 use super::gateway_name;
 
@@ -17,53 +17,11 @@ pub struct Known<'a> {
     pub active: bool,
     /// This gateway's; while it is not known, its [`outline`](super::endpoint::outline), since none would not be taken.
     pub endpoint: &'a EndpointSpec,
-    /// One for each Endpoint that is believed, in any order.
-    pub cables: &'a [Cable],
+    /// The far end of each cable and how it is, in any order.
+    pub cables: &'a [(EndpointSpec, Connection)],
     /// What does not work, in sentences.
     pub problems: &'a [String],
     pub version: &'a str,
-}
-
-/// A cable as its driver and the health check of its path see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cable {
-    /// The far end.
-    pub endpoint: EndpointSpec,
-    /// The driver's word.
-    pub state: State,
-    /// Its sentence; empty where there is nothing to say.
-    pub message: String,
-    /// The address that packets are sent to.
-    pub using_ip: Option<IpAddr>,
-    pub using_nat: bool,
-    /// `None` where the path is not checked.
-    pub health: Option<Health>,
-}
-
-/// What a driver says of a cable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    Connected,
-    Connecting,
-    Error,
-    None,
-}
-
-/// What the health check says of its path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    pub path: Path,
-    pub message: String,
-    /// Where echo requests were sent to.
-    pub target: IpAddr,
-    pub rtt: Option<LatencyRtt>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Path {
-    Connected,
-    Unknown,
-    Error,
 }
 
 /// `status.haStatus` of a Gateway that waits for its turn.
@@ -86,10 +44,10 @@ const VALID_ELSEWHERE: Duration = Duration::from_secs(15);
 
 /// The status as it is now.
 pub fn status(known: &Known<'_>) -> GatewayStatus {
-    let mut connections: Vec<Connection> = Vec::new();
+    let mut connections = Vec::new();
     // Cables of a passive gateway carry nothing.
     if known.active {
-        connections.extend(known.cables.iter().map(Cable::connection));
+        connections.extend(known.cables.iter().map(connection));
         // Always in the same order: another one would be news.
         connections.sort_by(|a, b| place(a).cmp(&place(b)));
     }
@@ -102,63 +60,27 @@ pub fn status(known: &Known<'_>) -> GatewayStatus {
     }
 }
 
-fn place(connection: &Connection) -> (&str, &str) {
+fn place(connection: &submariner::Connection) -> (&str, &str) {
     (
         &connection.endpoint.cluster_id,
         &connection.endpoint.cable_name,
     )
 }
 
-impl Cable {
-    /// | driver | path | result |
-    /// |---|---|---|
-    /// | connected | error | error, with the health check's message |
-    /// | connected | unknown | connected, with the health check's message |
-    /// | error | connected | connected: a packet that came back is the better witness |
-    /// | anything else | | the driver's word |
-    fn connection(&self) -> Connection {
-        let mut endpoint = self.endpoint.clone();
-        let path = self.health.as_ref();
-        let (state, message) = match (self.state, path) {
-            (State::Connected, Some(health)) => match health.path {
-                Path::Error => (State::Error, health.message.as_str()),
-                Path::Unknown => (State::Connected, health.message.as_str()),
-                Path::Connected => (State::Connected, self.message.as_str()),
-            },
-            (State::Error, Some(health)) if health.path == Path::Connected => {
-                (State::Connected, "")
-            }
-            (state, _) => (state, self.message.as_str()),
-        };
-        if let Some(health) = path {
-            endpoint.health_check_ip = health.target.to_string();
-        }
-        Connection {
-            status: state.as_str().to_owned(),
-            status_message: message.to_owned(),
-            endpoint,
-            using_ip: self.using_ip.map(|ip| ip.to_string()).unwrap_or_default(),
-            using_nat: self.using_nat,
-            latency_rtt: path.and_then(|health| health.rtt.clone()),
-        }
-    }
-}
-
-impl State {
-    /// As objects spell it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connected => CONNECTED,
-            Self::Connecting => "connecting",
-            Self::Error => "error",
-            Self::None => "none",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+fn connection((endpoint, cable): &(EndpointSpec, Connection)) -> submariner::Connection {
+    submariner::Connection {
+        status: cable.status.to_string(),
+        status_message: cable.message.clone(),
+        endpoint: endpoint.clone(),
+        using_ip: cable.using.to_string(),
+        using_nat: cable.nat,
+        latency_rtt: cable.rtt.map(|rtt| LatencyRtt {
+            last: go_duration(rtt.last),
+            min: go_duration(rtt.min),
+            average: go_duration(rtt.average),
+            max: go_duration(rtt.max),
+            std_dev: go_duration(rtt.std_dev),
+        }),
     }
 }
 

@@ -40,6 +40,7 @@ fn here() -> Here {
         cni_ip: "10.8.1.1".parse().ok(),
         global_ip: None,
         driver: BTreeMap::new(),
+        answers_discovery: true,
     }
 }
 
@@ -66,6 +67,17 @@ fn an_endpoint_is_as_submariner_writes_it() {
         endpoint_name(&spec).as_deref(),
         Some("c1-submariner-cable-c1-172-31-1-11")
     );
+}
+
+/// A Go Submariner would ask for a minute.
+#[test]
+fn who_does_not_answer_nat_discovery_publishes_no_port_for_it() {
+    let here = Here {
+        answers_discovery: false,
+        ..here()
+    };
+    let (spec, _) = endpoint(&settings(&[]), &node(&[]), &here);
+    assert_eq!(spec.backend_config, texts(&[("udp-port", "4500")]));
 }
 
 /// The Cluster object of the same recording.

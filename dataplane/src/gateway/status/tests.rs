@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
+use subm_tunnel::health::Rtt;
+use subm_tunnel::{Cable, ConnectionStatus};
 
 use super::*;
 
@@ -15,34 +17,20 @@ fn endpoint(cluster: &str) -> EndpointSpec {
     }
 }
 
-fn rtt(last: &str) -> LatencyRtt {
-    LatencyRtt {
-        last: last.to_owned(),
-        ..LatencyRtt::default()
-    }
+fn rtt(millis: u64) -> Rtt {
+    Rtt::of(&[Duration::from_millis(millis)]).expect("one")
 }
 
-fn health(path: Path) -> Health {
-    Health {
-        path,
-        message: "from the health check".to_owned(),
-        target: "10.9.1.1".parse().expect("IPv4"),
-        rtt: Some(rtt("231.624\u{b5}s")),
-    }
+/// As a driver and the health check of its path say it.
+fn cable(cluster: &str, status: ConnectionStatus) -> (EndpointSpec, Connection) {
+    let spec = endpoint(cluster);
+    let far = Cable::new(&spec.cable_name, cluster, [172, 31, 2, 11].into(), 4500);
+    let mut connection = Connection::new(&far, status, "");
+    connection.rtt = Some(rtt(3));
+    (spec, connection)
 }
 
-fn cable(cluster: &str, state: State, path: Option<Path>) -> Cable {
-    Cable {
-        endpoint: endpoint(cluster),
-        state,
-        message: "from the driver".to_owned(),
-        using_ip: "172.31.2.11".parse().ok(),
-        using_nat: false,
-        health: path.map(health),
-    }
-}
-
-fn of(active: bool, cables: &[Cable]) -> GatewayStatus {
+fn of(active: bool, cables: &[(EndpointSpec, Connection)]) -> GatewayStatus {
     let local = endpoint("c1");
     status(&Known {
         active,
@@ -54,10 +42,7 @@ fn of(active: bool, cables: &[Cable]) -> GatewayStatus {
 }
 
 fn connected() -> GatewayStatus {
-    of(
-        true,
-        &[cable("c2", State::Connected, Some(Path::Connected))],
-    )
+    of(true, &[cable("c2", ConnectionStatus::Connected)])
 }
 
 /// What stands there after `status` was written at `at` by us.
@@ -81,56 +66,27 @@ fn after(seconds: u64) -> Duration {
     NOW + Duration::from_secs(seconds)
 }
 
-/// cableengine/syncer: "Gateway latency info › should correctly update the Gateway Status information", and every other pair.
+/// cableengine/syncer: "Gateway latency info › should correctly update the Gateway Status information".
 #[test]
-fn driver_and_health_are_merged_by_the_table() {
-    use {Path as P, State as S};
-    let (driver, check) = ("from the driver", "from the health check");
-    for (state, path, expected, message) in [
-        (S::Connected, P::Connected, "connected", driver),
-        (S::Connected, P::Error, "error", check),
-        (S::Connected, P::Unknown, "connected", check),
-        (S::Connecting, P::Connected, "connecting", driver),
-        (S::Connecting, P::Error, "connecting", driver),
-        (S::Connecting, P::Unknown, "connecting", driver),
-        (S::Error, P::Connected, "connected", ""),
-        (S::Error, P::Error, "error", driver),
-        (S::Error, P::Unknown, "error", driver),
-        (S::None, P::Connected, "none", driver),
-        (S::None, P::Error, "none", driver),
-        (S::None, P::Unknown, "none", driver),
-    ] {
-        let connection = cable("c2", state, Some(path)).connection();
-        assert_eq!(
-            (
-                connection.status.as_str(),
-                connection.status_message.as_str()
-            ),
-            (expected, message),
-            "{state} {path:?}"
-        );
-        assert_eq!(connection.latency_rtt, Some(rtt("231.624\u{b5}s")));
-        assert_eq!(connection.endpoint.health_check_ip, "10.9.1.1");
-    }
-    let alone = cable("c2", State::Error, None).connection();
+fn round_trips_are_told_as_go_tells_durations() {
+    let (spec, mut seen) = cable("c2", ConnectionStatus::Error);
+    seen.rtt = Rtt::of(&[Duration::from_micros(231), Duration::from_millis(2)]);
+    seen.message = "why".to_owned();
+    let told = connection(&(spec.clone(), seen));
+    let rtt = told.latency_rtt.expect("round trips");
+    assert_eq!((rtt.min.as_str(), rtt.last.as_str()), ("231\u{b5}s", "2ms"));
     assert_eq!(
-        (
-            alone.status.as_str(),
-            alone.status_message.as_str(),
-            alone.latency_rtt
-        ),
-        ("error", driver, None)
+        (told.status.as_str(), told.status_message.as_str()),
+        ("error", "why")
     );
-    assert_eq!(alone.endpoint, endpoint("c2"));
+    assert_eq!((told.endpoint, told.using_nat), (spec, false));
 }
 
 /// cableengine/syncer: "after syncer startup for an active gateway › should create the Gateway resource with the correct information",
 /// in the form that was recorded.
 #[test]
 fn a_gateway_is_as_submariner_writes_it() {
-    let mut known = cable("c2", State::Connected, Some(Path::Connected));
-    known.message.clear();
-    let gateway = ours(&of(true, &[known]), NOW);
+    let gateway = ours(&connected(), NOW);
     let written = serde_json::to_value(&gateway).expect("JSON");
     assert_eq!(written["metadata"]["name"], "c1-gw1");
     assert_eq!(written["metadata"]["namespace"], NAMESPACE);
@@ -152,14 +108,14 @@ fn a_gateway_is_as_submariner_writes_it() {
     assert_eq!(connection["statusMessage"], "");
     assert_eq!(connection["usingIP"], "172.31.2.11");
     assert_eq!(connection.get("usingNAT"), None);
-    assert_eq!(connection["latencyRTT"]["last"], "231.624\u{b5}s");
+    assert_eq!(connection["latencyRTT"]["last"], "3ms");
     assert_eq!(connection["endpoint"]["hostname"], "c2-gw1");
 }
 
 /// cableengine: "not started › and list of cable connections is queried › should return non-nil", "after Stop › should return empty".
 #[test]
 fn a_passive_gateway_lists_nothing() {
-    let passive = of(false, &[cable("c2", State::Connected, None)]);
+    let passive = of(false, &[cable("c2", ConnectionStatus::Connected)]);
     assert_eq!(passive.ha_status, "passive");
     assert!(passive.local_endpoint.is_some());
     assert_eq!(
@@ -202,15 +158,13 @@ fn without_news_nothing_is_written_for_a_minute() {
 #[test]
 fn news_are_written_at_once() {
     let there = [ours(&connected(), NOW)];
-    let mut cable = cable("c2", State::Connected, Some(Path::Error));
+    let mut other = cable("c2", ConnectionStatus::Connected);
+    other.1.message = "why".to_owned();
     let news = [
         of(false, &[]),
         of(true, &[]),
-        of(true, &[cable.clone()]),
-        {
-            cable.health = None;
-            of(true, &[cable])
-        },
+        of(true, &[cable("c2", ConnectionStatus::Error)]),
+        of(true, &[other]),
         GatewayStatus {
             status_failure: "x".to_owned(),
             ..connected()
@@ -229,29 +183,15 @@ fn news_are_written_at_once() {
 #[test]
 fn another_round_trip_time_is_no_news() {
     let there = [ours(&connected(), NOW)];
-    let mut other = cable("c2", State::Connected, Some(Path::Connected));
-    other.health.as_mut().expect("checked").rtt = Some(rtt("1ms"));
-    assert_eq!(
-        publish(
-            NAMESPACE,
-            "c1-gw1",
-            &of(true, &[other.clone()]),
-            &there,
-            after(59)
-        ),
-        None
-    );
-    let due = publish(
-        NAMESPACE,
-        "c1-gw1",
-        &of(true, &[other.clone()]),
-        &there,
-        after(60),
-    )
-    .expect("due");
-    let status = due.status.expect("a status");
-    assert_eq!(status.connections.good[0].1.latency_rtt, Some(rtt("1ms")));
-    other.health.as_mut().expect("checked").rtt = None;
+    let mut other = cable("c2", ConnectionStatus::Connected);
+    other.1.rtt = Some(rtt(4));
+    let status = of(true, std::slice::from_ref(&other));
+    let at = |seconds| publish(NAMESPACE, "c1-gw1", &status, &there, after(seconds));
+    assert_eq!(at(59), None);
+    let due = at(60).and_then(|gateway| gateway.status).expect("due");
+    let rtt = due.connections.good[0].1.latency_rtt.clone();
+    assert_eq!(rtt.map(|rtt| rtt.last), Some("4ms".to_owned()));
+    other.1.rtt = None;
     assert!(
         publish(NAMESPACE, "c1-gw1", &of(true, &[other]), &there, NOW).is_some(),
         "that there is none"
@@ -450,7 +390,7 @@ proptest! {
     /// Any order of cables is the same status, and what was written is good until something changes.
     #[test]
     fn order_is_no_news(order in Just(["c5", "c2", "c4", "c3"]).prop_shuffle()) {
-        let cables = order.map(|cluster| cable(cluster, State::Connected, Some(Path::Connected)));
+        let cables = order.map(|cluster| cable(cluster, ConnectionStatus::Connected));
         let shuffled = of(true, &cables);
         let clusters: Vec<&str> = shuffled.connections.iter().map(|c| c.endpoint.cluster_id.as_str()).collect();
         prop_assert_eq!(&clusters, &["c2", "c3", "c4", "c5"]);
