@@ -10,7 +10,7 @@
 
 pub mod cables;
 pub mod endpoint;
-mod public_ip;
+pub mod public_ip;
 pub mod settings;
 pub mod status;
 pub mod sync;

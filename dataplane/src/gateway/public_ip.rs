@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use k8s_openapi::api::core::v1::Service;
 use subm_api::names::is_label;
 
 /// One way to find it. Settings are comma-separated lists of them, as `method:value`; the first one that works counts.
@@ -76,6 +77,50 @@ impl fmt::Display for PublicIp {
     }
 }
 
+/// Asked where nobody says anything, as Submariner does: what answers first is believed.
+pub fn public_services() -> Vec<PublicIp> {
+    [
+        "api.ipify.org",
+        "checkip.amazonaws.com",
+        "4.icanhazip.com",
+        "ipinfo.io/ip",
+        "ifconfig.me",
+    ]
+    .map(|server| PublicIp::Api(server.to_owned()))
+    .into()
+}
+
+/// The first IPv4 address in what a server answered.
+pub fn first_ipv4(text: &str) -> Option<Ipv4Addr> {
+    text.split(|c: char| !c.is_ascii_digit() && c != '.')
+        .find_map(|word| word.trim_matches('.').parse().ok())
+}
+
+/// What a Service of type LoadBalancer is reached by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ingress {
+    Address(IpAddr),
+    Name(String),
+}
+
+impl Ingress {
+    /// `None` while it has none.
+    pub fn of(service: &Service) -> Option<Self> {
+        let status = service.status.as_ref()?.load_balancer.as_ref()?;
+        let first = status.ingress.as_ref()?.first()?;
+        let address = first.ip.as_ref().and_then(|ip| ip.parse().ok());
+        let name = || first.hostname.clone().filter(|name| is_host(name));
+        address
+            .map(Self::Address)
+            .or_else(|| name().map(Self::Name))
+    }
+}
+
+/// Of several addresses of a name always the same one, IPv4 before IPv6.
+pub fn choose(addresses: impl IntoIterator<Item = IpAddr>) -> Option<IpAddr> {
+    addresses.into_iter().min()
+}
+
 fn is_host(text: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     !text.is_empty() && text.len() <= 253 && text.chars().all(good)
@@ -123,5 +168,47 @@ mod tests {
             .expect_err("x")
             .to_string();
         assert!(error.starts_with("\"x\" is no way"), "{error}");
+    }
+
+    /// endpoint: "firstIPv4InString".
+    #[test]
+    fn endpoint_38_46_an_address_is_found_in_a_text() {
+        let found = |text: &str| first_ipv4(text).map(|ip| ip.to_string());
+        let ip = Some("192.0.2.7".to_owned());
+        assert_eq!(found("192.0.2.7\n"), ip);
+        assert_eq!(found("{\"ip\": \"192.0.2.7\", \"v\": 1.2}"), ip);
+        assert_eq!(found("You have 999.1.1.1. No: 192.0.2.7."), ip);
+        for none in ["", "nothing", "300.1.1.1", "1.2.3", "2001:db8::1"] {
+            assert_eq!(found(none), None, "{none}");
+        }
+    }
+
+    /// endpoint: "a LoadBalancer with Ingress IP", "with Ingress hostname", "with no ingress is specified".
+    #[test]
+    fn endpoint_81_91_104_a_load_balancer_has_an_address_or_a_name_or_none_yet() {
+        let of = |ingress: serde_json::Value| {
+            let status = serde_json::json!({"status": {"loadBalancer": ingress}});
+            Ingress::of(&serde_json::from_value(status).expect("a Service"))
+        };
+        let one = |key: &str, value: &str| of(serde_json::json!({"ingress": [{key: value}]}));
+        let address = "198.51.100.1".parse().expect("IPv4");
+        assert_eq!(one("ip", "198.51.100.1"), Some(Ingress::Address(address)));
+        let name = Ingress::Name("lb.example.com".to_owned());
+        assert_eq!(one("hostname", "lb.example.com"), Some(name));
+        assert_eq!(one("hostname", "not a name"), None);
+        assert_eq!(of(serde_json::json!({"ingress": []})), None);
+        assert_eq!(of(serde_json::json!({})), None);
+        assert_eq!(Ingress::of(&Service::default()), None);
+    }
+
+    #[test]
+    fn a_name_is_always_the_same_address() {
+        let addresses: Vec<IpAddr> = ["2001:db8::1", "198.51.100.2", "198.51.100.1"]
+            .map(|text| text.parse().expect("an address"))
+            .into();
+        let first = "198.51.100.1".parse().ok();
+        assert_eq!(choose(addresses.iter().copied()), first);
+        assert_eq!(choose(addresses.into_iter().rev()), first);
+        assert_eq!(choose([]), None);
     }
 }

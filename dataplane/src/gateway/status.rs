@@ -139,6 +139,11 @@ fn is_no_news(old: &GatewayStatus, new: &GatewayStatus) -> bool {
     let without_times = |status: &GatewayStatus| {
         let connections = status.connections.iter().cloned().map(|mut connection| {
             connection.latency_rtt = connection.latency_rtt.map(|_| LatencyRtt::default());
+            // One that counts the time, as WireGuard's do.
+            if connection.status_message.ends_with(" seconds") {
+                let counts = |c: char| c.is_ascii_digit() || c == '.';
+                connection.status_message.retain(|c| !counts(c));
+            }
             connection
         });
         let mut status = status.clone();

@@ -159,6 +159,23 @@ struct Removals {
 }
 
 impl Plan {
+    /// The steps of one place. No step waits for one of the other place, so both can be done at once.
+    pub fn at(&self, place: Place) -> Vec<Step> {
+        let mut numbers = BTreeMap::new();
+        let mut steps: Vec<Step> = Vec::new();
+        for (number, step) in self.steps.iter().enumerate() {
+            if step.write.place() != place {
+                continue;
+            }
+            numbers.insert(number, steps.len());
+            steps.push(Step {
+                write: step.write.clone(),
+                after: step.after.and_then(|after| numbers.get(&after).copied()),
+            });
+        }
+        steps
+    }
+
     fn refuse(&mut self, place: Place, kind: Kind, name: &str, why: Why) {
         let name = name.to_owned();
         self.refusals.push(Refusal {

@@ -198,6 +198,19 @@ fn another_round_trip_time_is_no_news() {
     );
 }
 
+#[test]
+fn a_message_that_counts_seconds_is_no_news() {
+    let of = |message: &str| {
+        let mut broken = cable("c2", ConnectionStatus::Error);
+        broken.1.message = message.to_owned();
+        of(true, &[broken])
+    };
+    let there = [ours(&of("no handshake for 131.0 seconds"), NOW)];
+    let news = |message: &str| publish(NAMESPACE, "c1-gw1", &of(message), &there, NOW).is_some();
+    assert!(!news("no handshake for 132.5 seconds"));
+    assert!(news("no bytes received for 132.5 seconds") && news(""));
+}
+
 /// A Submariner's active gateway deletes what is older than 15 s.
 #[test]
 fn beside_a_gateway_of_submariners_its_rhythm_holds() {

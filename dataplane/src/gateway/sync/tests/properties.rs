@@ -164,4 +164,23 @@ proptest! {
             assert!(now.0 >= before.0 && now.1 >= before.1, "{before:?} became {now:?}");
         });
     }
+
+    /// What is done at one place is what was planned for it, in that order, after what must have been done before.
+    #[test]
+    fn places_do_not_wait_for_each_other(world in worlds()) {
+        let plan = world.plan();
+        let mut count = 0;
+        for place in [Place::Home, Place::Broker] {
+            let steps = plan.at(place);
+            let whole: Vec<&Step> = plan.steps.iter().filter(|step| step.write.place() == place).collect();
+            prop_assert_eq!(steps.len(), whole.len());
+            for (step, planned) in steps.iter().zip(whole) {
+                prop_assert_eq!(&step.write, &planned.write);
+                let before = step.after.map(|after| &steps[after].write);
+                prop_assert_eq!(before, planned.after.map(|after| &plan.steps[after].write));
+                count += 1;
+            }
+        }
+        prop_assert_eq!(count, plan.steps.len());
+    }
 }
