@@ -15,11 +15,11 @@ help: ## Lists the targets
 
 run: ## Builds lighthouse-dns and serves examples/ on $(LISTEN)
 	@$(CARGO) build --quiet -p subm-dns
-	@LISTEN=$(LISTEN) examples/serve.sh
+	@LISTEN=$(LISTEN) exec examples/serve.sh
 
 demo: test-tools ## Two clusters and a broker: deploys, joins, exports, resolves, shows; then a shell, or takes all down
 	@$(CARGO) build --quiet -p subm-dns -p subm-lighthouse-agent -p subm-subctl -p subm-e2e -p subm-test-support
-	@$${CARGO_TARGET_DIR:-target}/debug/demo
+	@exec $${CARGO_TARGET_DIR:-target}/debug/demo
 
 test: test-tools ## Runs every test; installs and builds what they need first
 	$(CARGO) test --workspace

@@ -328,6 +328,7 @@ async fn export(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Resul
         )
         .await?;
     import(in_c2, "sample", "web").await?;
+    import(in_c2, MEMBER, "web-sample-c1").await?;
     in_c2
         .create_value(&kind::SLICES, &slice("sample", "web-x1"))
         .await?;
@@ -409,6 +410,15 @@ async fn show(desk: &Desk) -> Result<()> {
         shown[0]["imports"][0]["clusters"] == json!(["c1"]),
         "{shown}"
     );
+    ensure!(
+        shown[0]["imports"].as_array().map(Vec::len) == Some(1)
+            && shown[0]["imports"][0]["ips"] == json!(["10.96.1.1"]),
+        "of Services, by their addresses, but for the view of release 0.14: {shown}"
+    );
+    let shown = desk
+        .json("show imports -n submariner-operator --context kind-c2 -o json")
+        .await?;
+    ensure!(shown[0]["imports"][0]["name"] == "web-sample-c1", "{shown}");
     let run = desk.good("show imports --context kind-c2 -o yaml").await?;
     ensure!(run.out.contains("context: kind-c2"), "{run:#?}");
     desk.fails("show all --context nowhere", 3, "no context \"nowhere\"")
@@ -497,6 +507,7 @@ fn slice(namespace: &str, name: &str) -> Value {
             "multicluster.kubernetes.io/service-name": "web",
             "multicluster.kubernetes.io/source-cluster": "c1",
             "lighthouse.submariner.io/sourceNamespace": "sample",
+            "lighthouse.submariner.io/is-headless": "false",
         }},
         "addressType": "IPv4", "endpoints": [{"addresses": ["10.96.1.1"]}], "ports": [],
     })
