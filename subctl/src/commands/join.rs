@@ -37,7 +37,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     greet(&mut status, flags, &info);
     if flags.repository.is_none() && flags.image_override.is_empty() {
         status.warning(
-            "No images of this release are published: build them, push them, and name the place with --repository, or pods will not start",
+            "No images of this release are published: build and push them (`make images`, docs/images.md), and name the place with --repository, or pods will not start",
         );
     }
     let known = member_id(&target.cluster).await?;

@@ -112,7 +112,10 @@ async fn demo() -> Result<()> {
     shown
         .subctl("--context kind-c2 explain export whereami-cs -n sample")
         .await?;
-    say(&format!("Done after {:.0?}.", began.elapsed()));
+    say(&format!(
+        "Done after {:.0?}. The name resolves in c1; packets to that address are the data plane's, which this release does not have.",
+        began.elapsed()
+    ));
     if std::io::stdin().is_terminal() {
         shell(&lab).await?;
     } else {
