@@ -208,7 +208,7 @@ impl Broker {
         for lease in self.cluster.list(&kind::LEASES, namespace, "").await? {
             ids.extend(
                 crate::cluster::name(&lease)
-                    .strip_prefix("cluster-")
+                    .strip_prefix(subm_api::names::MEMBER_PREFIX)
                     .map(str::to_owned),
             );
         }

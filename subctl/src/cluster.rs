@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request};
 use kube::Client;
+use kube::api::ListParams;
 use serde_json::Value;
 use subm_install::Object;
 use subm_install::names::{INSTALLER, MANAGED_BY};
@@ -56,19 +57,11 @@ impl Cluster {
         namespace: Option<&str>,
         labels: &str,
     ) -> Result<Vec<Value>, Error> {
-        let mut path = kind.path(namespace, None);
-        if !labels.is_empty() {
-            path.push_str("?labelSelector=");
-            path.push_str(
-                &labels
-                    .replace('=', "%3D")
-                    .replace(',', "%2C")
-                    .replace('/', "%2F")
-                    .replace(' ', "%20"),
-            );
-        }
         let doing = format!("listing {kind}");
-        let list = absent(self.send(Method::GET, &path, None, None, &doing).await)?;
+        let selected = ListParams::default().labels(labels);
+        let request = kube::core::Request::new(kind.path(namespace, None)).list(&selected);
+        let request = request.map_err(|error| Error::Usage(format!("{doing}: {error}")))?;
+        let list = absent(self.answer(request, &doing).await)?;
         let items = list.map(|mut list| list["items"].take());
         Ok(match items {
             Some(Value::Array(items)) => items,
@@ -98,31 +91,30 @@ impl Cluster {
             .await
     }
 
-    /// Applies all, in order. Definitions and namespaces that others made stay theirs, or `uninstall` would delete them with all
-    /// that is in them; new definitions are awaited.
-    pub async fn apply_all(&self, objects: &[Object]) -> Result<(), Error> {
+    /// Applies all, in order; new definitions are awaited. Definitions, namespaces and ClusterProperties that others made stay
+    /// theirs, or `uninstall` would delete them with all that is in them; such are returned as they are.
+    pub async fn apply_all(&self, objects: &[Object]) -> Result<Vec<Value>, Error> {
+        const SHARED: [Kind; 3] = [kind::DEFINITIONS, kind::NAMESPACES, kind::PROPERTIES];
         let mut awaited = Vec::new();
+        let mut others = Vec::new();
         for object in objects {
-            let shared = match object.kind() {
-                "CustomResourceDefinition" => Some(kind::DEFINITIONS),
-                "Namespace" => Some(kind::NAMESPACES),
-                _ => None,
-            };
-            if let Some(kind) = shared {
-                let there = self.get(&kind, None, object.name()).await?;
-                if there.is_some_and(|there| !is_ours(&there)) {
-                    continue;
-                }
-                if kind == kind::DEFINITIONS {
-                    awaited.push(object.name());
-                }
+            let kind = Kind::of(object);
+            if SHARED.contains(&kind)
+                && let Some(there) = self.get(&kind, None, object.name()).await?
+                && !is_ours(&there)
+            {
+                others.push(there);
+                continue;
+            }
+            if kind == kind::DEFINITIONS {
+                awaited.push(object.name());
             }
             self.apply(object).await?;
         }
         for name in awaited {
             self.served(name, DEFINITION_DEADLINE).await?;
         }
-        Ok(())
+        Ok(others)
     }
 
     /// Creates the object unless it is there; needs no right to patch. Whether it was created.
@@ -289,7 +281,11 @@ impl Cluster {
             // A name that is no part of a URL names nothing.
             Error::Usage(format!("{doing}: {error}"))
         })?;
-        let answer = self.client.request::<Value>(request).await;
+        self.answer(request, doing).await
+    }
+
+    async fn answer(&self, request: Request<Vec<u8>>, doing: &str) -> Result<Value, Error> {
+        let answer = self.client.request(request).await;
         answer.map_err(|error| Error::of_request(doing, &error))
     }
 }
@@ -362,11 +358,28 @@ pub fn list_at<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
         .unwrap_or_default()
 }
 
+/// Reason and message of a condition, as far as it has them.
+pub fn condition_words(object: &Value, r#type: &str) -> String {
+    let message = in_condition(object, r#type, "message").unwrap_or_default();
+    match (condition_reason(object, r#type), message) {
+        ("", message) => message.to_owned(),
+        (reason, "") => reason.to_owned(),
+        (reason, message) => format!("{reason}: {message}"),
+    }
+}
+
+/// The reason of a condition, or nothing.
+pub fn condition_reason<'a>(object: &'a Value, r#type: &str) -> &'a str {
+    in_condition(object, r#type, "reason").unwrap_or_default()
+}
+
 /// The status of a condition.
 pub fn condition<'a>(object: &'a Value, r#type: &str) -> Option<&'a str> {
-    let conditions = list_at(object, "/status/conditions");
-    let found = conditions
-        .iter()
-        .find(|condition| condition["type"] == r#type)?;
-    found["status"].as_str()
+    in_condition(object, r#type, "status")
+}
+
+fn in_condition<'a>(object: &'a Value, r#type: &str, key: &str) -> Option<&'a str> {
+    let mut conditions = list_at(object, "/status/conditions").iter();
+    let found = conditions.find(|condition| condition["type"] == r#type)?;
+    found[key].as_str()
 }

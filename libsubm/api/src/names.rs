@@ -47,6 +47,9 @@ pub const SOURCE_SLICE: &str = "lighthouse.submariner.io/source-name";
 pub const TIMESTAMP_PREFIX: &str = "timestamp.submariner.io/";
 /// Before a cluster's id: the name of its account on the broker, and of its Lease there.
 pub const MEMBER_PREFIX: &str = "cluster-";
+/// Conditions that Lighthouse's agent, or ours, writes to an export; others keep their own beside them. `Synced` is of releases up
+/// to 0.14, which said so what `Ready` says since.
+pub const EXPORT_CONDITIONS: [&str; 4] = ["Valid", "Ready", "Synced", "Conflict"];
 /// Label that objects carry on the broker: the cluster that wrote them.
 pub const BROKER_CLUSTER_ID: &str = "submariner-io/clusterID";
 /// Annotation of a Cluster and of an account on the broker: uid of the cluster's namespace kube-system, by which it is known whatever
@@ -56,6 +59,10 @@ pub const CLUSTER_UID: &str = "submariner.io/cluster-uid";
 pub const BROKER_NAMESPACE: &str = "submariner-io/originatingNamespace";
 /// Annotation of a GlobalIngressIP: the address of the endpoint that it is for.
 pub const GLOBAL_IP_OF_ENDPOINT: &str = "submariner.io/headless-svc-endpoints-ip";
+/// Label of a Service that carries a cluster set IP, and of its slices: the exported service, in the same namespace.
+pub const DERIVED_FROM: &str = "lighthouse.submariner.io/derived-from";
+/// Value of [`MANAGED_BY`] in those slices. Not [`LIGHTHOUSE_AGENT`]: DNS servers must not take these for slices of the cluster set.
+pub const DERIVED_SERVICE_MANAGER: &str = "derived-service.lighthouse.submariner.io";
 /// Annotation of an import: the Service that carries its cluster set IP (mcs-api's reference controller, Cilium).
 pub const DERIVED_SERVICE: &str = "multicluster.kubernetes.io/derived-service";
 
@@ -88,6 +95,12 @@ pub const GATEWAY_LABEL: &str = "submariner.io/gateway";
 pub const CLUSTER_ID_PROPERTY: &str = "cluster.clusterset.k8s.io";
 /// The same in early versions of the KEP.
 pub const LEGACY_CLUSTER_ID_PROPERTY: &str = "id.k8s.io";
+
+/// Whether the key of an annotation is one that an agent of Lighthouse, or ours, gives the imports that it writes for users: since when
+/// clusters export, or whether there is a cluster set IP. Imports of other controllers of the MCS API, and of people, have none.
+pub fn marks_lighthouses_import(key: &str) -> bool {
+    key.starts_with(TIMESTAMP_PREFIX) || key.starts_with("lighthouse.submariner.io/")
+}
 
 /// Whether a text is an RFC 1123 label: 1 to 63 of `a-z`, `0-9` and `-`, neither first nor last a `-`. Names of namespaces and
 /// Services are, and ids of clusters.

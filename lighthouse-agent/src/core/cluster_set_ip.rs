@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 
 use subm_api::{ServiceImport, names};
 
-use super::export::{DETAILS, Details, Export, StatedIp};
+use super::export::{Details, Export, StatedIp};
 use super::merge::Merged;
 use super::view::ServiceView;
-use super::world::{annotation, label};
+use super::world::{annotation, is_from};
 use super::{World, trust};
 
 /// Whether and how a service has an address of the cluster set.
@@ -81,7 +81,7 @@ pub fn stated(world: &World, view: &ServiceView, merged: &Merged<'_>) -> Option<
 /// What this cluster's own record says; before there is one, what an agent of Lighthouse gave here.
 pub fn held(view: &ServiceView, us: &str) -> Option<IpChoice> {
     let records = view.records.values();
-    let mut ours = records.filter(|record| is_from(record, us));
+    let mut ours = records.filter(|record| is_from(&record.metadata, us));
     match ours.next() {
         Some(record) => stated_in(record).map(IpChoice::of_statement),
         None => view
@@ -94,7 +94,10 @@ pub fn held(view: &ServiceView, us: &str) -> Option<IpChoice> {
 /// Whether the aggregate or another cluster's record still has an address.
 pub fn is_in_use(view: &ServiceView, us: &str, ip: Ipv4Addr) -> bool {
     let ip = ip.to_string();
-    let others = view.records.values().filter(|record| !is_from(record, us));
+    let others = view
+        .records
+        .values()
+        .filter(|record| !is_from(&record.metadata, us));
     let stated = others
         .filter_map(stated_in)
         .filter_map(|stated| stated.address);
@@ -103,13 +106,6 @@ pub fn is_in_use(view: &ServiceView, us: &str, ip: Ipv4Addr) -> bool {
     stated.chain(aggregated).any(|other| other == ip)
 }
 
-fn is_from(record: &ServiceImport, cluster: &str) -> bool {
-    label(&record.metadata, names::SOURCE_CLUSTER) == Some(cluster)
-}
-
 fn stated_in(record: &ServiceImport) -> Option<StatedIp> {
-    let details = annotation(&record.metadata, DETAILS)?;
-    serde_json::from_str::<Details>(details)
-        .ok()?
-        .cluster_set_ip
+    Details::of_record(record)?.cluster_set_ip
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use subm_api::{Condition, ServiceExport};
+use subm_api::{Condition, ServiceExport, names};
 
 use super::export::Own;
 use super::merge::Conflict;
@@ -123,12 +123,10 @@ pub fn foreign(export: &ServiceExport) -> Vec<Condition> {
         .iter()
         .flat_map(|status| status.conditions.iter());
     conditions
-        .filter(|condition| !OURS.contains(&condition.r#type.as_str()))
+        .filter(|condition| !names::EXPORT_CONDITIONS.contains(&condition.r#type.as_str()))
         .cloned()
         .collect()
 }
-
-const OURS: [&str; 4] = ["Valid", "Ready", "Synced", "Conflict"];
 
 /// The API has whole seconds.
 pub(super) fn whole_seconds(now: Timestamp) -> Time {

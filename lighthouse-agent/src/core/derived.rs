@@ -16,11 +16,8 @@ use super::cluster_set_ip::IpChoice;
 use super::merge::Merged;
 use super::objects::{ObjectKind, Observed, Place, Urgency, Wanted, object, object_id};
 use super::plan::OfService;
-use super::world::{DERIVED_FROM, label};
+use super::world::label;
 use super::{names as object_names, slices};
-
-/// Not [`names::LIGHTHOUSE_AGENT`]: DNS servers must not take these for slices of the cluster set.
-const MANAGER: &str = "derived-service.lighthouse.submariner.io";
 
 /// Whose Services these are, for who removes them.
 const INSTALLED_BY: &str = "app.kubernetes.io/managed-by";
@@ -70,7 +67,7 @@ fn body(of: &str, merged: &Merged<'_>) -> Value {
     };
     let dual = merged.ip_families.len() > 1;
     json!({
-        "metadata": {"labels": {DERIVED_FROM: of, INSTALLED_BY: names::LIGHTHOUSE_AGENT}},
+        "metadata": {"labels": {names::DERIVED_FROM: of, INSTALLED_BY: names::LIGHTHOUSE_AGENT}},
         "spec": object([
             ("type", json!("ClusterIP")),
             ("ports", merged.ports.iter().map(port).collect()),
@@ -123,9 +120,9 @@ fn put(
     mut slice: EndpointSlice,
 ) {
     let labels = [
-        (names::MANAGED_BY, MANAGER),
+        (names::MANAGED_BY, names::DERIVED_SERVICE_MANAGER),
         (names::LOCAL_SERVICE_NAME, derived),
-        (DERIVED_FROM, &service.key.name),
+        (names::DERIVED_FROM, &service.key.name),
         (names::SOURCE_CLUSTER, cluster),
     ];
     slice.metadata = ObjectMeta {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ServiceSpec, SessionAffinityConfig};
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Serialize};
-use subm_api::{ServiceExport, ServicePort, names};
+use subm_api::{ServiceExport, ServiceImport, ServicePort, names};
 
 use super::global_ips::Allocation;
 use super::valid::{self, Map, exportable};
@@ -73,6 +73,13 @@ pub struct Details {
     /// is right: no other member can give a service an address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_set_ip: Option<StatedIp>,
+}
+
+impl Details {
+    /// As an agent wrote them to its record on the broker.
+    pub fn of_record(record: &ServiceImport) -> Option<Self> {
+        serde_json::from_str(annotation(&record.metadata, DETAILS)?).ok()
+    }
 }
 
 /// A cluster set IP as an exporter states it; without an address there is none.
@@ -148,16 +155,15 @@ pub fn own(world: &World, key: &ServiceKey, view: &ServiceView) -> Own {
             "Service of type ExternalName not supported".to_owned(),
         );
     }
-    let wanted = export.spec.clone().unwrap_or_default();
     for (map, of, field) in [
-        (wanted.exported_labels, Map::Labels, "exportedLabels"),
+        (exported_labels(export), Map::Labels, "exportedLabels"),
         (
-            wanted.exported_annotations,
+            exported_annotations(export),
             Map::Annotations,
             "exportedAnnotations",
         ),
     ] {
-        if let Some(trouble) = valid::trouble(&map.unwrap_or_default(), of) {
+        if let Some(trouble) = map.and_then(|map| valid::trouble(map, of)) {
             return invalid(
                 "InvalidExportedMetadata",
                 format!("spec.{field} cannot stand on imports: {trouble}"),
@@ -204,7 +210,8 @@ fn describe(
     ip: Option<String>,
 ) -> Export {
     let headless = is_headless(spec);
-    let wanted = export.spec.clone().unwrap_or_default();
+    let shown =
+        |map: Option<&BTreeMap<_, _>>, of| map.map(|map| exportable(map, of)).unwrap_or_default();
     // Globalnet has IPv4 only.
     let families = if world.settings.globalnet {
         vec!["IPv4".to_owned()]
@@ -236,14 +243,19 @@ fn describe(
             internal_traffic_policy: spec.internal_traffic_policy.clone().filter(|_| !headless),
             traffic_distribution: spec.traffic_distribution.clone(),
             ip_families: families,
-            labels: exportable(wanted.exported_labels.unwrap_or_default(), Map::Labels),
-            annotations: exportable(
-                wanted.exported_annotations.unwrap_or_default(),
-                Map::Annotations,
-            ),
+            labels: shown(exported_labels(export), Map::Labels),
+            annotations: shown(exported_annotations(export), Map::Annotations),
             cluster_set_ip: None,
         }),
     }
+}
+
+fn exported_labels(export: &ServiceExport) -> Option<&BTreeMap<String, String>> {
+    export.spec.as_ref()?.exported_labels.as_ref()
+}
+
+fn exported_annotations(export: &ServiceExport) -> Option<&BTreeMap<String, String>> {
+    export.spec.as_ref()?.exported_annotations.as_ref()
 }
 
 /// What an export without a time has: it is the youngest of all, as with Lighthouse.
@@ -260,15 +272,6 @@ pub fn created(metadata: &ObjectMeta) -> i64 {
 /// What an export, or its record, says of a cluster set IP.
 pub fn asks_for_ip(metadata: &ObjectMeta) -> Option<bool> {
     annotation(metadata, names::USE_CLUSTERSET_IP).map(|value| value == "true")
-}
-
-/// Keys of labels and annotations that mean something to Kubernetes or to us.
-pub fn is_reserved(key: &str) -> bool {
-    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
-    ["submariner.io", "kubernetes.io", "k8s.io"]
-        .iter()
-        .any(|ours| domain == *ours || domain.ends_with(&format!(".{ours}")))
-        || key.starts_with("submariner-io/")
 }
 
 pub fn is_headless(spec: &ServiceSpec) -> bool {

@@ -5,13 +5,13 @@ use subm_api::names::{self, is_label};
 use subm_api::{ServiceImport, ServicePort};
 
 use super::export::{
-    DETAILS, Details, Export, ImportType, Own, YOUNGEST, asks_for_ip, created, import_port,
+    Details, Export, ImportType, Own, YOUNGEST, asks_for_ip, created, import_port,
 };
 use super::imports::timestamp_key;
 use super::trust::{self, Refusal, Why};
 use super::valid::{self, Map, exportable};
 use super::view::ServiceView;
-use super::world::{annotation, label};
+use super::world::{annotation, is_from, label};
 use super::{ServiceKey, World};
 
 /// The exports of all clusters, in the order of precedence: by age of the ServiceExport, then by the cluster's id.
@@ -112,11 +112,9 @@ fn from_record(
                     false
                 }
             });
-    let details = annotation(&record.metadata, DETAILS)
-        .and_then(|text| serde_json::from_str::<Details>(text).ok());
-    let details = details.map(|details| Details {
-        labels: exportable(details.labels, Map::Labels),
-        annotations: exportable(details.annotations, Map::Annotations),
+    let details = Details::of_record(record).map(|details| Details {
+        labels: exportable(&details.labels, Map::Labels),
+        annotations: exportable(&details.annotations, Map::Annotations),
         ip_families: valid::families(&details.ip_families),
         internal_traffic_policy: details
             .internal_traffic_policy
@@ -157,7 +155,7 @@ fn from_aggregate(
     let slices = view
         .broker_slices
         .values()
-        .filter(|slice| label(&slice.metadata, names::SOURCE_CLUSTER) == Some(cluster));
+        .filter(|slice| is_from(&slice.metadata, cluster));
     let slice = slices.min_by_key(|slice| &slice.metadata.name);
     let address = slice
         .and_then(|slice| slice.endpoints.first())

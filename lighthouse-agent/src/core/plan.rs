@@ -19,7 +19,7 @@ use super::settings::IpSource;
 use super::slices::OwnSlice;
 use super::trust::{Refusal, Why};
 use super::view::ServiceView;
-use super::world::{Source, annotation, label, lists};
+use super::world::{Source, annotation, is_from, label, lists};
 use super::{ServiceKey, World, derived, names as object_names, slices};
 
 /// What should be of one service, and what its users should know.
@@ -257,7 +257,7 @@ impl<'a> OfService<'a> {
             .view
             .records
             .iter()
-            .filter(|(_, record)| label(&record.metadata, names::SOURCE_CLUSTER) == Some(us));
+            .filter(|(_, record)| is_from(&record.metadata, us));
         let ours: Vec<(&String, &ServiceImport)> = ours.collect();
         let mut kept = None;
         if let Own::Valid(export) = self.own {
@@ -452,9 +452,7 @@ impl<'a> OfService<'a> {
             let shown = |export: &&Export| export.cluster == us || others;
             for export in self.all.iter().filter(shown) {
                 let plain = object_names::of_cluster(self.key, &export.cluster);
-                let has_it = |import: &ServiceImport| {
-                    label(&import.metadata, names::SOURCE_CLUSTER) == Some(&export.cluster)
-                };
+                let has_it = |import: &ServiceImport| is_from(&import.metadata, &export.cluster);
                 let name = match self
                     .view
                     .per_cluster
@@ -486,7 +484,7 @@ impl<'a> OfService<'a> {
             }
         }
         for (name, import) in &self.view.per_cluster {
-            let ours = label(&import.metadata, names::SOURCE_CLUSTER) == Some(us);
+            let ours = is_from(&import.metadata, us);
             if !kept.contains(name) && (ours || self.world.knows_broker()) {
                 let id = object_id(
                     Place::Home,
@@ -543,18 +541,16 @@ impl<'a> OfService<'a> {
             );
         }
         let us = self.us();
-        let has =
-            |labels: &kube::core::ObjectMeta| label(labels, names::SOURCE_CLUSTER) == Some(us);
         let record = self
             .view
             .records
             .values()
-            .any(|record| has(&record.metadata));
+            .any(|record| is_from(&record.metadata, us));
         let slices = self
             .view
             .broker_slices
             .values()
-            .any(|slice| has(&slice.metadata));
+            .any(|slice| is_from(&slice.metadata, us));
         let needs_slice = export.kind == ImportType::ClusterSetIP;
         let ours = imports::timestamp_key(us);
         let mut aggregates = self.view.aggregates.values();

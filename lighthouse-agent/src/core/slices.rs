@@ -10,11 +10,12 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort
 use kube::core::ObjectMeta;
 use subm_api::names;
 
-use super::export::{Export, ImportType, cluster_ips, is_reserved, service_ports};
+use super::export::{Export, ImportType, cluster_ips, service_ports};
 use super::global_ips::Allocation;
 use super::trust::{self, BadAddress};
+use super::valid::is_reserved;
 use super::view::ServiceView;
-use super::world::label;
+use super::world::{is_from, label};
 use super::{ServiceKey, World, names as object_names};
 
 /// A slice without a name yet, and what tells it from the service's others.
@@ -222,7 +223,7 @@ pub fn name_for<'a>(
     let ours = object_names::slice(key, cluster, of);
     let same = existing.filter(|slice| {
         let source = label(&slice.metadata, names::SOURCE_SLICE);
-        label(&slice.metadata, names::SOURCE_CLUSTER) == Some(cluster)
+        is_from(&slice.metadata, cluster)
             && !is_legacy(slice)
             && if headless {
                 source == Some(of)

@@ -6,8 +6,6 @@ use k8s_openapi::api::core::v1::SessionAffinityConfig;
 use subm_api::ServicePort;
 use subm_api::names::is_label;
 
-use super::export::is_reserved;
-
 /// Longest sum of an object's annotations that we take from an export; API servers allow 256 KiB for all of an object's.
 const ANNOTATIONS_SIZE: usize = 64 * 1024;
 
@@ -34,16 +32,26 @@ pub fn trouble(map: &BTreeMap<String, String>, of: Map) -> Option<String> {
 }
 
 /// The entries that may stand on objects of other clusters: sound ones, and none that mean something to Kubernetes or to us.
-pub fn exportable(map: BTreeMap<String, String>, of: Map) -> BTreeMap<String, String> {
+pub fn exportable(map: &BTreeMap<String, String>, of: Map) -> BTreeMap<String, String> {
     let mut room = ANNOTATIONS_SIZE;
-    map.into_iter()
+    map.iter()
         .filter(|(key, value)| !is_reserved(key) && is_good(key, value, of))
         .take_while(|(key, value)| {
             let left = room.checked_sub(key.len() + value.len());
             room = left.unwrap_or_default();
             left.is_some()
         })
+        .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
+}
+
+/// Keys of labels and annotations that mean something to Kubernetes or to us.
+pub fn is_reserved(key: &str) -> bool {
+    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
+    ["submariner.io", "kubernetes.io", "k8s.io"]
+        .iter()
+        .any(|ours| domain == *ours || domain.ends_with(&format!(".{ours}")))
+        || key.starts_with("submariner-io/")
 }
 
 fn is_good(key: &str, value: &str, of: Map) -> bool {
@@ -148,7 +156,7 @@ mod tests {
             .map(|i| (format!("note{i}"), "x".repeat(10_000)))
             .collect();
         assert!(trouble(&map, Map::Annotations).is_some());
-        assert_eq!(exportable(map, Map::Annotations).len(), 6);
+        assert_eq!(exportable(&map, Map::Annotations).len(), 6);
     }
 
     #[test]

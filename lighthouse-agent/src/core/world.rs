@@ -18,9 +18,6 @@ use super::packed::PackedView;
 use super::view::{ServiceView, Slot};
 use super::{Clusters, ServiceKey, Settings};
 
-/// Label of what carries a cluster set IP: the service that it belongs to.
-pub const DERIVED_FROM: &str = "lighthouse.submariner.io/derived-from";
-
 /// Namespace and name of the Service that stands for this cluster's API servers.
 const API_SERVER: (&str, &str) = ("default", "kubernetes");
 
@@ -93,6 +90,15 @@ pub struct World {
 struct ObjectName {
     namespace: String,
     name: String,
+}
+
+impl ObjectName {
+    fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -185,10 +191,7 @@ impl World {
 
     /// Whether another service, or somebody else's object, has a name.
     pub fn is_taken(&self, source: Source, namespace: &str, name: &str, key: &ServiceKey) -> bool {
-        let name = ObjectName {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
+        let name = ObjectName::new(namespace, name);
         let placed = self
             .placed
             .get(&source)
@@ -198,10 +201,7 @@ impl World {
 
     /// An object is there but cannot be read: what is known of it stays.
     pub fn unreadable(&mut self, source: Source, namespace: &str, name: &str) {
-        let object = ObjectName {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
+        let object = ObjectName::new(namespace, name);
         let list = self.lists.get(&source).copied().unwrap_or_default();
         let placed = self.placed.entry(source).or_default();
         if let Some(placed) = placed.get_mut(&object) {
@@ -233,10 +233,7 @@ impl World {
 
     /// An object is gone.
     pub fn gone(&mut self, source: Source, namespace: &str, name: &str) {
-        let object = ObjectName {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
+        let object = ObjectName::new(namespace, name);
         let placed = self
             .placed
             .get_mut(&source)
@@ -266,7 +263,7 @@ impl World {
             // A Cluster object has the cluster's id as its name.
             Source::BrokerClusters => {
                 if name == self.settings.cluster {
-                    self.id_is_of = None;
+                    self.claimed_by(None);
                 }
                 return self.declare(name, None);
             }
@@ -278,6 +275,14 @@ impl World {
             Source::Namespaces => self.mark_namespace(name),
             Source::GlobalIps => self.mark_namespace(namespace),
             _ => self.mark_all(),
+        }
+    }
+
+    /// Which cluster has our id. When that changes, all that was left undone is due.
+    fn claimed_by(&mut self, uid: Option<&str>) {
+        if self.id_is_of.as_deref() != uid {
+            self.id_is_of = uid.map(str::to_owned);
+            self.mark_all();
         }
     }
 
@@ -300,7 +305,7 @@ impl World {
 
     pub fn service_of_kubernetes(&mut self, service: &Service) {
         let metadata = &service.metadata;
-        let derived = label(metadata, DERIVED_FROM)
+        let derived = label(metadata, names::DERIVED_FROM)
             .and_then(|name| ServiceKey::new(metadata.namespace.as_deref()?, name));
         let at = match derived {
             Some(key) => Some((key, Slot::Derived)),
@@ -380,10 +385,7 @@ impl World {
     pub fn cluster(&mut self, cluster: &Cluster) {
         self.place(Source::BrokerClusters, &cluster.metadata, None, cluster);
         if cluster.spec.cluster_id == self.settings.cluster {
-            let of = annotation(&cluster.metadata, names::CLUSTER_UID).map(str::to_owned);
-            if std::mem::replace(&mut self.id_is_of, of.clone()) != of {
-                self.mark_all();
-            }
+            self.claimed_by(annotation(&cluster.metadata, names::CLUSTER_UID));
         }
         self.declare(&cluster.spec.cluster_id, Declared::of(&cluster.spec));
     }
@@ -438,10 +440,10 @@ impl World {
         at: Option<(ServiceKey, Slot)>,
         contents: &T,
     ) {
-        let object = ObjectName {
-            namespace: metadata.namespace.clone().unwrap_or_default(),
-            name: metadata.name.clone().unwrap_or_default(),
-        };
+        let object = ObjectName::new(
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        );
         let version = metadata
             .resource_version
             .as_deref()
@@ -501,13 +503,9 @@ impl World {
     }
 }
 
-/// Whether an agent of Lighthouse, or ours, wrote an import for users: it says since when clusters export, or whether there is a
-/// cluster set IP.
 fn is_lighthouses(metadata: &ObjectMeta) -> bool {
     let mut annotations = metadata.annotations.iter().flatten();
-    annotations.any(|(key, _)| {
-        key.starts_with(names::TIMESTAMP_PREFIX) || key.starts_with("lighthouse.submariner.io/")
-    })
+    annotations.any(|(key, _)| names::marks_lighthouses_import(key))
 }
 
 /// Whether an aggregated import names a cluster among its exporters.
@@ -521,7 +519,7 @@ pub fn lists(aggregate: &ServiceImport, cluster: &str) -> bool {
 
 fn place_of_slice(metadata: &ObjectMeta) -> Option<(ServiceKey, Slot)> {
     let namespace = metadata.namespace.as_deref()?;
-    if let Some(service) = label(metadata, DERIVED_FROM) {
+    if let Some(service) = label(metadata, names::DERIVED_FROM) {
         return ServiceKey::new(namespace, service).map(|key| (key, Slot::DerivedSlice));
     }
     if label(metadata, names::MANAGED_BY) == Some(names::LIGHTHOUSE_AGENT) {
@@ -547,6 +545,11 @@ fn key_of_labels(metadata: &ObjectMeta) -> Option<ServiceKey> {
 
 pub(super) fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+/// Whether a cluster wrote it, as its label says.
+pub(super) fn is_from(metadata: &ObjectMeta, cluster: &str) -> bool {
+    label(metadata, names::SOURCE_CLUSTER) == Some(cluster)
 }
 
 pub(super) fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {

@@ -122,7 +122,8 @@ impl Brain {
                 self.recovered(source);
                 let knew = self.world.knows_broker();
                 self.world.listed(source);
-                if !knew && self.world.knows_broker() {
+                // A replica that does not lead will do so when it does.
+                if self.leads && !knew && self.world.knows_broker() {
                     self.reserve_addresses();
                 }
             }

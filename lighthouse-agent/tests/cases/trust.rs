@@ -385,3 +385,28 @@ fn who_has_anothers_id_does_nothing() {
     set.settle();
     assert_exported_by(&mut set, &["c1"]);
 }
+
+/// What the log tells an administrator to do helps at once.
+#[test]
+fn an_id_that_comes_free_is_ours_again() {
+    let mut set = ClusterSet::of(1);
+    set.server("c1").put(namespace("kube-system"));
+    set.broker.put(json!({
+        "kind": "Cluster",
+        "metadata": {"name": "c1", "namespace": BROKER, "annotations": {"submariner.io/cluster-uid": "another"}},
+        "spec": {"cluster_id": "c1"},
+    }));
+    export_from(&mut set, "c1", "10.101.0.1", 1);
+    set.settle();
+    let world = &mut set.agent("c1").world;
+    assert!(world.id_is_anothers());
+    world.take_dirty();
+    set.broker.delete("Cluster", BROKER, "c1");
+    set.read_all("c1");
+    let world = &mut set.agent("c1").world;
+    assert!(!world.id_is_anothers());
+    assert!(
+        world.take_dirty().contains(&key()),
+        "its services are planned anew"
+    );
+}

@@ -4,18 +4,18 @@ mod resolvable;
 
 pub(super) use resolvable::member_id;
 
-use serde_json::json;
-use subm_api::names::MCS_GROUP;
+use serde_json::{Value, json};
+use subm_api::NamespaceRules;
+use subm_api::names::{MCS_GROUP, USE_CLUSTERSET_IP};
+use subm_install::names::AGENT;
 
 use crate::cli::{ExportService, KubeFlags};
-use crate::cluster::{Cluster, Kind, kind, str_at};
+use crate::cluster::{Cluster, Kind, condition, kind, list_at, str_at};
+use crate::commands::MEMBER;
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::print;
 use crate::status::Status;
-
-/// Lighthouse's annotation of an export.
-const USE_CLUSTERSET_IP: &str = "lighthouse.submariner.io/use-clusterset-ip";
 
 pub(super) async fn export(kube: &KubeFlags, flags: &ExportService) -> Result<(), Error> {
     let target = contexts::selected(kube).await?;
@@ -42,8 +42,8 @@ pub(super) async fn export(kube: &KubeFlags, flags: &ExportService) -> Result<()
         export["metadata"]["annotations"] = json!({USE_CLUSTERSET_IP: on.to_string()});
     }
     if flags.dry_run {
-        print("---\n");
-        crate::output::print_data(&export, crate::output::Format::Yaml);
+        print("---\n")?;
+        crate::output::print_data(&export, crate::output::Format::Yaml)?;
         return Ok(());
     }
     let mut status = Status::new();
@@ -62,10 +62,38 @@ pub(super) async fn export(kube: &KubeFlags, flags: &ExportService) -> Result<()
             status.success("Service already exported");
         }
     }
+    if !namespace_rules(cluster).await?.permit(&namespace) {
+        status.warning(format!(
+            "The agent of this cluster takes nothing from namespace {namespace:?}, and by default no cluster does: export from another \
+             one, or let all members `join` again with --allow-namespaces {namespace}"
+        ));
+    }
     if flags.wait {
-        resolvable::wait(kube, &target, &mut status, &namespace, name, flags.timeout).await?;
+        let export = (&exports, &*namespace, name);
+        resolvable::wait(kube, &target, &mut status, export, flags.timeout).await?;
     }
     Ok(())
+}
+
+/// As the agent here was told.
+async fn namespace_rules(cluster: &Cluster) -> Result<NamespaceRules, Error> {
+    let agent = cluster.get(&kind::DEPLOYMENTS, MEMBER, AGENT).await?;
+    let agent = agent.unwrap_or_default();
+    let containers = list_at(&agent, "/spec/template/spec/containers");
+    let variables = containers
+        .iter()
+        .flat_map(|container| list_at(container, "/env"));
+    let mut rules = NamespaceRules::default();
+    for variable in variables {
+        let names = str_at(variable, "/value").split(',');
+        let names = names.map(|name| name.trim().to_owned());
+        match str_at(variable, "/name") {
+            NamespaceRules::DENY_VARIABLE => rules.deny = names.collect(),
+            NamespaceRules::ALLOW_VARIABLE => rules.allow = names.collect(),
+            _ => {}
+        }
+    }
+    Ok(rules)
 }
 
 pub(super) async fn unexport(kube: &KubeFlags, name: &str, dry_run: bool) -> Result<(), Error> {
@@ -80,7 +108,7 @@ pub(super) async fn unexport(kube: &KubeFlags, name: &str, dry_run: bool) -> Res
     if dry_run {
         let there = target.cluster.get(&exports, Some(&namespace), name).await?;
         there.ok_or_else(not_exported)?;
-        print(&format!("serviceexports.{MCS_GROUP} {namespace}/{name}\n"));
+        print(&format!("serviceexports.{MCS_GROUP} {namespace}/{name}\n"))?;
         return Ok(());
     }
     if !target
@@ -102,6 +130,14 @@ pub(super) async fn exports(cluster: &Cluster) -> Result<Kind, Error> {
     version.map(|version| kind::EXPORTS.at(version)).ok_or_else(|| {
         Error::NotFound("this cluster knows no ServiceExport: it is no member of a cluster set; run `subctl join`".to_owned())
     })
+}
+
+/// Type and status of the condition that tells whether an export is on the broker. Go Lighthouse up to 0.14 said so by another.
+pub(super) fn on_broker(export: &Value) -> Option<(&'static str, &str)> {
+    let types = ["Ready", "Synced"];
+    types
+        .into_iter()
+        .find_map(|r#type| Some((r#type, condition(export, r#type)?)))
 }
 
 /// ServiceImports as the cluster serves them; nothing where it does not.

@@ -11,18 +11,17 @@
 //!   whoever may not, or could never.
 
 use serde_json::{Value, json};
-use subm_api::names::{LOCAL_SERVICE_NAME, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE};
+use subm_api::names::{
+    BROKER_CLUSTER_ID, DERIVED_FROM, LOCAL_SERVICE_NAME, MEMBER_PREFIX, SERVICE_NAME,
+    SOURCE_CLUSTER, SOURCE_NAMESPACE, TIMESTAMP_PREFIX,
+};
 
 use crate::Object;
-use subm_api::names::{BROKER_CLUSTER_ID, TIMESTAMP_PREFIX};
-
-/// Label of the agent's derived Services and their slices.
-const DERIVED_FROM: &str = "lighthouse.submariner.io/derived-from";
 
 /// The policy and its binding to the broker's namespace.
 pub fn admission_policy(namespace: &str) -> [Object; 2] {
     let name = format!("{namespace}-members");
-    let accounts = format!("system:serviceaccount:{namespace}:cluster-");
+    let accounts = format!("system:serviceaccount:{namespace}:{MEMBER_PREFIX}");
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",

@@ -1,12 +1,15 @@
 //! The links of the chain, each looked at by itself.
 
 use serde_json::Value;
+use subm_api::NamespaceRules;
 use subm_api::names::{LOCAL_SERVICE_NAME, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE};
 use subm_install::names::{AGENT, BROKER_SECRET, DNS, OPERATOR_NAMESPACE, TOKEN_EXPIRES};
 
 use crate::broker::Access;
-use crate::cluster::{Cluster, annotation, condition, kind, label, list_at, str_at};
-use crate::commands::export::{exports, imports, member_id};
+use crate::cluster::{
+    Cluster, annotation, condition, condition_reason, condition_words, kind, label, list_at, str_at,
+};
+use crate::commands::export::{exports, imports, member_id, on_broker};
 use crate::commands::{MEMBER, wait};
 use crate::contexts::Target;
 use crate::error::Error;
@@ -48,16 +51,39 @@ impl Walk<'_> {
             .await?;
         let name = self.service_name();
         Ok(match service {
-            None => broken(
-                format!("Service {name} does not exist"),
-                "Create it, or name its namespace with -n".to_owned(),
-            ),
+            None => match self.exporters(cluster).await? {
+                None => broken(
+                    format!("Service {name} does not exist"),
+                    "Create it, or name its namespace with -n",
+                ),
+                Some(exporters) => broken(
+                    format!(
+                        "Service {name} does not exist in this cluster, which imports it from {exporters}"
+                    ),
+                    "Run this with --context of a cluster that exports it",
+                ),
+            },
             Some(service) if str_at(&service, "/spec/type") == "ExternalName" => broken(
                 format!("Service {name} is of type ExternalName"),
                 "It has no endpoints that could be exported; export the Service that it stands for",
             ),
             Some(service) => Link::Fine(format!("Service {name} exists ({})", type_of(&service))),
         })
+    }
+
+    /// The clusters from which the service is imported here, if it is.
+    async fn exporters(&self, cluster: &Cluster) -> Result<Option<String>, Error> {
+        let Some(imports) = imports(cluster).await? else {
+            return Ok(None);
+        };
+        let import = cluster
+            .get(&imports, Some(self.namespace), self.name)
+            .await?;
+        Ok(import.map(|import| {
+            let clusters = list_at(&import, "/status/clusters").iter();
+            let ids = clusters.map(|entry| str_at(entry, "/cluster"));
+            ids.collect::<Vec<_>>().join(", ")
+        }))
     }
 
     pub(super) async fn endpoints(&self, cluster: &Cluster) -> Result<Link, Error> {
@@ -124,9 +150,9 @@ impl Walk<'_> {
             Some(_) => links.push(broken(
                 format!(
                     "ServiceExport {name} is not valid: {}",
-                    words(&export, "Valid")
+                    condition_words(&export, "Valid")
                 ),
-                "Change the Service so that it can be exported",
+                remedy(condition_reason(&export, "Valid")),
             )),
             None => links.push(broken(
                 format!("ServiceExport {name} has no condition: no agent has looked at it"),
@@ -136,23 +162,17 @@ impl Walk<'_> {
         if condition(&export, "Conflict") == Some("True") {
             links.push(Link::Doubtful(format!(
                 "ServiceExport {name} conflicts: {}",
-                words(&export, "Conflict")
+                condition_words(&export, "Conflict")
             )));
         }
-        // Go Lighthouse up to 0.14 said Synced.
-        let ready = if condition(&export, "Ready").is_some() {
-            "Ready"
-        } else {
-            "Synced"
-        };
-        links.push(match condition(&export, ready) {
-            Some("True") => Link::Fine(format!(
+        links.push(match on_broker(&export) {
+            Some((_, "True")) => Link::Fine(format!(
                 "ServiceExport {name} is on the broker, its agent says"
             )),
-            Some(_) => broken(
+            Some((r#type, _)) => broken(
                 format!(
                     "ServiceExport {name} is not on the broker: {}",
-                    words(&export, ready)
+                    condition_words(&export, r#type)
                 ),
                 format!("See `kubectl -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`"),
             ),
@@ -357,20 +377,15 @@ fn type_of(service: &Value) -> &str {
     }
 }
 
-/// Reason and message of a condition.
-fn words(object: &Value, r#type: &str) -> String {
-    let conditions = list_at(object, "/status/conditions");
-    let found = conditions
-        .iter()
-        .find(|condition| condition["type"] == r#type);
-    let text = |key: &str| {
-        found
-            .and_then(|found| found[key].as_str())
-            .unwrap_or_default()
-    };
-    match (text("reason"), text("message")) {
-        ("", message) => message.to_owned(),
-        (reason, "") => reason.to_owned(),
-        (reason, message) => format!("{reason}: {message}"),
+/// What helps where an agent says that an export is not valid.
+fn remedy(reason: &str) -> String {
+    match reason {
+        "RestrictedNamespace" => format!(
+            "Export from another namespace, or let all members `join` again with --allow-namespaces (it sets {} of Deployment \
+             {OPERATOR_NAMESPACE}/{AGENT})",
+            NamespaceRules::ALLOW_VARIABLE
+        ),
+        "InvalidExportedMetadata" => "Change the ServiceExport's spec".to_owned(),
+        _ => "Change the Service so that it can be exported".to_owned(),
     }
 }

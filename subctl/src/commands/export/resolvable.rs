@@ -6,7 +6,10 @@ use subm_api::names::{SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE};
 use subm_install::names::SETTINGS;
 
 use crate::cli::KubeFlags;
-use crate::cluster::{Cluster, Kind, PAUSE, kind, label, list_at, str_at};
+use crate::cluster::{
+    Cluster, Kind, PAUSE, condition, condition_reason, condition_words, kind, label, list_at,
+    str_at,
+};
 use crate::commands::MEMBER;
 use crate::contexts::{self, Target};
 use crate::error::Error;
@@ -24,11 +27,11 @@ pub(super) async fn wait(
     kube: &KubeFlags,
     own: &Target,
     status: &mut Status,
-    namespace: &str,
-    name: &str,
+    export: (&Kind, &str, &str),
     deadline: Duration,
 ) -> Result<(), Error> {
     let start = Instant::now();
+    let (_, namespace, name) = export;
     let id = member_id(&own.cluster).await?;
     let mut awaited = others(kube, own, status).await?;
     if awaited.is_empty() {
@@ -39,6 +42,10 @@ pub(super) async fn wait(
         "Waiting until {namespace}/{name} is resolvable in the other clusters"
     ));
     loop {
+        let pending = match agents_word(&own.cluster, export).await {
+            Ok(pending) => pending,
+            Err(error) => return Err(status.fail(error)),
+        };
         let mut left = Vec::new();
         for mut cluster in awaited {
             match missing(&cluster, namespace, name, id.as_deref()).await {
@@ -58,7 +65,8 @@ pub(super) async fn wait(
             }
         }
         awaited = left;
-        if awaited.is_empty() {
+        // Names resolve a moment before the agent says so, and `explain` would not find all well.
+        if awaited.is_empty() && pending.is_none() {
             status.end();
             return Ok(());
         }
@@ -69,6 +77,9 @@ pub(super) async fn wait(
                     cluster.target.context, cluster.missing
                 ));
             }
+            if let Some(pending) = pending {
+                status.failure(pending);
+            }
             let error = Error::Timeout(format!(
                 "{namespace}/{name} is not resolvable everywhere after {} s; `subctl explain export {name} -n {namespace}` says why",
                 deadline.as_secs()
@@ -77,6 +88,39 @@ pub(super) async fn wait(
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// What the agent of the exporting cluster has not done yet; an error where it never will.
+async fn agents_word(
+    cluster: &Cluster,
+    (kind, namespace, name): (&Kind, &str, &str),
+) -> Result<Option<String>, Error> {
+    let export = cluster.get(kind, Some(namespace), name).await?;
+    let export = export.unwrap_or_default();
+    // These do not go by themselves; a Service, or its address, may still come.
+    let lasting = [
+        "RestrictedNamespace",
+        "InvalidServiceType",
+        "InvalidExportedMetadata",
+    ];
+    if condition(&export, "Valid") == Some("False")
+        && lasting.contains(&condition_reason(&export, "Valid"))
+    {
+        return Err(Error::Broken(format!(
+            "ServiceExport {namespace}/{name} is not valid: {}; `subctl explain export {name} -n {namespace}` says what helps",
+            condition_words(&export, "Valid")
+        )));
+    }
+    Ok(match super::on_broker(&export) {
+        Some((_, "True")) => None,
+        Some((r#type, _)) => Some(format!(
+            "ServiceExport {namespace}/{name}: {}",
+            condition_words(&export, r#type)
+        )),
+        None => Some(format!(
+            "ServiceExport {namespace}/{name}: no agent has looked at it"
+        )),
+    })
 }
 
 /// The members that other contexts lead to.

@@ -1,7 +1,10 @@
 //! What a member leaves behind that is not installed but written: on the broker, and as imports in its own namespaces.
 
 use serde_json::{Value, json};
-use subm_api::names::{LIGHTHOUSE_AGENT, MANAGED_BY, SOURCE_CLUSTER, TIMESTAMP_PREFIX};
+use subm_api::names::{
+    DERIVED_SERVICE_MANAGER, EXPORT_CONDITIONS, LIGHTHOUSE_AGENT, MANAGED_BY, SOURCE_CLUSTER,
+    TIMESTAMP_PREFIX, marks_lighthouses_import,
+};
 use subm_install::ClusterId;
 use subm_install::broker::{Purpose, token_secret_name};
 use subm_install::names::{BROKER_CLUSTER_ROLE, OPERATOR_NAMESPACE};
@@ -11,11 +14,6 @@ use crate::cluster::{Cluster, PAUSE, kind, label, list_at, name, namespace, str_
 use crate::commands::export::{exports, imports};
 use crate::error::Error;
 use crate::status::Status;
-
-/// Conditions that the agent writes.
-const CONDITIONS: [&str; 4] = ["Valid", "Ready", "Conflict", "Synced"];
-/// Who manages the slices of derived Services: the agent, under another name.
-const DERIVED_SERVICE_MANAGER: &str = "derived-service.lighthouse.submariner.io";
 
 /// Whether the broker in this very cluster is the one that it is a member of: a cluster may host one set's broker and be a member
 /// of another.
@@ -232,7 +230,7 @@ pub(super) async fn forget(cluster: &Cluster) -> Result<usize, Error> {
             let conditions = list_at(&export, "/status/conditions");
             let of_others: Vec<Value> = conditions
                 .iter()
-                .filter(|condition| !CONDITIONS.contains(&str_at(condition, "/type")))
+                .filter(|condition| !EXPORT_CONDITIONS.contains(&str_at(condition, "/type")))
                 .cloned()
                 .collect();
             if of_others.len() == conditions.len() {
@@ -254,8 +252,5 @@ fn is_lighthouses(import: &Value) -> bool {
     let mut keys = annotations
         .into_iter()
         .flat_map(|annotations| annotations.keys());
-    namespace(import) == Some(OPERATOR_NAMESPACE)
-        || keys.any(|key| {
-            key.starts_with(TIMESTAMP_PREFIX) || key.starts_with("lighthouse.submariner.io/")
-        })
+    namespace(import) == Some(OPERATOR_NAMESPACE) || keys.any(|key| marks_lighthouses_import(key))
 }
