@@ -7,19 +7,29 @@ export SUBM_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)
 LISTEN ?= 127.0.0.1:5300
 # How long each fuzz target runs, in seconds.
 FUZZ_TIME ?= 60
+# What builds images (docker, podman, buildah), and how they are called: REPOSITORY/NAME:VERSION, where a repository is given.
+ENGINE ?= docker
+REPOSITORY ?=
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+IMAGES ?= lighthouse-agent lighthouse-coredns
 
-.PHONY: help run demo test test-tools lint fmt bench instructions fuzz
+.PHONY: help run demo images test test-tools lint fmt bench instructions fuzz
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 run: ## Builds lighthouse-dns and serves examples/ on $(LISTEN)
 	@$(CARGO) build --quiet -p subm-dns
-	@LISTEN=$(LISTEN) examples/serve.sh
+	@LISTEN=$(LISTEN) exec examples/serve.sh
 
 demo: test-tools ## Two clusters and a broker: deploys, joins, exports, resolves, shows; then a shell, or takes all down
 	@$(CARGO) build --quiet -p subm-dns -p subm-lighthouse-agent -p subm-subctl -p subm-e2e -p subm-test-support
-	@$${CARGO_TARGET_DIR:-target}/debug/demo
+	@exec $${CARGO_TARGET_DIR:-target}/debug/demo
+
+images: ## Container images as $(REPOSITORY)/NAME:$(VERSION), by $(ENGINE); see docs/images.md
+	@for image in $(IMAGES); do \
+	  $(ENGINE) build -f deploy/images/Dockerfile --target $$image -t $(REPOSITORY:%=%/)$$image:$(VERSION) $(BUILD_ARGS) . || exit; \
+	done
 
 test: test-tools ## Runs every test; installs and builds what they need first
 	$(CARGO) test --workspace

@@ -1,10 +1,12 @@
 //! Answers on standard output.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 
 use clap::ValueEnum;
 use serde_json::Value;
 use subm_install::Object;
+
+use crate::error::Error;
 
 /// `-o`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -25,13 +27,21 @@ impl Format {
     }
 }
 
-/// To standard output; whoever closed it wants no more.
-pub fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// To standard output. Who closed it wants no more; a disk that is full is a failure.
+pub fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(Error::File {
+            path: "standard output".into(),
+            what: "cannot be written",
+            source,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// A value as JSON or YAML.
-pub fn print_data(value: &Value, format: Format) {
+pub fn print_data(value: &Value, format: Format) -> Result<(), Error> {
     match format {
         Format::Json => print(&format!("{value:#}\n")),
         _ => print(&yaml(value)),
@@ -39,7 +49,7 @@ pub fn print_data(value: &Value, format: Format) {
 }
 
 /// Objects as a stream of YAML documents. What is in Secrets is not shown.
-pub fn print_objects(where_: &str, objects: &[Object]) {
+pub fn print_objects(where_: &str, objects: &[Object]) -> Result<(), Error> {
     for object in objects {
         let mut value = object.value().clone();
         if object.kind() == "Secret" {
@@ -47,8 +57,9 @@ pub fn print_objects(where_: &str, objects: &[Object]) {
                 *data = Value::Null;
             }
         }
-        print(&format!("--- # {where_}\n{}", yaml(&value)));
+        print(&format!("--- # {where_}\n{}", yaml(&value)))?;
     }
+    Ok(())
 }
 
 fn yaml(value: &Value) -> String {

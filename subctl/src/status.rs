@@ -60,6 +60,11 @@ impl Status {
         self.finish(Mark::Success);
     }
 
+    /// There was nothing that the step could be done to; a warning tells what is left to do.
+    pub fn undone(&mut self) {
+        self.finish(Mark::Warning);
+    }
+
     /// The step has failed, if there is one, or else this is the failure. The error comes back as told.
     pub fn fail(&mut self, error: Error) -> Error {
         if error.is_told() {

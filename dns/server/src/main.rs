@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use subm_dns::cli::{Cli, Command, LogFormat, Logging};
 use subm_dns::config::Config;
 use subm_dns::{commands, plugins, run};
@@ -15,28 +16,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    if cli.version {
-        print(&format!("lighthouse-dns {}\n", env!("CARGO_PKG_VERSION")));
-        return ExitCode::SUCCESS;
-    }
-    if cli.plugins {
-        for directive in plugins::DIRECTIVES {
-            print(&format!("dns.{}\n", directive.name()));
-        }
-        return ExitCode::SUCCESS;
-    }
-    let done = start_logging(&cli.logging).and_then(|()| {
-        // One provider for everything that speaks TLS; only a second call would fail.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        let done = runtime.block_on(execute(&mut cli));
-        // What a source or a scrape still waits for does not hold up the end.
-        runtime.shutdown_background();
-        done
-    });
+    let done = match about(&cli) {
+        Some(text) => print(&text),
+        None => start_logging(&cli.logging).and_then(|()| work(&mut cli)),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -45,6 +28,30 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What is said without a look at anything.
+fn about(cli: &Cli) -> Option<String> {
+    if cli.version {
+        return Some(format!("lighthouse-dns {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    cli.plugins.then(|| {
+        let names = plugins::DIRECTIVES.iter().map(|one| one.name());
+        names.flat_map(|name| ["dns.", name, "\n"]).collect()
+    })
+}
+
+fn work(cli: &mut Cli) -> anyhow::Result<()> {
+    // One provider for everything that speaks TLS; only a second call would fail.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(execute(cli));
+    // What a source or a scrape still waits for does not hold up the end.
+    runtime.shutdown_background();
+    done
 }
 
 async fn execute(cli: &mut Cli) -> anyhow::Result<()> {
@@ -58,18 +65,18 @@ async fn execute(cli: &mut Cli) -> anyhow::Result<()> {
     let mut config = Config::load(cli)?;
     match command {
         Command::Explain { name, qtype, from } => {
-            print(&commands::explain_name(&config, &name, &qtype, from.as_deref()).await?);
+            print(&commands::explain_name(&config, &name, &qtype, from.as_deref()).await?)?;
         }
         Command::Check => match commands::check(&config).await {
-            Ok(text) => print(&text),
+            Ok(text) => print(&text)?,
             Err((text, error)) => {
-                print(&text);
+                print(&text)?;
                 return Err(error.into());
             }
         },
         Command::Dump => {
             commands::pick_zones(&mut config, &wanted)?;
-            print(&commands::dump(&config).await?);
+            print(&commands::dump(&config).await?)?;
         }
     }
     Ok(())
@@ -94,10 +101,16 @@ fn start_logging(logging: &Logging) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// To standard output; whoever closed it wants no more.
-fn print(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// To standard output. Who closed it wants no more; a disk that is full is a failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("standard output cannot be written")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn eprint(text: &str) {

@@ -17,6 +17,7 @@ mod items;
 mod mcs;
 mod metadata;
 pub mod names;
+mod namespaces;
 mod resource;
 pub mod submariner;
 mod text;
@@ -30,6 +31,7 @@ pub use mcs::{
     ClusterStatus, Condition, ServiceExport, ServiceExportSpec, ServiceExportStatus, ServiceImport,
     ServiceImportSpec, ServiceImportStatus, ServicePort,
 };
+pub use namespaces::NamespaceRules;
 pub use resource::ResourceKind;
 pub use submariner::{
     Cluster, ClusterSpec, Connection, EndpointSpec, Gateway, GatewayStatus, GlobalIngressIP,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use subm_api::NamespaceRules;
 
 /// See `docs/agent.md` for the environment that sets these.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,39 +57,6 @@ pub enum LostClusters {
     DropAfter(Duration),
 }
 
-/// Namespaces that take part. What another cluster exports must not appear where only this cluster's administrators write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamespaceRules {
-    /// Names, or prefixes that end in `*`.
-    pub deny: Vec<String>,
-    /// Exceptions to it.
-    pub allow: Vec<String>,
-}
-
-impl Default for NamespaceRules {
-    fn default() -> Self {
-        let deny = ["kube-*", "openshift", "openshift-*", "default"];
-        Self {
-            deny: deny.map(str::to_owned).to_vec(),
-            allow: Vec::new(),
-        }
-    }
-}
-
-impl NamespaceRules {
-    fn permit(&self, namespace: &str) -> bool {
-        let named = |patterns: &[String]| {
-            patterns
-                .iter()
-                .any(|pattern| match pattern.strip_suffix('*') {
-                    Some(prefix) => namespace.starts_with(prefix),
-                    None => pattern == namespace,
-                })
-        };
-        named(&self.allow) || !named(&self.deny)
-    }
-}
-
 impl Settings {
     /// Whether a service shall have a cluster set IP, by what its export says of it.
     pub fn wants_ip(&self, asked: Option<bool>) -> bool {
@@ -100,24 +68,5 @@ impl Settings {
         namespace != self.namespace
             && namespace != self.broker_namespace
             && self.namespaces.permit(namespace)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_are_names_or_prefixes() {
-        let mut rules = NamespaceRules::default();
-        for denied in ["kube-system", "openshift", "openshift-dns", "default"] {
-            assert!(!rules.permit(denied), "{denied}");
-        }
-        for permitted in ["shop", "kube", "openshifty", "my-default"] {
-            assert!(rules.permit(permitted), "{permitted}");
-        }
-        rules.allow = vec!["openshift-storage".into(), "default".into()];
-        assert!(rules.permit("openshift-storage") && rules.permit("default"));
-        assert!(!rules.permit("openshift-dns"));
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use ipnet::Ipv4Net;
+use subm_api::NamespaceRules;
 use subm_api::names::is_label;
 use subm_kube::{BrokerAccess, BrokerError, daemon};
 
-use crate::core::settings::{ClusterSetIps, IpSource, LostClusters, NamespaceRules, Settings};
+use crate::core::settings::{ClusterSetIps, IpSource, LostClusters, Settings};
 
 /// The Multi-Cluster Services controller of a Submariner cluster set.
 #[derive(Debug, Parser)]
@@ -69,8 +70,8 @@ pub struct Arguments {
         long,
         value_name = "NAMES",
         value_delimiter = ',',
-        env = "SUBMARINER_IMPORT_NAMESPACE_DENY_LIST",
-        default_value = "kube-*,openshift,openshift-*,default"
+        env = NamespaceRules::DENY_VARIABLE,
+        default_values = NamespaceRules::DENIED
     )]
     pub import_namespace_deny_list: Vec<String>,
     /// Exceptions to that
@@ -78,7 +79,7 @@ pub struct Arguments {
         long,
         value_name = "NAMES",
         value_delimiter = ',',
-        env = "SUBMARINER_IMPORT_NAMESPACE_ALLOW_LIST"
+        env = NamespaceRules::ALLOW_VARIABLE
     )]
     pub import_namespace_allow_list: Vec<String>,
     /// Remove all that the agent made, here and on the broker, and exit

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use subm_api::NamespaceRules;
 use subm_lighthouse_agent::core::diff::Write;
-use subm_lighthouse_agent::core::settings::{ClusterSetIps, LostClusters, NamespaceRules};
+use subm_lighthouse_agent::core::settings::{ClusterSetIps, LostClusters};
 use subm_lighthouse_agent::core::world::Source;
 use subm_lighthouse_agent::core::{
     ObjectKind, Place, Plan, Pool, ServiceKey, Settings, World, diff, plan,

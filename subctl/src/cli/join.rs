@@ -69,6 +69,10 @@ pub struct Join {
     /// cluster size for GlobalCIDR allocated to this cluster (amount of global IPs) [default: as the broker has it]
     #[arg(long, value_name = "N")]
     pub globalnet_cluster_size: Option<u32>,
+    /// Namespaces that export and import although the agent would not have them (kube-*, openshift, openshift-*, default): names, or
+    /// prefixes that end in *
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    pub allow_namespaces: Vec<String>,
     /// image repository
     #[arg(long, value_name = "REPOSITORY")]
     pub repository: Option<String>,

@@ -43,7 +43,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &DeployBroker) -> Result<(), Er
         for id in &flags.per_cluster {
             objects.extend(broker::member_objects(&settings.namespace, id, None));
         }
-        print_objects("broker", &objects);
+        print_objects("broker", &objects)?;
         return Ok(());
     }
     let target = contexts::selected(kube).await?;
@@ -58,26 +58,21 @@ pub(super) async fn run(kube: &KubeFlags, flags: &DeployBroker) -> Result<(), Er
 
     let mut status = Status::new();
     status.start("Setting up broker RBAC");
-    for warning in remarks(&broker, &settings, &url).await? {
-        status.warning(warning);
+    if leads_nowhere(&url) {
+        status.warning(format!(
+            "The broker's URL {url} leads other machines to themselves; choose another with --broker-url"
+        ));
     }
-    let objects = broker::objects(&settings);
-    let (rest, cr): (Vec<Object>, Vec<Object>) = objects
-        .into_iter()
-        .partition(|object| object.kind() != "Broker");
-    broker.cluster.apply_all(&rest).await?;
+    let is_cr = |object: &Object| object.kind() == "Broker";
+    let mut objects = broker::objects(&settings);
+    objects.retain(|object| !is_cr(object));
+    broker.cluster.apply_all(&objects).await?;
     apply_policy(&broker, &mut status).await?;
 
     status.start("Deploying the broker");
-    for object in &cr {
+    let settings = address_ranges(&mut status, &broker, settings).await?;
+    for object in broker::objects(&settings).iter().filter(|o| is_cr(o)) {
         broker.cluster.apply(object).await?;
-    }
-    // What members have been given stays theirs.
-    for map in settings.info_maps() {
-        broker
-            .cluster
-            .create(&map.object(&settings.namespace))
-            .await?;
     }
     let psk = if settings.has(CONNECTIVITY) {
         shared_key(&broker, psk).await?
@@ -132,34 +127,63 @@ fn settings(kube: &KubeFlags, flags: &DeployBroker) -> Result<Settings, Error> {
     })
 }
 
-/// What the user should know. Go subctl says nothing when another range on a second run has no effect.
-async fn remarks(broker: &Broker, settings: &Settings, url: &str) -> Result<Vec<String>, Error> {
-    let mut remarks = Vec::new();
+fn leads_nowhere(url: &str) -> bool {
     let host = url
         .parse::<http::Uri>()
         .ok()
         .and_then(|uri| uri.host().map(str::to_owned))
         .unwrap_or_default();
-    if host == "localhost" || host.starts_with("127.") || host == "[::1]" {
-        remarks.push(format!(
-            "The broker's URL {url} leads other machines to themselves; choose another with --broker-url"
-        ));
-    }
+    host == "localhost" || host.starts_with("127.") || host == "[::1]"
+}
+
+/// Writes the ConfigMaps with who has which addresses, and returns the settings as they are then: what members have been given
+/// stays theirs. Go subctl says nothing when another range on a second run has no effect, and its Broker has the range that was
+/// asked for.
+async fn address_ranges(
+    status: &mut Status,
+    broker: &Broker,
+    mut settings: Settings,
+) -> Result<Settings, Error> {
     for wanted in settings.info_maps() {
-        let there = broker.info(wanted.purpose).await?;
-        let range = |map: &InfoMap| map.pool.as_ref().map(Pool::range);
-        if let Some(there) =
-            there.filter(|there| range(there) != range(&wanted) || there.enabled != wanted.enabled)
+        let purpose = wanted.purpose;
+        if broker
+            .cluster
+            .create(&wanted.object(&settings.namespace))
+            .await?
         {
-            let range = range(&there).map_or_else(|| "none".to_owned(), |range| range.to_string());
-            remarks.push(format!(
-                "ConfigMap {} exists and stays as it is (range {range}, enabled: {}): members have addresses of it",
-                wanted.purpose.map_name(),
-                there.enabled
+            continue;
+        }
+        let stands = broker
+            .change_info(purpose, |there| {
+                let was = there.enabled;
+                there.ask(&wanted);
+                Ok((was, there.clone()))
+            })
+            .await?;
+        let Some((was, stands)) = stands else {
+            continue;
+        };
+        if stands.enabled != was {
+            for id in broker.members(None).await? {
+                status.warning(format!(
+                    "Cluster {id:?} joined before ConfigMap {} changed; let it `join` again",
+                    purpose.map_name()
+                ));
+            }
+        }
+        let range = |map: &InfoMap| map.pool.as_ref().map(Pool::range);
+        if stands.enabled != wanted.enabled || (wanted.enabled && range(&stands) != range(&wanted))
+        {
+            let range = range(&stands).map_or_else(|| "none".to_owned(), |range| range.to_string());
+            status.warning(format!(
+                "ConfigMap {} stays as it is (range {range}, enabled: {}): members have addresses of it",
+                purpose.map_name(),
+                stands.enabled
             ));
         }
+        settings.take(stands);
     }
-    Ok(remarks)
+    Ok(settings)
 }
 
 async fn apply_policy(broker: &Broker, status: &mut Status) -> Result<(), Error> {

@@ -5,10 +5,13 @@ mod resolvable;
 pub(super) use resolvable::member_id;
 
 use serde_json::{Value, json};
+use subm_api::NamespaceRules;
 use subm_api::names::{MCS_GROUP, USE_CLUSTERSET_IP};
+use subm_install::names::AGENT;
 
 use crate::cli::{ExportService, KubeFlags};
-use crate::cluster::{Cluster, Kind, condition, kind, str_at};
+use crate::cluster::{Cluster, Kind, condition, kind, list_at, str_at};
+use crate::commands::MEMBER;
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::print;
@@ -39,8 +42,8 @@ pub(super) async fn export(kube: &KubeFlags, flags: &ExportService) -> Result<()
         export["metadata"]["annotations"] = json!({USE_CLUSTERSET_IP: on.to_string()});
     }
     if flags.dry_run {
-        print("---\n");
-        crate::output::print_data(&export, crate::output::Format::Yaml);
+        print("---\n")?;
+        crate::output::print_data(&export, crate::output::Format::Yaml)?;
         return Ok(());
     }
     let mut status = Status::new();
@@ -59,11 +62,38 @@ pub(super) async fn export(kube: &KubeFlags, flags: &ExportService) -> Result<()
             status.success("Service already exported");
         }
     }
+    if !namespace_rules(cluster).await?.permit(&namespace) {
+        status.warning(format!(
+            "The agent of this cluster takes nothing from namespace {namespace:?}, and by default no cluster does: export from another \
+             one, or let all members `join` again with --allow-namespaces {namespace}"
+        ));
+    }
     if flags.wait {
         let export = (&exports, &*namespace, name);
         resolvable::wait(kube, &target, &mut status, export, flags.timeout).await?;
     }
     Ok(())
+}
+
+/// As the agent here was told.
+async fn namespace_rules(cluster: &Cluster) -> Result<NamespaceRules, Error> {
+    let agent = cluster.get(&kind::DEPLOYMENTS, MEMBER, AGENT).await?;
+    let agent = agent.unwrap_or_default();
+    let containers = list_at(&agent, "/spec/template/spec/containers");
+    let variables = containers
+        .iter()
+        .flat_map(|container| list_at(container, "/env"));
+    let mut rules = NamespaceRules::default();
+    for variable in variables {
+        let names = str_at(variable, "/value").split(',');
+        let names = names.map(|name| name.trim().to_owned());
+        match str_at(variable, "/name") {
+            NamespaceRules::DENY_VARIABLE => rules.deny = names.collect(),
+            NamespaceRules::ALLOW_VARIABLE => rules.allow = names.collect(),
+            _ => {}
+        }
+    }
+    Ok(rules)
 }
 
 pub(super) async fn unexport(kube: &KubeFlags, name: &str, dry_run: bool) -> Result<(), Error> {
@@ -78,7 +108,7 @@ pub(super) async fn unexport(kube: &KubeFlags, name: &str, dry_run: bool) -> Res
     if dry_run {
         let there = target.cluster.get(&exports, Some(&namespace), name).await?;
         there.ok_or_else(not_exported)?;
-        print(&format!("serviceexports.{MCS_GROUP} {namespace}/{name}\n"));
+        print(&format!("serviceexports.{MCS_GROUP} {namespace}/{name}\n"))?;
         return Ok(());
     }
     if !target

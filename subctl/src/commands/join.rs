@@ -37,13 +37,18 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     greet(&mut status, flags, &info);
     if flags.repository.is_none() && flags.image_override.is_empty() {
         status.warning(
-            "No images of this release are published: build them, push them, and name the place with --repository, or pods will not start",
+            "No images of this release are published: build and push them (`make images`, docs/images.md), and name the place with --repository, or pods will not start",
         );
     }
     let known = member_id(&target.cluster).await?;
     let id = cluster_id(flags, &info, &target, known.as_deref())?;
     check_version(&mut status, &target.cluster, flags).await?;
     check_not_a_member_as_another(known.as_deref(), &id)?;
+    status.success(format!(
+        "The cluster of context {:?} joins as {:?}",
+        target.context,
+        id.as_str()
+    ));
     operator::check_at_rest(&target.cluster).await?;
     let network = discover(&mut status, &target.cluster, flags).await?;
 
@@ -101,6 +106,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         },
         globalnet: false,
         images: plan.images,
+        namespaces_allowed: flags.allow_namespaces.clone(),
         debug: flags.pod_debug,
         replicas: Replicas::default(),
         proxies: flags.proxies.env(),
@@ -112,11 +118,11 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
             print_objects(
                 "broker",
                 &broker::member_objects(&access.namespace, &id, Some(&cluster_uid)),
-            );
+            )?;
         }
-        print_objects("broker", &[record]);
-        print_objects(&target.name, &member::objects(&settings));
-        print_objects(&target.name, &member::properties(&id, CLUSTER_SET));
+        print_objects("broker", &[record])?;
+        print_objects(&target.name, &member::objects(&settings))?;
+        print_objects(&target.name, &member::properties(&id, CLUSTER_SET))?;
         return Ok(());
     }
 
@@ -341,7 +347,7 @@ async fn discover(status: &mut Status, cluster: &Cluster, flags: &Join) -> Resul
     fill(status, &mut network.pods, "Pod", "--clustercidr")?;
     fill(status, &mut network.services, "Service", "--servicecidr")?;
     if !flags.dry_run {
-        print(&describe(&network));
+        print(&describe(&network))?;
     }
     Ok(network)
 }

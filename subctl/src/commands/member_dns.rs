@@ -40,6 +40,7 @@ pub(super) async fn forward(
              ConfigMap that its Corefile imports with --coredns-custom-configmap",
             domains.join(", ")
         ));
+        status.undone();
         return Ok(());
     };
     if let Place::Custom { namespace, name } = &place {

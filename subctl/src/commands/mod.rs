@@ -39,14 +39,8 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         } => explain::run(kube, &name).await,
         Command::Uninstall(flags) => uninstall::run(kube, &flags).await,
         Command::RecoverBrokerInfo(flags) => recover::run(kube, &flags).await,
-        Command::Version => {
-            print(&format!("subctl version: {VERSION}\n"));
-            Ok(())
-        }
-        Command::Completion { shell } => {
-            completion::run(shell);
-            Ok(())
-        }
+        Command::Version => print(&format!("subctl version: {VERSION}\n")),
+        Command::Completion { shell } => completion::run(shell),
     }
 }
 

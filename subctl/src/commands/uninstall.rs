@@ -52,9 +52,9 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
     let dns = member_dns::traces(cluster).await?;
     if flags.dry_run {
         for trace in dns {
-            print(&format!("{trace}\n"));
+            print(&format!("{trace}\n"))?;
         }
-        print(&plan.to_string());
+        print(&plan.to_string())?;
         return Ok(());
     }
     if let (Some(broker), false) = (&broker, kept_for.is_empty()) {

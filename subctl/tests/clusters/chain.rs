@@ -258,6 +258,14 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
         "{run:#?}"
     );
 
+    // From the other end.
+    desk.fails(
+        "--context kind-b explain export web -n shop",
+        10,
+        "Service shop/web does not exist in this cluster, which imports it from a",
+    )
+    .await?;
+
     // A broker that is away is said to be away; a token that is not accepted is a broken link.
     let mut secret = in_a
         .get(&kind::SECRETS, Some(MEMBER), "submariner-broker-secret")
@@ -266,6 +274,25 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     secret["data"]["token"] = json!("eA==");
     in_a.replace(&kind::SECRETS, "", &secret).await?;
     broken("The broker at https://").await?;
+
+    // A namespace that takes no part is said to be one at once, unless the cluster joined with it.
+    in_a.create_value(
+        &kind::SERVICES,
+        &json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"}, "spec": {"ports": [{"port": 80}]}}),
+    )
+    .await?;
+    let run = desk.good("export service web").await?;
+    ensure!(
+        run.err
+            .contains(" ⚠ The agent of this cluster takes nothing from namespace \"default\""),
+        "{run:#?}"
+    );
+    desk.good("join broker-info.subm --clusterid a --allow-namespaces default,kube-public")
+        .await?;
+    let run = desk.good("export service web").await?;
+    ensure!(run.err == " ✓ Service already exported\n", "{run:#?}");
+    let allowed = &environment(&in_a).await?["SUBMARINER_IMPORT_NAMESPACE_ALLOW_LIST"];
+    ensure!(allowed == "default,kube-public", "{allowed}");
     Ok(())
 }
 

@@ -86,6 +86,17 @@ async fn mistakes_have_their_codes() -> Result<()> {
         run.out == format!("subctl version: v{}\n", env!("CARGO_PKG_VERSION")),
         "{run:#?}"
     );
+    // A disk that is full is not a success.
+    let full = std::fs::File::options().write(true).open("/dev/full")?;
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_subctl"))
+        .arg("version")
+        .stdout(full)
+        .output()?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(8) && words.contains("standard output cannot be written"),
+        "{output:?}"
+    );
     ensure!(
         desk.good("completion zsh")
             .await?

@@ -2,11 +2,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use subm_install::BrokerInfo;
 use subm_subctl::cluster::{Cluster as Api, Kind, kind, list_at, str_at};
 use subm_test_support::Cluster;
 
-use crate::common::{Desk, TURN, TokenController, api, mode, names};
+use crate::common::{Desk, TURN, TokenController, api, names};
+
+mod broker;
 
 const COREFILE: &str = ".:53 {\n    errors\n    health\n    kubernetes cluster.local\n    forward . /etc/resolv.conf\n    reload\n}\n";
 const BROKER: &str = "submariner-k8s-broker";
@@ -39,7 +40,7 @@ async fn a_cluster_set_is_built_used_and_taken_down() -> Result<()> {
     desk.fails("--context kind-c1 recover-broker-info", 5, "--context")
         .await?;
 
-    deploy(&desk, &on_broker).await?;
+    broker::deploy(&desk, &on_broker).await?;
     join(&desk, &on_broker, &in_c1, &in_c2).await?;
     export(&desk, &on_broker, &in_c1, &in_c2).await?;
     show(&desk).await?;
@@ -123,75 +124,6 @@ fn condition(r#type: &str, reason: &str) -> Value {
     })
 }
 
-async fn deploy(desk: &Desk, on_broker: &Api) -> Result<()> {
-    let dry = desk
-        .good("--context kind-broker deploy-broker --dry-run")
-        .await?
-        .out;
-    ensure!(
-        dry.contains("kind: ValidatingAdmissionPolicy") && !desk.path("broker-info.subm").exists(),
-        "{dry}"
-    );
-    ensure!(names(on_broker, &kind::BROKERS).await?.is_empty());
-    desk.fails(
-        "deploy-broker --components dns",
-        2,
-        "invalid components parameter",
-    )
-    .await?;
-    desk.fails(
-        "deploy-broker --globalnet --globalnet-cidr-range 127.0.0.0/8",
-        2,
-        "invalid GlobalCIDR configuration",
-    )
-    .await?;
-
-    let run = desk.good("--context kind-broker deploy-broker").await?;
-    for line in [
-        " • Setting up broker RBAC  ...\n",
-        " ✓ Setting up broker RBAC\n",
-        " ✓ Deploying the broker\n",
-        " ✓ Saving broker info to file \"broker-info.subm\"\n",
-    ] {
-        ensure!(run.err.contains(line), "{line:?} {run:#?}");
-    }
-    ensure!(mode(&desk.path("broker-info.subm"))? == 0o600);
-    let first = info(desk)?;
-    ensure!(
-        first.broker_url.starts_with("https://127.")
-            && first.token().is_some()
-            && first.ca().is_some()
-    );
-    ensure!(first.components == ["connectivity", "service-discovery"]);
-
-    // A second run keeps the key of those who have joined, and the file that was there.
-    let run = desk
-        .good("--context kind-broker deploy-broker --globalnet-cidr-range 242.0.0.0/8")
-        .await?;
-    ensure!(
-        run.err
-            .contains(" ✓ Backed up previous file \"broker-info.subm\" to \"broker-info.subm."),
-        "{run:#?}"
-    );
-    ensure!(info(desk)?.ipsec_psk["data"] == first.ipsec_psk["data"]);
-
-    // The same from the broker alone.
-    std::fs::remove_file(desk.path("broker-info.subm"))?;
-    let run = desk
-        .good("--context kind-broker recover-broker-info")
-        .await?;
-    ensure!(
-        run.err
-            .contains("Successfully retrieved the data. Writing it to broker-info.subm"),
-        "{run:#?}"
-    );
-    let recovered = info(desk)?;
-    ensure!(recovered.client_token["data"] == first.client_token["data"]);
-    ensure!(recovered.ipsec_psk["data"] == first.ipsec_psk["data"]);
-    ensure!((recovered.broker_url, recovered.components) == (first.broker_url, first.components));
-    Ok(())
-}
-
 async fn join(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Result<()> {
     desk.fails(
         "--context kind-c1 join nowhere.subm",
@@ -214,7 +146,7 @@ async fn join(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Result<
         .out;
     ensure!(
         dry.contains("name: submariner-lighthouse-agent")
-            && !dry.contains(&info(desk)?.token().context("a token")?),
+            && !dry.contains(&broker::info(desk)?.token().context("a token")?),
         "{dry}"
     );
     ensure!(in_c1.get(&kind::NAMESPACES, None, MEMBER).await?.is_none());
@@ -396,6 +328,7 @@ async fn export(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Resul
         )
         .await?;
     import(in_c2, "sample", "web").await?;
+    import(in_c2, MEMBER, "web-sample-c1").await?;
     in_c2
         .create_value(&kind::SLICES, &slice("sample", "web-x1"))
         .await?;
@@ -477,6 +410,15 @@ async fn show(desk: &Desk) -> Result<()> {
         shown[0]["imports"][0]["clusters"] == json!(["c1"]),
         "{shown}"
     );
+    ensure!(
+        shown[0]["imports"].as_array().map(Vec::len) == Some(1)
+            && shown[0]["imports"][0]["ips"] == json!(["10.96.1.1"]),
+        "of Services, by their addresses, but for the view of release 0.14: {shown}"
+    );
+    let shown = desk
+        .json("show imports -n submariner-operator --context kind-c2 -o json")
+        .await?;
+    ensure!(shown[0]["imports"][0]["name"] == "web-sample-c1", "{shown}");
     let run = desk.good("show imports --context kind-c2 -o yaml").await?;
     ensure!(run.out.contains("context: kind-c2"), "{run:#?}");
     desk.fails("show all --context nowhere", 3, "no context \"nowhere\"")
@@ -513,11 +455,6 @@ async fn explain(desk: &Desk, in_c2: &Api) -> Result<()> {
     ensure!(c1[0]["exports"].as_array().is_some(), "{c1}");
     let _ = in_c2;
     Ok(())
-}
-
-fn info(desk: &Desk) -> Result<BrokerInfo> {
-    let text = std::fs::read_to_string(desk.path("broker-info.subm"))?;
-    Ok(BrokerInfo::decode(&text)?)
 }
 
 async fn broker_record(on_broker: &Api) -> Result<()> {
@@ -570,6 +507,7 @@ fn slice(namespace: &str, name: &str) -> Value {
             "multicluster.kubernetes.io/service-name": "web",
             "multicluster.kubernetes.io/source-cluster": "c1",
             "lighthouse.submariner.io/sourceNamespace": "sample",
+            "lighthouse.submariner.io/is-headless": "false",
         }},
         "addressType": "IPv4", "endpoints": [{"addresses": ["10.96.1.1"]}], "ports": [],
     })

@@ -1,6 +1,9 @@
 //! Where commands are typed. What is typed and what comes back is kept: the transcript.
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
@@ -34,8 +37,13 @@ impl Desk {
         let folder = tempfile::Builder::new()
             .prefix("subm-test-desk-")
             .tempdir()?;
-        let kubeconfig = Cluster::merged_kubeconfig(clusters)?;
-        std::fs::write(folder.path().join("kubeconfig"), kubeconfig)?;
+        // It has an administrator's credentials.
+        let mut kubeconfig = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(folder.path().join("kubeconfig"))?;
+        kubeconfig.write_all(Cluster::merged_kubeconfig(clusters)?.as_bytes())?;
         Ok(Self {
             folder,
             programs: programs.to_owned(),

@@ -1,38 +1,58 @@
 //! Control planes, nodes and the programs that stand for images.
 
 use std::path::PathBuf;
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
-use subm_test_support::{Cluster, TestNode, eventually, objects};
+use subm_test_support::{Cluster, Fabric, TestNode, eventually, objects, whereami};
 
 use crate::Desk;
 
 /// A change takes far less; a busy machine has taken long.
 const SOON: Duration = Duration::from_secs(90);
 
+/// Images that `join` names, and the programs that they stand for.
+const IMAGES: [(&str, &str); 2] = [
+    ("lighthouse-agent", "lighthouse-agent"),
+    ("lighthouse-coredns", "lighthouse-dns"),
+];
+
 /// A broker cluster, members, and a desk.
 pub struct Lab {
     pub desk: Desk,
     pub broker: Cluster,
     pub members: Vec<Member>,
+    /// Between the clusters' nodes, where there is something.
+    fabric: Option<Fabric>,
 }
 
-/// A cluster with a node.
+/// A cluster with its nodes.
 pub struct Member {
     pub name: String,
     pub client: Client,
-    pub node: TestNode,
+    /// Called `NAME-worker`, `NAME-worker2` ….
+    pub nodes: Vec<TestNode>,
     pub cluster: Cluster,
 }
 
 impl Lab {
+    /// A broker and members of one node each, between which there is no network: enough for names.
+    pub async fn start(members: usize) -> Result<Self> {
+        Self::with(members, 1, None).await
+    }
+
+    /// A broker and members of two nodes each, which reach the nodes of other members over a router.
+    pub async fn joined(members: usize) -> Result<Self> {
+        Self::with(members, 2, Some(Fabric::new()?)).await
+    }
+
     /// A broker and members `c1`, `c2` … with the address ranges of the article: pods 10.8/16, 10.9/16 …, Services 10.88/16,
     /// 10.99/16 ….
-    pub async fn start(members: usize) -> Result<Self> {
+    async fn with(members: usize, nodes: usize, fabric: Option<Fabric>) -> Result<Self> {
         let programs = programs()?;
         let mut builders = vec![Cluster::builder().controllers().audited()];
         for index in 0..members {
@@ -54,17 +74,28 @@ impl Lab {
         for (index, cluster) in clusters.enumerate() {
             cluster.wait_for_roles().await?;
             let name = format!("c{}", index + 1);
-            let node = TestNode::builder(&format!("{name}-worker"))
-                .image("lighthouse-agent", programs.join("lighthouse-agent"))
-                .image("lighthouse-coredns", programs.join("lighthouse-dns"))
-                .pause("nettool")
-                .start(&cluster)
-                .await?;
+            if let Some(fabric) = &fabric {
+                fabric.join(&cluster.lan()?)?;
+            }
+            let mut started = Vec::new();
+            for number in 1..=nodes {
+                let suffix = if number == 1 {
+                    String::new()
+                } else {
+                    number.to_string()
+                };
+                let mut node =
+                    TestNode::builder(&format!("{name}-worker{suffix}")).pause("nettool");
+                for (image, program) in IMAGES {
+                    node = node.image(image, programs.join(program));
+                }
+                started.push(node.start(&cluster).await?);
+            }
             cluster.deploy_dns().await?;
             running.push(Member {
                 client: cluster.client().await?,
                 name,
-                node,
+                nodes: started,
                 cluster,
             });
         }
@@ -79,7 +110,13 @@ impl Lab {
             desk: Desk::new(&programs, &contexts)?,
             broker,
             members: running,
+            fabric,
         })
+    }
+
+    /// What is between the clusters.
+    pub fn fabric(&self) -> Result<&Fabric> {
+        self.fabric.as_ref().context("a lab that is joined has one")
     }
 
     pub fn member(&self, name: &str) -> &Member {
@@ -100,7 +137,8 @@ fn programs() -> Result<PathBuf> {
     } else {
         folder
     };
-    for program in ["subctl", "lighthouse-agent", "lighthouse-dns"] {
+    let programs = IMAGES.iter().map(|(_, program)| *program);
+    for program in programs.chain(["subctl"]) {
         ensure!(
             folder.join(program).exists(),
             "{} is not built: run `cargo build --workspace` first, as `make test` does",
@@ -153,16 +191,49 @@ impl Member {
         count: usize,
     ) -> Result<Vec<String>> {
         eventually(SOON, || async {
-            let pods = self.node.ready_pods(namespace, labels).await?;
+            let pods = self.ready_pods(namespace, labels).await?;
             ensure!(pods.len() == count, "{labels}: ready are {pods:?}");
             Ok::<_, anyhow::Error>(pods)
         })
         .await
     }
 
+    async fn ready_pods(&self, namespace: &str, labels: &str) -> Result<Vec<String>> {
+        let mut pods = Vec::new();
+        for node in &self.nodes {
+            pods.extend(node.ready_pods(namespace, labels).await?);
+        }
+        Ok(pods)
+    }
+
+    pub fn node(&self, name: &str) -> Result<&TestNode> {
+        let node = self.nodes.iter().find(|node| node.name() == name);
+        node.with_context(|| format!("{} has no node {name:?}", self.name))
+    }
+
+    /// As `kubectl exec`.
+    pub async fn exec(&self, namespace: &str, pod: &str, command: &[&str]) -> Result<Output> {
+        let object = self.get("Pod", namespace, pod).await?;
+        let node = self.node(object["spec"]["nodeName"].as_str().unwrap_or_default())?;
+        node.exec(namespace, pod, command).await
+    }
+
+    /// Whom a URL leads to from the client pod, and whom that sees.
+    pub async fn whereami(&self, url: &str) -> Result<whereami::Answer> {
+        let curl = ["curl", "-sS", "--max-time", "5", url];
+        let output = self.exec("default", "client", &curl).await?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            output.status.success(),
+            "curl {url} in {}: {said}",
+            self.name
+        );
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
     /// IP addresses of ready pods, sorted.
     pub async fn pod_ips(&self, namespace: &str, labels: &str) -> Result<Vec<String>> {
-        let ready = self.node.ready_pods(namespace, labels).await?;
+        let ready = self.ready_pods(namespace, labels).await?;
         let mut ips = Vec::new();
         for pod in ready {
             ips.push(self.pod_ip(namespace, &pod).await?);
@@ -183,7 +254,7 @@ impl Member {
     pub async fn dig(&self, words: &str) -> Result<Vec<String>> {
         let mut command = vec!["dig", "+short", "+time=2", "+tries=1"];
         command.extend(words.split_whitespace());
-        let output = self.node.exec("default", "client", &command).await?;
+        let output = self.exec("default", "client", &command).await?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut lines: Vec<String> = text
             .lines()
@@ -218,19 +289,17 @@ impl Member {
     /// The last lines of our programs' logs.
     pub fn logs(&self) -> String {
         let mut text = String::new();
-        let entries = std::fs::read_dir(self.node.dir())
-            .into_iter()
-            .flatten()
-            .flatten();
+        let folders = self.nodes.iter().map(|node| std::fs::read_dir(node.dir()));
+        let entries = folders.flatten().flatten().flatten();
         let mut paths: Vec<PathBuf> = entries
             .map(|entry| entry.path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
             .collect();
         paths.sort();
-        for path in paths
-            .iter()
-            .filter(|path| path.display().to_string().contains("lighthouse"))
-        {
+        for path in paths.iter().filter(|path| {
+            let path = path.display().to_string();
+            IMAGES.iter().any(|(image, _)| path.contains(image))
+        }) {
             let log = std::fs::read_to_string(path).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             text.push_str(&format!(

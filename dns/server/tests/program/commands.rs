@@ -35,6 +35,24 @@ async fn version_and_plugins_are_printed() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_full_disk_is_no_success() -> Result<()> {
+    for args in [&["--version"][..], &["check", "--manifests", "examples"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full")?;
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_lighthouse-dns"))
+            .args(args)
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .stdout(full)
+            .output()?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && words.contains("standard output cannot be written"),
+            "{args:?} {output:?}"
+        );
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn check_is_content_with_the_examples() -> Result<()> {
     let done = on_examples(&["check"]).await?;

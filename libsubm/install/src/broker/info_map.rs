@@ -86,6 +86,18 @@ impl Purpose {
 const MEMBERS: &str = "clusterinfo";
 
 impl InfoMap {
+    /// Becomes what is wanted now, unless members have addresses of it. A range that is not wanted any more is kept for when it is.
+    pub fn ask(&mut self, wanted: &Self) {
+        let in_use = self
+            .pool
+            .as_ref()
+            .is_some_and(|pool| !pool.members().is_empty());
+        if !in_use {
+            self.enabled = wanted.enabled;
+            self.pool = wanted.pool.clone().or(self.pool.take());
+        }
+    }
+
     /// The data of a ConfigMap.
     pub fn read(purpose: Purpose, data: &BTreeMap<String, String>) -> Result<Self, InfoMapError> {
         let map = purpose.map_name();

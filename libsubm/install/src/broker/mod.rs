@@ -49,6 +49,17 @@ impl Settings {
         self.components.iter().any(|have| have == component)
     }
 
+    /// Takes over what a ConfigMap of a broker that exists says.
+    pub fn take(&mut self, map: InfoMap) {
+        match map.purpose {
+            Purpose::Globalnet => self.globalnet = map.pool.filter(|_| map.enabled),
+            Purpose::ClustersetIp => {
+                self.clusterset_ip_enabled = map.enabled;
+                self.clusterset_ip = map.pool.unwrap_or_else(|| self.clusterset_ip.clone());
+            }
+        }
+    }
+
     /// The ConfigMaps with who has which addresses, as a new broker has them.
     pub fn info_maps(&self) -> [InfoMap; 2] {
         [

@@ -1,6 +1,7 @@
 //! The MCS controller of a member: exports to the broker, imports from it.
 
 use serde_json::json;
+use subm_api::NamespaceRules;
 
 use super::{Settings, account, env, metrics_service};
 use crate::Object;
@@ -95,6 +96,10 @@ fn deployment(settings: &Settings) -> Object {
     ];
     if settings.clusterset_ip.by_service {
         variables.push(("SUBMARINER_CLUSTERSET_IP_SOURCE", "service"));
+    }
+    let allowed = settings.namespaces_allowed.join(",");
+    if !allowed.is_empty() {
+        variables.push((NamespaceRules::ALLOW_VARIABLE, &allowed));
     }
     if settings.debug {
         variables.push(("LOG_LEVEL", "debug"));

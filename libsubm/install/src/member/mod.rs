@@ -31,6 +31,8 @@ pub struct Settings {
     /// Exported services are reached by global IPs.
     pub globalnet: bool,
     pub images: Images,
+    /// Namespaces that export and import although the agent would not have them: names, or prefixes that end in `*`.
+    pub namespaces_allowed: Vec<String>,
     pub debug: bool,
     pub replicas: Replicas,
     /// Name to value, such as HTTPS_PROXY, for all containers.

@@ -34,6 +34,7 @@ fn settings() -> Settings {
             version: "0.1.0".to_owned(),
             overrides: BTreeMap::new(),
         },
+        namespaces_allowed: Vec::new(),
         debug: false,
         replicas: Replicas::default(),
         proxies: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! The links of the chain, each looked at by itself.
 
 use serde_json::Value;
+use subm_api::NamespaceRules;
 use subm_api::names::{LOCAL_SERVICE_NAME, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE};
 use subm_install::names::{AGENT, BROKER_SECRET, DNS, OPERATOR_NAMESPACE, TOKEN_EXPIRES};
 
@@ -50,16 +51,39 @@ impl Walk<'_> {
             .await?;
         let name = self.service_name();
         Ok(match service {
-            None => broken(
-                format!("Service {name} does not exist"),
-                "Create it, or name its namespace with -n".to_owned(),
-            ),
+            None => match self.exporters(cluster).await? {
+                None => broken(
+                    format!("Service {name} does not exist"),
+                    "Create it, or name its namespace with -n",
+                ),
+                Some(exporters) => broken(
+                    format!(
+                        "Service {name} does not exist in this cluster, which imports it from {exporters}"
+                    ),
+                    "Run this with --context of a cluster that exports it",
+                ),
+            },
             Some(service) if str_at(&service, "/spec/type") == "ExternalName" => broken(
                 format!("Service {name} is of type ExternalName"),
                 "It has no endpoints that could be exported; export the Service that it stands for",
             ),
             Some(service) => Link::Fine(format!("Service {name} exists ({})", type_of(&service))),
         })
+    }
+
+    /// The clusters from which the service is imported here, if it is.
+    async fn exporters(&self, cluster: &Cluster) -> Result<Option<String>, Error> {
+        let Some(imports) = imports(cluster).await? else {
+            return Ok(None);
+        };
+        let import = cluster
+            .get(&imports, Some(self.namespace), self.name)
+            .await?;
+        Ok(import.map(|import| {
+            let clusters = list_at(&import, "/status/clusters").iter();
+            let ids = clusters.map(|entry| str_at(entry, "/cluster"));
+            ids.collect::<Vec<_>>().join(", ")
+        }))
     }
 
     pub(super) async fn endpoints(&self, cluster: &Cluster) -> Result<Link, Error> {
@@ -357,8 +381,9 @@ fn type_of(service: &Value) -> &str {
 fn remedy(reason: &str) -> String {
     match reason {
         "RestrictedNamespace" => format!(
-            "Export from another namespace, or let the agents of all clusters take this one: SUBMARINER_IMPORT_NAMESPACE_ALLOW_LIST of \
-             Deployment {OPERATOR_NAMESPACE}/{AGENT}"
+            "Export from another namespace, or let all members `join` again with --allow-namespaces (it sets {} of Deployment \
+             {OPERATOR_NAMESPACE}/{AGENT})",
+            NamespaceRules::ALLOW_VARIABLE
         ),
         "InvalidExportedMetadata" => "Change the ServiceExport's spec".to_owned(),
         _ => "Change the Service so that it can be exported".to_owned(),

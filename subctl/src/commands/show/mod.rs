@@ -49,18 +49,18 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Show) -> Result<(), Error> {
     let mut data = Vec::new();
     for target in &targets {
         if many && !flags.output.is_data() {
-            print(&format!("Cluster {:?}\n", target.name));
+            print(&format!("Cluster {:?}\n", target.name))?;
         }
         match cluster(kube, flags, target, &mut status).await {
             Ok(found) => data.push(found),
             Err(error) => failures.push(error),
         }
         if many && !flags.output.is_data() {
-            print("\n");
+            print("\n")?;
         }
     }
     if flags.output.is_data() {
-        print_data(&Value::Array(data), flags.output);
+        print_data(&Value::Array(data), flags.output)?;
     }
     match (failures.pop(), many) {
         (None, _) => Ok(()),
@@ -99,7 +99,7 @@ async fn cluster(
     let mut failure = None;
     for (at, part) in parts.iter().enumerate() {
         if at > 0 && !flags.output.is_data() {
-            print("\n");
+            print("\n")?;
         }
         status.start(header(*part));
         let section = match section(*part, kube, &target.cluster).await {
@@ -114,14 +114,14 @@ async fn cluster(
                 status.end();
                 data.insert(section.key.to_owned(), table.to_json());
                 if !flags.output.is_data() {
-                    print(&table.render(flags.output == Format::Wide));
+                    print(&table.render(flags.output == Format::Wide))?;
                 }
             }
             Body::Text { text, data: value } => {
                 status.end();
                 data.insert(section.key.to_owned(), value);
                 if !flags.output.is_data() {
-                    print(&text);
+                    print(&text)?;
                 }
             }
             Body::Remark(remark) => {

@@ -1,11 +1,12 @@
 //! `show exports`, `show imports`.
 
 use serde_json::Value;
+use subm_api::names::{IS_HEADLESS, SERVICE_NAME, SOURCE_NAMESPACE};
 
 use super::{Body, Section};
 use crate::cli::KubeFlags;
-use crate::cluster::{Cluster, condition, kind, list_at, name, namespace, str_at};
-use crate::commands::export;
+use crate::cluster::{Cluster, condition, kind, label, list_at, name, namespace, str_at};
+use crate::commands::{MEMBER, export};
 use crate::error::Error;
 use crate::table::{Column, Table};
 
@@ -55,7 +56,13 @@ pub(super) async fn imported(kube: &KubeFlags, cluster: &Cluster) -> Result<Sect
         Error::NotFound("this cluster knows no ServiceImport: it is no member of a cluster set; run `subctl join`".to_owned())
     })?;
     let mut table = Table::new(&IMPORTS);
-    for import in cluster.list(&kind, kube.namespace.as_deref(), "").await? {
+    let selected = kube.namespace.as_deref();
+    let slices = cluster.list(&kind::SLICES, selected, SERVICE_NAME).await?;
+    for import in cluster.list(&kind, selected, "").await? {
+        // What each cluster exports, as release 0.14 shows it, is there for whoever asks for it.
+        if selected.is_none() && namespace(&import) == MEMBER {
+            continue;
+        }
         let texts = |pointer: &str, of: fn(&Value) -> String| -> Vec<String> {
             list_at(&import, pointer).iter().map(of).collect()
         };
@@ -63,7 +70,10 @@ pub(super) async fn imported(kube: &KubeFlags, cluster: &Cluster) -> Result<Sect
             namespace(&import).unwrap_or_default().into(),
             name(&import).into(),
             str_at(&import, "/spec/type").into(),
-            texts("/spec/ips", |ip| ip.as_str().unwrap_or_default().to_owned()).into(),
+            match texts("/spec/ips", |ip| ip.as_str().unwrap_or_default().to_owned()) {
+                none if none.is_empty() => cluster_ips(&import, &slices).into(),
+                ips => ips.into(),
+            },
             texts("/spec/ports", port).into(),
             texts("/status/clusters", |entry| {
                 str_at(entry, "/cluster").to_owned()
@@ -72,6 +82,22 @@ pub(super) async fn imported(kube: &KubeFlags, cluster: &Cluster) -> Result<Sect
         ]);
     }
     Ok(section("imports", table, "No service is imported"))
+}
+
+/// Where there is no cluster set IP: the address of the Service in each cluster.
+fn cluster_ips(import: &Value, slices: &[Value]) -> Vec<String> {
+    let of_service = slices.iter().filter(|slice| {
+        let from = label(slice, SOURCE_NAMESPACE);
+        namespace(slice) == namespace(import)
+            && label(slice, SERVICE_NAME) == name(import)
+            && (from.is_empty() || Some(from) == namespace(import))
+            && label(slice, IS_HEADLESS) == "false"
+    });
+    let endpoints = of_service.flat_map(|slice| list_at(slice, "/endpoints"));
+    let addresses = endpoints.flat_map(|endpoint| list_at(endpoint, "/addresses"));
+    addresses
+        .filter_map(|address| address.as_str().map(str::to_owned))
+        .collect()
 }
 
 fn section(key: &'static str, table: Table, none: &str) -> Section {

@@ -2,17 +2,26 @@
 //! command and what it prints. Then a shell with the kubeconfig set, where there is a terminal; all is gone when it ends.
 
 use std::io::IsTerminal as _;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use subm_e2e::{Lab, client_pod, deployment, namespace, service};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+static IN_SHELL: AtomicBool = AtomicBool::new(false);
 
 const NS: &str = "sample";
 const SOON: Duration = Duration::from_secs(90);
 const NAME: &str = "whereami-cs.sample.svc.clusterset.local";
 
 fn main() -> ExitCode {
+    if std::env::args().len() > 1 {
+        eprintln!("demo: takes no arguments; `make demo` runs it");
+        return ExitCode::from(2);
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -20,11 +29,33 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(demo()) {
+    // Whoever is asked to end takes down what runs: it is dropped with the future that made it.
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = demo() => done,
+            signal = asked_to_end() => signal.and_then(|name| bail!("ended by {name}; everything is taken down")),
+        }
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("demo: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// The name of the signal that came.
+async fn asked_to_end() -> Result<&'static str> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            // Ctrl-C in the shell is the shell's.
+            _ = interrupt.recv() => if !IN_SHELL.load(Relaxed) { return Ok("SIGINT") },
+            _ = terminate.recv() => return Ok("SIGTERM"),
+            _ = hangup.recv() => return Ok("SIGHUP"),
         }
     }
 }
@@ -81,9 +112,12 @@ async fn demo() -> Result<()> {
     shown
         .subctl("--context kind-c2 explain export whereami-cs -n sample")
         .await?;
-    say(&format!("Done after {:.0?}.", began.elapsed()));
+    say(&format!(
+        "Done after {:.0?}. The name resolves in c1; packets to that address are the data plane's, which this release does not have.",
+        began.elapsed()
+    ));
     if std::io::stdin().is_terminal() {
-        shell(&lab)?;
+        shell(&lab).await?;
     } else {
         say("No terminal: everything is taken down again.");
     }
@@ -114,7 +148,7 @@ impl Shown<'_> {
     }
 }
 
-fn shell(lab: &Lab) -> Result<()> {
+async fn shell(lab: &Lab) -> Result<()> {
     say(
         "A shell with KUBECONFIG set (contexts kind-broker, kind-c1, kind-c2); `subctl` is in PATH. Try:",
     );
@@ -123,11 +157,14 @@ fn shell(lab: &Lab) -> Result<()> {
     );
     let path = std::env::var("PATH").unwrap_or_default();
     let programs = lab.desk.programs().display();
+    IN_SHELL.store(true, Relaxed);
     Command::new(std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into()))
         .current_dir(lab.desk.folder())
         .env("KUBECONFIG", lab.desk.folder().join("kubeconfig"))
         .env("PATH", format!("{programs}:{path}"))
+        .kill_on_drop(true)
         .status()
+        .await
         .context("no shell")?;
     Ok(())
 }
