@@ -265,7 +265,7 @@ impl Lab {
     }
 
     /// Removes what a gateway and its node's agent made. The gateway's comes last.
-    async fn uninstall(&self, side: &Side, running: Running) -> Result<()> {
+    async fn uninstall(&self, side: &Side, running: Option<Running>) -> Result<()> {
         drop(running);
         let programs = [
             env!("CARGO_BIN_EXE_submariner-route-agent"),
@@ -394,16 +394,32 @@ async fn page(side: &Side, path: &str) -> Result<String> {
 
 async fn story(driver: &'static str) -> Result<()> {
     let lab = Lab::start(driver).await?;
-    let (c1, c2) = (&lab.c1, &lab.c2);
+    let (mut one, mut two) = (None, None);
+    let result = play(&lab, &mut one, &mut two).await;
+    if result.is_err() {
+        for running in [one, two].iter().flatten() {
+            println!(
+                "{}\n{}",
+                running.gateway.output()?,
+                running._agent.output()?
+            );
+        }
+    }
+    result
+}
+
+async fn play(lab: &Lab, one: &mut Option<Running>, two: &mut Option<Running>) -> Result<()> {
+    let (c1, c2, driver) = (&lab.c1, &lab.c2, lab.driver);
     let began = Instant::now();
-    let (one, mut two) = (lab.run(c1).await?, lab.run(c2).await?);
+    *one = Some(lab.run(c1).await?);
+    *two = Some(lab.run(c2).await?);
     let gateway = c1.says(true).await?;
     c2.says(true).await?;
     println!(
         "{driver}: connected {:.1?} after the start",
         began.elapsed()
     );
-    objects_are_as_submariners(&lab, &gateway).await?;
+    objects_are_as_submariners(lab, &gateway).await?;
     nothing_is_written_at_rest(c1).await?;
 
     let metrics = page(c1, "/metrics").await?;
@@ -466,8 +482,9 @@ async fn story(driver: &'static str) -> Result<()> {
     );
 
     // A restart: its object goes at once and comes back, and the other side need not learn anything.
-    let status = two.gateway.terminate(SOON).await?;
-    ensure!(status.success(), "{}", two.gateway.output()?);
+    let mut former = two.take().context("it runs")?;
+    let status = former.gateway.terminate(SOON).await?;
+    ensure!(status.success(), "{}", former.gateway.output()?);
     ensure!(
         c2.gateway(|_| true).await.is_err(),
         "the Gateway object stays"
@@ -480,8 +497,8 @@ async fn story(driver: &'static str) -> Result<()> {
         own.map(|endpoint| endpoint.metadata.resource_version)
     };
     let before = endpoint(c2.all(HOME, Endpoint::KIND).await?);
-    drop(two);
-    let two = lab.run(c2).await?;
+    drop(former);
+    *two = Some(lab.run(c2).await?);
     c2.says(true).await?;
     ensure!(
         endpoint(c2.all(HOME, Endpoint::KIND).await?) == before,
@@ -489,7 +506,7 @@ async fn story(driver: &'static str) -> Result<()> {
     );
 
     // A cluster that leaves.
-    lab.uninstall(c2, two).await?;
+    lab.uninstall(c2, two.take()).await?;
     ensure!(
         c2.names(HOME).await? == [""; 0],
         "{:?}",
@@ -517,7 +534,7 @@ async fn story(driver: &'static str) -> Result<()> {
         Ok(())
     })
     .await?;
-    lab.uninstall(c1, one).await?;
+    lab.uninstall(c1, one.take()).await?;
     ensure!(
         c1.names(HOME).await? == [""; 0],
         "{:?}",
