@@ -94,8 +94,7 @@ impl Account {
             self.initiations.pop_front();
         }
         let all = self.initiations.len() == PENDING;
-        let within =
-            |first: &Instant| now.saturating_duration_since(*first) < PENDING_WITHIN;
+        let within = |first: &Instant| now.saturating_duration_since(*first) < PENDING_WITHIN;
         if all && self.initiations.front().is_some_and(within) {
             self.confirmed = false;
         }

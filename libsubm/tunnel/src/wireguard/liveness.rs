@@ -200,8 +200,7 @@ mod tests {
         let mut peer = Liveness::new(received(0), start);
         for second in 0..170 {
             let traffic = only_sent(second / 10 * 32);
-            let (status, message) =
-                peer.observe(Some(secs(second)), traffic, start + secs(second));
+            let (status, message) = peer.observe(Some(secs(second)), traffic, start + secs(second));
             assert_eq!((status, message.as_str()), (Connected, ""), "{second}");
         }
     }
