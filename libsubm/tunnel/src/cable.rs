@@ -11,7 +11,8 @@ use crate::key::PublicKey;
 /// The far end: a gateway of another cluster, and what is reached by it.
 ///
 /// Drivers take all cables at once, the most senior first: where two claim what only one can have, the one that comes first keeps
-/// it. A caller that puts clusters in the order in which they were first seen lets no newcomer take what another has.
+/// it. A caller that puts clusters in the order in which they were first seen lets no newcomer take what another has. That goes for names,
+/// too: what has the name of an earlier one is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cable {
@@ -105,6 +106,14 @@ impl Cable {
     pub fn endpoint(&self) -> SocketAddr {
         SocketAddr::new(self.using, self.port)
     }
+}
+
+/// Those whose name no earlier one has.
+pub(crate) fn distinct(cables: &[Cable]) -> impl Iterator<Item = &Cable> {
+    let mut names = BTreeSet::new();
+    cables
+        .iter()
+        .filter(move |cable| names.insert(cable.name.as_str()))
 }
 
 /// The near end: this gateway.

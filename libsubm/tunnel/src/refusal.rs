@@ -54,18 +54,15 @@ pub type Refusals = BTreeMap<String, Refusal>;
 
 /// Subnets, and who has them.
 #[derive(Debug, Default)]
-pub(crate) struct Claims<'a>(Vec<(&'a IpNet, &'a str)>);
+pub(crate) struct Claims<'a>(BTreeMap<IpNet, &'a str>);
 
 impl<'a> Claims<'a> {
     /// Whether another cable has one of the subnets, or a part.
     pub(crate) fn clash(&self, subnets: &BTreeSet<IpNet>) -> Option<Refusal> {
         subnets.iter().find_map(|subnet| {
-            let overlap =
-                |(other, _): &&(&IpNet, &str)| other.contains(subnet) || subnet.contains(*other);
-            let (_, by) = self.0.iter().find(overlap)?;
             Some(Refusal::Taken {
                 subnet: *subnet,
-                by: (*by).to_owned(),
+                by: self.overlapping(*subnet)?.to_owned(),
             })
         })
     }
@@ -73,6 +70,52 @@ impl<'a> Claims<'a> {
     pub(crate) fn take(&mut self, cable: &'a Cable) {
         let subnets = cable.subnets.iter();
         self.0
-            .extend(subnets.map(|subnet| (subnet, cable.name.as_str())));
+            .extend(subnets.map(|subnet| (*subnet, cable.name.as_str())));
+    }
+
+    /// Of two networks that overlap one contains the other.
+    fn overlapping(&self, net: IpNet) -> Option<&'a str> {
+        let around = std::iter::successors(Some(net), IpNet::supernet);
+        let outer = around.filter_map(|net| self.0.get(&net)).next();
+        let last = IpNet::new_assert(net.broadcast(), net.max_prefix_len());
+        outer.copied().or_else(|| {
+            let (_, by) = self.0.range(net..=last).next()?;
+            Some(*by)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_net() -> impl Strategy<Value = IpNet> {
+        let v4 = (any::<u8>(), 0_u8..=8).prop_map(|(octet, length)| {
+            IpNet::new_assert(Ipv4Addr::new(10, 9, 8, octet).into(), 24 + length)
+        });
+        let v6 = (any::<u8>(), 0_u8..=8).prop_map(|(octet, length)| {
+            let address = std::net::Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, octet.into());
+            IpNet::new_assert(address.into(), 120 + length)
+        });
+        prop_oneof![
+            v4.prop_map(|net| net.trunc()),
+            v6.prop_map(|net| net.trunc()),
+            prop::sample::select(vec!["0.0.0.0/0", "::/0", "10.0.0.0/8"])
+                .prop_map(|text| text.parse().unwrap()),
+        ]
+    }
+
+    proptest! {
+        /// As if each were compared with each.
+        #[test]
+        fn overlaps_are_found(taken in prop::collection::btree_set(any_net(), 0..6), wanted in any_net()) {
+            let mut claims = Claims::default();
+            let cable = Cable::new("c2", "c2", [10, 0, 0, 1].into(), 4500).subnets(taken.clone());
+            claims.take(&cable);
+            let expected = taken.iter().any(|net| net.contains(&wanted) || wanted.contains(net));
+            prop_assert_eq!(claims.clash(&[wanted].into()).is_some(), expected);
+        }
     }
 }

@@ -12,11 +12,13 @@
 //! 241.0.0.0/8 with the last three octets of the gateway's private address. Two gateways that share those cannot both be reached:
 //! the later one is [refused](Refusal), the others work.
 //!
-//! For IPv6 the VTEPs are in [`VTEP6`], with the IPv4 one in the last 32 bits. Go Submariner has none: its gateways do not answer
+//! For IPv6 there are VTEPs with the IPv4 one in the last 32 bits ([`VTEPS`]). Go Submariner has none: its gateways do not answer
 //! for such an address, and IPv6 subnets behind them are not reached.
 //!
 //! A device with a random hardware address is another neighbour after each restart, and the other side keeps the old entry until it is
 //! probed: nine seconds without traffic. Ours is derived from the VTEP, and published; gateways that both do so never ask.
+
+mod vteps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,10 +30,13 @@ use subm_routing::{
     Sysctl,
 };
 
+use crate::cable::distinct;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::driver::{Applied, CableDriver, Capabilities};
 use crate::refusal::Claims;
 use crate::{Cable, Error, Local, Refusal, Refusals};
+
+pub use vteps::Vteps;
 
 /// The device of all VXLAN cables.
 pub const DEVICE: LinkName = LinkName::from_static("vxlan-tunnel");
@@ -41,28 +46,18 @@ pub const VNI: u32 = 1000;
 pub const TABLE: u32 = 100;
 /// Bytes that VXLAN over IPv4 adds to a packet: outer Ethernet, IPv4, UDP and VXLAN headers.
 pub const OVERHEAD: u32 = 50;
-/// VTEPs of gateways.
-pub const VTEP4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(241, 0, 0, 0), 8);
-/// VTEPs of gateways for IPv6 (RFC 4193).
-pub const VTEP6: Ipv6Net = Ipv6Net::new_assert(
-    Ipv6Addr::new(0xfd53, 0x7562, 0x6d03, 0x03e8, 0, 0, 0, 0),
-    96,
+/// VTEPs of gateways (RFC 4193 for IPv6).
+pub const VTEPS: Vteps = Vteps::new(
+    Ipv4Net::new_assert(Ipv4Addr::new(241, 0, 0, 0), 8),
+    Ipv6Net::new_assert(
+        Ipv6Addr::new(0xfd53, 0x7562, 0x6d03, 0x03e8, 0, 0, 0, 0),
+        96,
+    ),
 );
 /// What its gateway's Endpoint publishes the hardware address of the device by, in `backend_config`.
 pub const VTEP_MAC: &str = "vtep-mac";
 /// Metric of its routes, as Submariner's.
 const METRIC: u32 = 100;
-
-/// The VTEP of the gateway with this private address.
-pub fn vtep(gateway: Ipv4Addr) -> Ipv4Addr {
-    let [first, ..] = VTEP4.network().octets();
-    let [_, b, c, d] = gateway.octets();
-    Ipv4Addr::new(first, b, c, d)
-}
-
-fn vtep6(vtep: Ipv4Addr) -> Ipv6Addr {
-    (VTEP6.network().to_bits() | u128::from(vtep.to_bits())).into()
-}
 
 /// What the kernel needs for all cables together, and which of them cannot be. Of cables that exclude each other the one that comes
 /// first in `cables` is made.
@@ -85,32 +80,32 @@ fn vtep6(vtep: Ipv4Addr) -> Ipv6Addr {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn plan(local: &Local, cables: &[Cable]) -> (Network, Refusals) {
-    let own = vtep(local.private_ip);
-    let mut network = device(local, own);
+    let mut network = device(local);
     let mut refusals = Refusals::new();
-    let mut vteps = BTreeMap::from([(own, "this gateway")]);
+    let mut vteps = BTreeMap::from([(VTEPS.of(local.private_ip), "this gateway")]);
     let mut claims = Claims::default();
-    for cable in cables {
-        let IpAddr::V4(private) = cable.private_ip else {
-            refusals.insert(cable.name.clone(), Refusal::NotV4(cable.private_ip));
-            continue;
+    for cable in distinct(cables) {
+        let refusal = match (cable.private_ip, cable.using) {
+            (IpAddr::V4(private), IpAddr::V4(_)) => {
+                let vtep = VTEPS.of(private);
+                let same = vteps.get(&vtep).map(|of| Refusal::SameVtep {
+                    vtep,
+                    of: (*of).to_owned(),
+                });
+                match same.or_else(|| claims.clash(&cable.subnets)) {
+                    None => {
+                        vteps.insert(vtep, &cable.name);
+                        claims.take(cable);
+                        network.extend(ways(local, cable, private));
+                        network.extend(routes(local, private, &cable.subnets));
+                        continue;
+                    }
+                    Some(refusal) => refusal,
+                }
+            }
+            (IpAddr::V4(_), v6) | (v6, _) => Refusal::NotV4(v6),
         };
-        let far = vtep(private);
-        if let Some(of) = vteps.get(&far) {
-            let of = (*of).to_owned();
-            refusals.insert(cable.name.clone(), Refusal::SameVtep { vtep: far, of });
-            continue;
-        }
-        if let Some(refusal) = claims.clash(&cable.subnets) {
-            refusals.insert(cable.name.clone(), refusal);
-            continue;
-        }
-        vteps.insert(far, &cable.name);
-        claims.take(cable);
-        network.extend(ways(local, cable, far));
-        for route in routes(local, far, &cable.subnets) {
-            network.insert(route);
-        }
+        refusals.insert(cable.name.clone(), refusal);
     }
     (network, refusals)
 }
@@ -121,7 +116,7 @@ pub fn plan(local: &Local, cables: &[Cable]) -> (Network, Refusals) {
 /// for it. Any other claim is not believed: it could be another gateway's. Else it is found by ARP, and as the device does not learn,
 /// each frame to such a gateway goes to all of its like; so it is with Submariner.
 fn ways(local: &Local, cable: &Cable, far: Ipv4Addr) -> Vec<Object> {
-    let mac = MacAddr::for_vtep(far.into());
+    let mac = VTEPS.mac(far);
     let to = |mac| {
         let forward = Forward::new(DEVICE, mac, cable.using);
         if cable.port == local.port {
@@ -135,25 +130,23 @@ fn ways(local: &Local, cable: &Cable, far: Ipv4Addr) -> Vec<Object> {
     }
     vec![
         to(mac).into(),
-        Neighbour::new(DEVICE, far.into(), mac).into(),
-        Neighbour::new(DEVICE, vtep6(far).into(), mac).into(),
+        Neighbour::new(DEVICE, VTEPS.of(far).into(), mac).into(),
+        Neighbour::new(DEVICE, VTEPS.of6(far).into(), mac).into(),
     ]
 }
 
-fn device(local: &Local, own: Ipv4Addr) -> Network {
+fn device(local: &Local) -> Network {
     let link = Link::vxlan(DEVICE, subm_routing::Vxlan::new(VNI, local.port))
         .mtu(local.mtu.saturating_sub(OVERHEAD))
-        .mac(MacAddr::for_vtep(own.into()));
+        .mac(VTEPS.mac(local.private_ip));
     let mut network = Network::new()
         .with(link)
         // What comes through it may be answered by another way.
         .with(Sysctl::rp_filter(DEVICE, 2));
-    let nets = [
-        IpNet::V4(Ipv4Net::new_assert(own, VTEP4.prefix_len())),
-        IpNet::V6(Ipv6Net::new_assert(vtep6(own), VTEP6.prefix_len())),
-    ];
-    for (family, net) in Family::BOTH.into_iter().zip(nets) {
+    for net in VTEPS.addresses(local.private_ip) {
         network.insert(Address::new(DEVICE, net));
+    }
+    for family in Family::BOTH {
         network.insert(Sysctl::forwarding(family, DEVICE, true));
         network.insert(Rule::new(family, TABLE, TABLE));
     }
@@ -163,8 +156,8 @@ fn device(local: &Local, own: Ipv4Addr) -> Network {
 fn routes(local: &Local, far: Ipv4Addr, subnets: &BTreeSet<IpNet>) -> Vec<Route> {
     let route = |net: &IpNet| {
         let (via, source) = match net {
-            IpNet::V4(_) => (IpAddr::V4(far), local.source.map(IpAddr::V4)),
-            IpNet::V6(_) => (IpAddr::V6(vtep6(far)), local.source6.map(IpAddr::V6)),
+            IpNet::V4(_) => (VTEPS.of(far).into(), local.source.map(IpAddr::V4)),
+            IpNet::V6(_) => (VTEPS.of6(far).into(), local.source6.map(IpAddr::V6)),
         };
         let route = Route::via(*net, via, DEVICE).table(TABLE).metric(METRIC);
         match source {
@@ -204,7 +197,7 @@ impl CableDriver for Vxlan {
     }
 
     fn backend_config(&self, local: &Local) -> BTreeMap<String, String> {
-        let mac = MacAddr::for_vtep(vtep(local.private_ip).into());
+        let mac = VTEPS.mac(local.private_ip);
         [
             ("udp-port", local.port.to_string()),
             (VTEP_MAC, mac.to_string()),
@@ -222,7 +215,7 @@ impl CableDriver for Vxlan {
     }
 
     async fn ensure(&mut self, local: &Local, cables: &[Cable]) -> Result<Applied, Error> {
-        self.cables = cables.to_vec();
+        self.cables = distinct(cables).cloned().collect();
         self.refusals = plan(local, cables).1;
         Ok(Applied::default())
     }

@@ -20,7 +20,7 @@
 //! # Endpoints that move
 //!
 //! WireGuard follows a peer that sends from another address (roaming; behind address translation it must). That is left alone while
-//! the peer is alive: its address is set when a cable's address changed, and when there was no handshake for [`HANDSHAKE_LIMIT`].
+//! the peer is alive: its address is set when a cable's address changed, and when there was no handshake for [`SESSION_LIMIT`].
 
 #[cfg(feature = "userspace")]
 mod account;
@@ -41,8 +41,8 @@ use std::time::Duration;
 use subm_routing::{Family, Link, LinkName, Network, Sysctl, SysctlKey};
 
 pub use driver::{Implementation, Settings, WireGuard};
-pub use liveness::Liveness;
-pub use peers::{ObservedPeer, Peer, desired, diff};
+use liveness::Liveness;
+use peers::{ObservedPeer, Peer};
 
 use crate::Local;
 
@@ -50,7 +50,7 @@ use crate::Local;
 pub const DEVICE: LinkName = LinkName::from_static("submariner");
 /// Seconds after which a peer that is not sent to is sent an empty packet, so that translators on the way do not forget.
 pub const KEEPALIVE: u16 = 10;
-/// Handshakes are repeated every two minutes while there is traffic. So long without one, a peer is not there.
+/// A handshake takes a round trip. So long without the first one, a peer is not there.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(130);
 /// No session is older (`REJECT_AFTER_TIME`).
 pub const SESSION_LIMIT: Duration = Duration::from_secs(180);

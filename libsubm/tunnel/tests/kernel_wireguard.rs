@@ -22,6 +22,10 @@ fn a_kept_key_needs_no_news() -> Result<()> {
     scenarios::a_kept_key_needs_no_news(Kernel)
 }
 
+fn an_idle_cable_stays_connected() -> Result<()> {
+    scenarios::an_idle_cable_stays_connected([Kernel, Userspace])
+}
+
 fn another_secret_is_no_connection() -> Result<()> {
     scenarios::another_secret_is_no_connection(Kernel)
 }
@@ -47,6 +51,7 @@ subm_test_guest::tests![
     kernel_and_userspace_understand_each_other,
     d8_d17_changes_disturb_nobody_else,
     a_kept_key_needs_no_news,
+    an_idle_cable_stays_connected,
     another_secret_is_no_connection,
     overlapping_networks_are_refused,
     a_removed_device_comes_back,

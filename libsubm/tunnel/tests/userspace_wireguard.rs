@@ -27,6 +27,11 @@ fn a_kept_key_needs_no_news() -> Result<()> {
 }
 
 #[test]
+fn an_idle_cable_stays_connected() -> Result<()> {
+    scenarios::an_idle_cable_stays_connected([Userspace; 2])
+}
+
+#[test]
 fn another_secret_is_no_connection() -> Result<()> {
     scenarios::another_secret_is_no_connection(Userspace)
 }

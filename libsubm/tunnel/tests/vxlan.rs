@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use common::{Gateway, Switch, cable, eventually, lan, pod, pod6, reaches};
-use subm_routing::MacAddr;
 use subm_test_support::{Capture, KernelState, NetNs};
-use subm_tunnel::vxlan::{Vxlan, vtep};
+use subm_tunnel::vxlan::{VTEPS, Vxlan};
 use subm_tunnel::{Cable, ConnectionStatus};
 
 fn gateway(n: u8, netns: Arc<NetNs>) -> Result<Gateway> {
@@ -17,7 +16,7 @@ fn gateway(n: u8, netns: Arc<NetNs>) -> Result<Gateway> {
 
 /// As a gateway of ours publishes it.
 fn ours(n: u8) -> Cable {
-    cable(n, None).vtep_mac(MacAddr::for_vtep(vtep([172, 31, 0, n].into()).into()))
+    cable(n, None).vtep_mac(VTEPS.mac([172, 31, 0, n].into()))
 }
 
 /// As one of Submariner's does: without a hardware address, and IPv4 only.

@@ -16,7 +16,7 @@ use super::{Action, Health, Path, PathStatus, Settings};
 pub trait Pinger: Send + Sync + 'static {
     /// The round trip to `target`. A reply that takes longer than `patience` is lost.
     ///
-    /// Two echoes with one target and sequence number are never under way at once.
+    /// Two echoes with one sequence number are never under way at once.
     fn ping(
         &self,
         target: IpAddr,
@@ -75,6 +75,7 @@ impl Monitor {
             pinger: Arc::new(pinger),
             settings,
             paths: BTreeMap::new(),
+            sequence: 0,
             publish,
             turn,
         };
@@ -118,6 +119,8 @@ struct Checks<P> {
     pinger: Arc<P>,
     settings: Settings,
     paths: BTreeMap<String, Path>,
+    /// Of all echoes: those to one target by two cables are told apart.
+    sequence: u16,
     publish: watch::Sender<Healths>,
     turn: watch::Sender<()>,
 }
@@ -130,7 +133,9 @@ impl<P: Pinger> Checks<P> {
             for (cable, path) in &mut self.paths {
                 loop {
                     match path.poll(Instant::now()) {
-                        Action::Send(sequence) => {
+                        Action::Send => {
+                            let sequence = self.sequence;
+                            self.sequence = sequence.wrapping_add(1);
                             let (pinger, cable) = (Arc::clone(&self.pinger), cable.clone());
                             let (target, patience) = (path.target(), self.settings.patience());
                             under_way.push(async move {
@@ -196,27 +201,31 @@ impl<P: Pinger> Checks<P> {
         }
     }
 
-    /// Publishes what is new.
+    /// Publishes what is new. Round trips are, with each reply; the rest is not touched.
     fn tell(&self) {
-        let healths: BTreeMap<String, Health> = self
-            .paths
-            .iter()
-            .map(|(cable, path)| (cable.clone(), path.health()))
-            .collect();
         let mut turned = false;
         self.publish.send_if_modified(|old| {
-            if **old == healths {
+            let gone = old.keys().any(|cable| !self.paths.contains_key(cable));
+            let news: Vec<_> = self
+                .paths
+                .iter()
+                .filter(|(cable, path)| !old.get(*cable).is_some_and(|old| path.is(old)))
+                .collect();
+            if news.is_empty() && !gone {
                 return false;
             }
-            for (cable, health) in &healths {
-                let before = old.get(cable).map(|old| old.status);
+            turned = gone;
+            let healths = Arc::make_mut(old);
+            healths.retain(|cable, _| self.paths.contains_key(cable));
+            for (cable, path) in news {
+                let health = path.health();
+                let before = healths.get(cable).map(|old| old.status);
                 if before != Some(health.status) {
                     turned = true;
-                    log_turn(cable, health, before.is_none());
+                    log_turn(cable, &health, before.is_none());
                 }
+                healths.insert(cable.clone(), health);
             }
-            turned |= old.len() != healths.len();
-            *old = Arc::new(healths);
             true
         });
         if turned {

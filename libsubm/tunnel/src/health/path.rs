@@ -79,8 +79,8 @@ pub struct Health {
 /// What [`Path::poll`] wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send an echo with this sequence number.
-    Send(u16),
+    /// Send an echo.
+    Send,
     /// Nothing before then.
     WaitUntil(Instant),
 }
@@ -106,11 +106,11 @@ pub struct Path {
     /// Why nothing can be sent.
     trouble: Option<String>,
     next: Instant,
-    sequence: u16,
     unanswered: u32,
     /// When the latest echo is without a reply.
     overdue: Option<Instant>,
     trips: VecDeque<Duration>,
+    rtt: Option<Rtt>,
 }
 
 impl Path {
@@ -122,10 +122,10 @@ impl Path {
             status: PathStatus::Unknown,
             trouble: None,
             next: now,
-            sequence: 0,
             unanswered: 0,
             overdue: None,
             trips: VecDeque::new(),
+            rtt: None,
         }
     }
 
@@ -152,9 +152,7 @@ impl Path {
         self.next = now + self.settings.interval;
         self.overdue = Some(now + self.settings.interval / 2);
         self.unanswered = self.unanswered.saturating_add(1);
-        let sequence = self.sequence;
-        self.sequence = sequence.wrapping_add(1);
-        Action::Send(sequence)
+        Action::Send
     }
 
     /// A reply came, after this long.
@@ -167,6 +165,7 @@ impl Path {
             self.trips.pop_front();
         }
         self.trips.push_back(round_trip);
+        self.rtt = Rtt::of(&self.trips);
     }
 
     /// No echo can be sent, whatever the path is like: there is no socket for it. A route that is missing is not this but a loss.
@@ -175,6 +174,14 @@ impl Path {
         self.trouble = Some(why);
         self.unanswered = 0;
         self.overdue = None;
+    }
+
+    /// Whether this is what is known now.
+    pub(super) fn is(&self, health: &Health) -> bool {
+        // A message follows from the rest, but for the trouble in it.
+        self.status == health.status
+            && self.rtt == health.rtt
+            && (self.trouble.is_none() || self.health() == *health)
     }
 
     /// What is known now.
@@ -193,7 +200,7 @@ impl Path {
         Health {
             status: self.status,
             message,
-            rtt: Rtt::of(&self.trips),
+            rtt: self.rtt,
         }
     }
 }

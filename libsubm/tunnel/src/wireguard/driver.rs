@@ -9,6 +9,7 @@ use subm_routing::Network;
 
 use super::kernel::Kernel;
 use super::{DEVICE, Liveness, ObservedPeer, Peer, peers};
+use crate::cable::distinct;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::driver::{Applied, CableDriver, Capabilities};
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
@@ -220,7 +221,7 @@ impl CableDriver for WireGuard {
     async fn ensure(&mut self, local: &Local, cables: &[Cable]) -> Result<Applied, Error> {
         let own = self.settings.private_key.public();
         let (desired, refusals) = peers::desired(own, &self.settings.preshared_key, cables);
-        self.cables = cables.to_vec();
+        self.cables = distinct(cables).cloned().collect();
         self.refusals = refusals;
         self.configure(local).await?;
         let mut observed = self.peers(Instant::now()).await?;

@@ -124,9 +124,16 @@ fn messages(change: &Change<PublicKey, Peer>) -> Vec<WireguardAttribute> {
     if !differs(|from, to| from.allowed != to.allowed) {
         return vec![peers(attributes)];
     }
-    let subnets: Vec<_> = to.allowed.iter().map(allowed).collect();
+    // To replace is to be without any for a moment.
+    let before = from
+        .map(|from| &from.allowed)
+        .filter(|before| before.is_subset(&to.allowed));
+    let new = |subnet: &&IpNet| before.is_none_or(|before| !before.contains(*subnet));
+    let subnets: Vec<_> = to.allowed.iter().filter(new).map(allowed).collect();
     let mut chunks = subnets.chunks(SUBNETS);
-    attributes.push(Attribute::Flags(WireguardPeerFlags::ReplaceAllowedIps));
+    if before.is_none() {
+        attributes.push(Attribute::Flags(WireguardPeerFlags::ReplaceAllowedIps));
+    }
     attributes.push(Attribute::AllowedIps(
         chunks.next().unwrap_or_default().to_vec(),
     ));

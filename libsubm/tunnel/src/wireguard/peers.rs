@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use subm_reconcile::Plan;
 
-use super::{HANDSHAKE_LIMIT, KEEPALIVE};
+use super::{KEEPALIVE, SESSION_LIMIT};
+use crate::cable::distinct;
 use crate::connection::Traffic;
 use crate::key::{PresharedKey, PublicKey};
 use crate::refusal::Claims;
@@ -15,35 +16,33 @@ use crate::{Cable, Refusal, Refusals};
 
 /// What a peer of the device is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Peer {
+pub(super) struct Peer {
     /// Where it is sent to.
-    pub endpoint: Option<SocketAddr>,
+    pub(super) endpoint: Option<SocketAddr>,
     /// What is sent to it, and accepted from it.
-    pub allowed: BTreeSet<IpNet>,
+    pub(super) allowed: BTreeSet<IpNet>,
     /// The cluster set's shared key.
-    pub preshared_key: Option<PresharedKey>,
+    pub(super) preshared_key: Option<PresharedKey>,
     /// In seconds; 0 for none.
-    pub keepalive: u16,
+    pub(super) keepalive: u16,
 }
 
 /// A peer as the device has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ObservedPeer {
+pub(super) struct ObservedPeer {
     /// What it is set to; the endpoint is where it was last heard from.
-    pub peer: Peer,
+    pub(super) peer: Peer,
     /// How long ago the latest handshake was.
-    pub handshake: Option<Duration>,
+    pub(super) handshake: Option<Duration>,
     /// What went through.
-    pub traffic: Traffic,
+    pub(super) traffic: Traffic,
 }
 
 /// `publicKey` of a gateway.
 impl subm_reconcile::Key for PublicKey {}
 
 /// The peers for all cables, and the cables that cannot be. `own` is the key of this gateway.
-pub fn desired(
+pub(super) fn desired(
     own: PublicKey,
     preshared_key: &PresharedKey,
     cables: &[Cable],
@@ -52,7 +51,7 @@ pub fn desired(
     let mut refusals = Refusals::new();
     let mut claims = Claims::default();
     let mut keys = BTreeMap::from([(own, "this gateway")]);
-    for cable in cables {
+    for cable in distinct(cables) {
         let refusal = match cable.public_key {
             None => Some(Refusal::NoKey("wireguard")),
             Some(key) => match keys.get(&key) {
@@ -85,7 +84,7 @@ pub fn desired(
 
 /// What differs. A peer's endpoint that is another one than desired is left alone while the peer is alive there, unless `told`, where it
 /// was last told to be, is another one too.
-pub fn diff(
+pub(super) fn diff(
     desired: &BTreeMap<PublicKey, Peer>,
     observed: &BTreeMap<PublicKey, ObservedPeer>,
     told: &BTreeMap<PublicKey, SocketAddr>,
@@ -98,7 +97,7 @@ pub fn diff(
                 let news = told
                     .get(key)
                     .is_some_and(|told| Some(*told) != wanted.endpoint);
-                let alive = seen.handshake.is_some_and(|age| age < HANDSHAKE_LIMIT);
+                let alive = seen.handshake.is_some_and(|age| age < SESSION_LIMIT);
                 if alive && !news && peer.endpoint.is_some() {
                     peer.endpoint = wanted.endpoint;
                 }

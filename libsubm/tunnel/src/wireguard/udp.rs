@@ -1,4 +1,4 @@
-//! The socket of a userspace WireGuard, which also counts from where data comes: gotatun itself does not count empty packets.
+//! The socket of a userspace WireGuard, which also counts what comes from where: gotatun itself does not count empty packets.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,18 +9,37 @@ use gotatun::packet::{Packet, PacketBufPool};
 use gotatun::udp::socket::{UdpSocket, UdpSocketFactory};
 use gotatun::udp::{UdpRecv, UdpTransportFactory, UdpTransportFactoryParams};
 
-/// The first byte of a message that carries data, or nothing.
+/// The first byte of a message that begins a handshake.
+const INITIATION: u8 = 1;
+/// That of one that carries data, or nothing.
 const DATA: u8 = 4;
 /// Anybody can send from any address: no more than this are remembered.
 const SOURCES: usize = 4096;
 
-/// Data messages by where they came from.
+/// How many messages came from somewhere, whoever sent them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Messages {
+    pub(super) initiations: u64,
+    pub(super) data: u64,
+}
+
+impl Messages {
+    /// Those that came since there were so many.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            initiations: self.initiations.saturating_sub(before.initiations),
+            data: self.data.saturating_sub(before.data),
+        }
+    }
+}
+
+/// Messages by where they came from.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Heard(Arc<Mutex<HashMap<SocketAddr, u64>>>);
+pub(super) struct Heard(Arc<Mutex<HashMap<SocketAddr, Messages>>>);
 
 impl Heard {
     /// So many came from there.
-    pub(super) fn from(&self, source: SocketAddr) -> u64 {
+    pub(super) fn from(&self, source: SocketAddr) -> Messages {
         let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         heard.get(&source).copied().unwrap_or_default()
     }
@@ -28,13 +47,19 @@ impl Heard {
     fn note<'a>(&self, packets: impl IntoIterator<Item = &'a (Packet, SocketAddr)>) {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (packet, source) in packets {
-            if packet.first() != Some(&DATA) {
+            let kind = packet.first();
+            if kind != Some(&DATA) && kind != Some(&INITIATION) {
                 continue;
             }
             if heard.len() >= SOURCES && !heard.contains_key(source) {
                 heard.clear();
             }
-            *heard.entry(*source).or_default() += 1;
+            let messages = heard.entry(*source).or_default();
+            if kind == Some(&DATA) {
+                messages.data += 1;
+            } else {
+                messages.initiations += 1;
+            }
         }
     }
 }
@@ -103,8 +128,12 @@ mod tests {
             (Packet::copy_from([kind, 0, 0, 0].as_slice()), source)
         };
         heard.note(&[packet(4, 1), packet(4, 1), packet(1, 1), packet(4, 2)]);
-        assert_eq!(heard.from(packet(4, 1).1), 2);
-        assert_eq!(heard.from(packet(4, 3).1), 0);
+        let seen = Messages {
+            initiations: 1,
+            data: 2,
+        };
+        assert_eq!(heard.from(packet(4, 1).1), seen);
+        assert_eq!(heard.from(packet(4, 3).1), Messages::default());
         for source in 0..100_000 {
             heard.note(&[packet(4, source)]);
         }

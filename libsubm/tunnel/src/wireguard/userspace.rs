@@ -107,7 +107,11 @@ impl Userspace {
             let source = seen.peer.endpoint;
             let look = Look {
                 received: seen.stats.rx_bytes as u64,
-                messages: source.map_or(0, |source| self.heard.from(source)),
+                source,
+                // After the bytes: what is among those has been heard.
+                heard: source
+                    .map(|source| self.heard.from(source))
+                    .unwrap_or_default(),
                 session: seen.stats.last_handshake,
             };
             let account = self.accounts.entry(key).or_default();

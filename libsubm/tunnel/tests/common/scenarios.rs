@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 
 use subm_routing::LinkName;
 use subm_test_support::{Capture, KernelState};
-use subm_tunnel::wireguard::{DEVICE, Implementation, Settings, WireGuard};
+use subm_tunnel::wireguard::{DEVICE, Implementation, KEEPALIVE, Settings, WireGuard};
 use subm_tunnel::{ConnectionStatus, PresharedKey};
 
 use super::*;
@@ -219,6 +219,31 @@ pub fn a_kept_key_needs_no_news(by: Implementation) -> Result<()> {
         Ok(restarted)
     })?;
     reaches((&restarted, pod(2)), (set.gateway(1), pod(1)))
+}
+
+/// Nobody says anything but keepalives: of two sides that would send them in the same second one is always first, and the other has no
+/// reason to.
+pub fn an_idle_cable_stays_connected(by: [Implementation; 2]) -> Result<()> {
+    let set = Set::new(&by)?;
+    set.apply_all()?;
+    set.reaches(1, 2)?;
+    let ends = [(set.gateway(1), "cable-c2"), (set.gateway(2), "cable-c1")];
+    for (gateway, cable) in ends {
+        becomes(gateway, cable, ConnectionStatus::Connected)?;
+    }
+    // Longer than twice the keepalive.
+    let end = Instant::now() + Duration::from_secs(5 * u64::from(KEEPALIVE));
+    while Instant::now() < end {
+        for (gateway, cable) in ends {
+            let connection = gateway.connection(cable)?;
+            ensure!(
+                connection.status == ConnectionStatus::Connected,
+                "{connection:?}"
+            );
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    Ok(())
 }
 
 /// Another secret: no session, and the status says that there is none.

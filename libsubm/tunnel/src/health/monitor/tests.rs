@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use super::*;
@@ -11,18 +12,20 @@ struct LanState {
     up: Vec<IpAddr>,
     broken: bool,
     asked: BTreeMap<IpAddr, u32>,
+    under_way: BTreeSet<u16>,
 }
 
 impl Pinger for Lan {
     async fn ping(
         &self,
         target: IpAddr,
-        _: u16,
+        sequence: u16,
         patience: Duration,
     ) -> Result<Duration, PingError> {
         let answer = {
             let mut lan = self.0.lock().unwrap();
             *lan.asked.entry(target).or_default() += 1;
+            assert!(lan.under_way.insert(sequence), "{sequence}");
             if lan.broken {
                 return Err(PingError::Unavailable("no socket".to_owned()));
             }
@@ -30,6 +33,7 @@ impl Pinger for Lan {
         };
         let trip = Duration::from_millis(1);
         tokio::time::sleep(if answer { trip } else { patience }).await;
+        self.0.lock().unwrap().under_way.remove(&sequence);
         if answer {
             Ok(trip)
         } else {
@@ -166,6 +170,20 @@ async fn one_that_fails_is_told_and_recovers_and_the_others_are_not_disturbed() 
     assert!(is("c3", PathStatus::Connected)(&monitor.healths()));
     lan.up(&[ONE, TWO]);
     until(&mut monitor, is("c2", PathStatus::Connected)).await;
+}
+
+/// Each echo has its own number, or one's reply would be taken for the other's: the [`Lan`] insists on it.
+#[tokio::test]
+async fn two_cables_with_one_target_do_not_disturb_each_other() {
+    let lan = Lan::default();
+    lan.up(&[ONE]);
+    let mut monitor = Monitor::start(lan.clone(), fast());
+    monitor.set_targets(targets(&[("c2", ONE), ("c3", ONE)]));
+    until(&mut monitor, is("c2", PathStatus::Connected)).await;
+    until(&mut monitor, is("c3", PathStatus::Connected)).await;
+    lan.up(&[]);
+    until(&mut monitor, is("c2", PathStatus::Error)).await;
+    until(&mut monitor, is("c3", PathStatus::Error)).await;
 }
 
 #[tokio::test]

@@ -89,9 +89,17 @@ fn only_what_changes_is_said() {
         ..from.clone()
     });
     assert!(
-        matches!(&more[0][..], [A::PublicKey(_), A::Flags(flags), A::AllowedIps(nets)]
-        if *flags == WireguardPeerFlags::ReplaceAllowedIps && nets.len() == 2),
-        "{more:?}"
+        matches!(&more[0][..], [A::PublicKey(_), A::AllowedIps(nets)] if nets.len() == 1),
+        "those that are there stay: {more:?}"
+    );
+    let fewer = update(Peer {
+        allowed: peer(&["10.12.0.0/16"]).allowed,
+        ..from.clone()
+    });
+    assert!(
+        matches!(&fewer[0][..], [A::PublicKey(_), A::Flags(flags), A::AllowedIps(nets)]
+        if *flags == WireguardPeerFlags::ReplaceAllowedIps && nets.len() == 1),
+        "{fewer:?}"
     );
     let moved = update(Peer {
         endpoint: "[fd00::1]:4501".parse().ok(),
