@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
-use kube::api::{Api, DynamicObject, PostParams};
+use kube::api::{Api, DynamicObject, ListParams, PostParams};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use subm_api::ResourceKind;
@@ -46,7 +46,7 @@ struct Lab {
 /// The gateway and the route agent of a node.
 struct Running {
     gateway: Process,
-    _agent: Process,
+    agent: Process,
 }
 
 async fn grant(cluster: &Cluster, namespace: &str, rules: &Value) -> Result<()> {
@@ -128,7 +128,7 @@ impl Side {
     ) -> Result<Vec<K>> {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.cluster.client().await?, namespace, &kind.at("v1"));
-        let list = api.list(&Default::default()).await?;
+        let list = api.list(&ListParams::default()).await?;
         list.items
             .into_iter()
             .map(|object| Ok(serde_json::from_value(serde_json::to_value(object)?)?))
@@ -260,7 +260,7 @@ impl Lab {
             .env("NODE_NAME", side.node.name());
         Ok(Running {
             gateway: side.node.net().spawn(gateway)?,
-            _agent: side.node.net().spawn(agent)?,
+            agent: side.node.net().spawn(agent)?,
         })
     }
 
@@ -384,7 +384,7 @@ async fn nothing_is_written_at_rest(side: &Side) -> Result<()> {
     Ok(())
 }
 
-async fn page(side: &Side, path: &str) -> Result<String> {
+fn page(side: &Side, path: &str) -> Result<String> {
     let url = format!("http://127.0.0.1:32780{path}");
     side.node
         .net()
@@ -398,11 +398,7 @@ async fn story(driver: &'static str) -> Result<()> {
     let result = play(&lab, &mut one, &mut two).await;
     if result.is_err() {
         for running in [one, two].iter().flatten() {
-            println!(
-                "{}\n{}",
-                running.gateway.output()?,
-                running._agent.output()?
-            );
+            println!("{}\n{}", running.gateway.output()?, running.agent.output()?);
         }
     }
     result
@@ -422,7 +418,7 @@ async fn play(lab: &Lab, one: &mut Option<Running>, two: &mut Option<Running>) -
     objects_are_as_submariners(lab, &gateway).await?;
     nothing_is_written_at_rest(c1).await?;
 
-    let metrics = page(c1, "/metrics").await?;
+    let metrics = page(c1, "/metrics")?;
     let wanted =
         format!("submariner_connections_short{{cable_driver=\"{driver}\",status=\"connected\"}} 1");
     ensure!(metrics.contains(&wanted), "{metrics}");
@@ -430,11 +426,7 @@ async fn play(lab: &Lab, one: &mut Option<Running>, two: &mut Option<Running>) -
         metrics.contains("submariner_connection_latency_seconds{"),
         "{metrics}"
     );
-    ensure!(
-        page(c1, "/readyz")
-            .await?
-            .contains("[+]the broker can be read")
-    );
+    ensure!(page(c1, "/readyz")?.contains("[+]the broker can be read"));
 
     // The link.
     let cut = lab.link()?;

@@ -11,6 +11,7 @@ use subm_api::names::{
 use subm_api::submariner::{ClusterSpec, EndpointSpec};
 
 use super::PublicIp;
+use super::public_ip::public_services;
 use super::settings::{ClusterId, Settings, port};
 
 /// A node's own settings: its labels and annotations that begin with `gateway.submariner.io/`.
@@ -146,6 +147,18 @@ impl NodeSettings {
     /// The UDP port of this gateway's tunnel.
     pub fn tunnel_port(&self, settings: &Settings) -> u16 {
         self.udp_port.unwrap_or(settings.tunnel_port)
+    }
+
+    /// In which ways the public address is looked for, in this order. Where nobody says anything, public services are asked if addresses
+    /// are translated; where nobody outside is to be had, only addresses that are given count.
+    pub fn lookups(&self, settings: &Settings, air_gapped: bool) -> Vec<PublicIp> {
+        let mut sources = self.public_ip_sources(settings).to_vec();
+        if air_gapped {
+            sources.retain(|source| matches!(source, PublicIp::Address(_)));
+        } else if sources.is_empty() && settings.nat_enabled {
+            sources = public_services();
+        }
+        sources
     }
 
     /// Where the public address is looked for: what the node says, else what the environment says.

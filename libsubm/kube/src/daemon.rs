@@ -37,8 +37,7 @@ pub fn run<E: Display>(
     } else {
         builder.init();
     }
-    // The process has one TLS; another crate may have chosen it already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    use_tls();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -57,6 +56,12 @@ pub fn run<E: Display>(
             ExitCode::FAILURE
         }
     }
+}
+
+/// Chooses the process's TLS, of which there is one.
+pub fn use_tls() {
+    // Another crate may have chosen it already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 /// The command line, where long flags may begin with one dash, as Go programs take them.

@@ -46,7 +46,7 @@ fn here() -> Here {
 
 /// endpoint: "GetLocalSpec › should return a valid EndpointSpec object", as a running Submariner wrote it.
 #[test]
-fn an_endpoint_is_as_submariner_writes_it() {
+fn endpoint_98_an_endpoint_is_as_submariner_writes_it() {
     let node = node(&[("gateway.submariner.io/public-ip", "ipv4:198.51.100.11")]);
     let (spec, problems) = endpoint(&settings(&[]), &node, &here());
     assert_eq!(problems, []);
@@ -99,7 +99,7 @@ fn a_cluster_is_as_submariner_writes_it() {
 /// endpoint: "the gateway node is not annotated with udp port › should return the udp-port backend config of the cluster", and
 /// "no NAT discovery port label is set on the node".
 #[test]
-fn ports_are_the_nodes_else_the_clusters_else_the_default() {
+fn endpoint_118_130_ports_are_the_nodes_else_the_clusters_else_the_default() {
     let settings = settings(&[("CE_IPSEC_NATTPORT", "4501")]);
     for (annotations, udp, discovery) in [
         (&[][..], "4501", "4490"),
@@ -123,7 +123,7 @@ fn ports_are_the_nodes_else_the_clusters_else_the_default() {
 /// endpoint: "health check is enabled › should set the HealthCheckIP" and "and globalnet is enabled › should not set the
 /// HealthCheckIP"; Globalnet's address of the gateway comes later.
 #[test]
-fn echo_requests_go_to_the_pod_network_or_to_the_global_address() {
+fn endpoint_166_177_echo_requests_go_to_the_pod_network_or_to_the_global_address() {
     let plain = settings(&[]);
     let off = settings(&[("SUBMARINER_HEALTHCHECKENABLED", "false")]);
     let globalnet = settings(&[("SUBMARINER_GLOBALCIDR", "242.0.0.0/16")]);
@@ -154,7 +154,7 @@ fn echo_requests_go_to_the_pod_network_or_to_the_global_address() {
 
 /// endpoint: "the gateway node is not annotated with public-ip › should use empty public-ip".
 #[test]
-fn a_public_address_that_is_not_known_is_empty() {
+fn endpoint_137_a_public_address_that_is_not_known_is_empty() {
     let unknown = Here {
         public_ip: None,
         ..here()
@@ -166,7 +166,7 @@ fn a_public_address_that_is_not_known_is_empty() {
 
 /// endpoint: "the gateway node is annotated with public-ip": it is preferred to the cluster's.
 #[test]
-fn the_nodes_way_to_its_public_address_counts() {
+fn endpoint_152_the_nodes_way_to_its_public_address_counts() {
     let settings = settings(&[("SUBMARINER_PUBLICIP", "lb:submariner-gateway")]);
     let plain = NodeSettings::default();
     assert_eq!(plain.public_ip_sources(&settings), settings.public_ip);
@@ -301,4 +301,29 @@ fn names_of_objects_are_valid_and_for_all_uses_the_same() {
         // A valid name is its own.
         assert_eq!(name.and_then(gateway_name).as_deref(), name);
     }
+}
+
+/// endpoint: "an IPv4 entry specified in air-gapped deployment › should return the IP and not an empty value".
+#[test]
+fn endpoint_126_nobody_outside_is_asked_where_there_is_nobody() {
+    let asked = |public_ip: &str, nat: &str, air_gapped: bool| {
+        let settings = settings(&[
+            ("SUBMARINER_PUBLICIP", public_ip),
+            ("SUBMARINER_NATENABLED", nat),
+        ]);
+        let list = node(&[]).lookups(&settings, air_gapped);
+        list.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let both = "api:api.example.com,ipv4:198.51.100.1";
+    assert_eq!(asked(both, "true", false).join(","), both);
+    assert_eq!(asked(both, "true", true), ["ipv4:198.51.100.1"]);
+    assert_eq!(asked("", "true", true), [""; 0]);
+    // Without translation nobody needs to know it.
+    assert_eq!(asked("", "false", false), [""; 0]);
+    assert!(
+        asked("", "true", false)
+            .iter()
+            .all(|source| source.starts_with("api:"))
+    );
+    assert!(!asked("", "true", false).is_empty());
 }

@@ -5,6 +5,8 @@ use super::*;
 
 mod properties;
 
+// Ids of the reference: c and e for lines of datastore_cluster_sync_test.go and datastore_endpoint_sync_test.go.
+
 const HOME: &str = "submariner-operator";
 const BROKER: &str = "submariner-k8s-broker";
 
@@ -206,7 +208,7 @@ const THEIRS: &str = "c2-submariner-cable-c2-172-31-1-21";
 /// datastoresyncer: "Cluster syncing › on startup › should create a new Cluster locally and sync to the broker", and the same of
 /// "Endpoint syncing".
 #[test]
-fn on_startup_own_objects_are_created_here_and_on_the_broker() {
+fn datastoresyncer_c43_e50_on_startup_own_objects_are_created_here_and_on_the_broker() {
     let mut world = World::new();
     let writes: Vec<(Place, Kind)> = world
         .plan()
@@ -248,7 +250,7 @@ fn on_startup_own_objects_are_created_here_and_on_the_broker() {
 
 /// datastoresyncer: "a local Cluster already exists › should update it locally and sync to the broker".
 #[test]
-fn what_exists_is_updated_where_it_was_seen() {
+fn datastoresyncer_c56_what_exists_is_updated_where_it_was_seen() {
     let mut world = World::connected();
     world
         .home
@@ -275,7 +277,7 @@ fn what_exists_is_updated_where_it_was_seen() {
 /// datastoresyncer: "a remote Cluster (Endpoint) is created, updated and deleted on the broker › should correctly sync the local
 /// datastore", and "is synced locally › should not try to re-sync to the broker".
 #[test]
-fn copies_follow_the_broker_and_do_not_go_back() {
+fn datastoresyncer_c84_c106_e85_e110_copies_follow_the_broker_and_do_not_go_back() {
     let mut world = World::connected();
     assert_eq!(world.endpoints(Place::Home), [OURS, THEIRS]);
     assert_eq!(
@@ -304,7 +306,7 @@ fn copies_follow_the_broker_and_do_not_go_back() {
 
 /// datastoresyncer: "a stale remote Endpoint exists locally › it should delete the Endpoint".
 #[test]
-fn a_copy_without_its_original_is_removed() {
+fn datastoresyncer_e78_a_copy_without_its_original_is_removed() {
     let mut world = World::connected();
     world.put(Place::Home, endpoint("c3", 31, Some("c3")));
     assert_eq!(world.settle(), []);
@@ -314,7 +316,7 @@ fn a_copy_without_its_original_is_removed() {
 /// datastoresyncer: "the local Gateway's global IP is updated › should update the local Endpoint's HealthCheckIP", and
 /// apis/submariner.io/v1: "EndpointSpec › Equals": there some fields do not count; here whatever changes is told.
 #[test]
-fn every_change_of_our_endpoint_is_told() {
+fn datastoresyncer_e144_every_change_of_our_endpoint_is_told() {
     type Change = fn(&mut EndpointSpec);
     let changes: [Change; 9] = [
         |spec| spec.health_check_ip = "242.0.255.1".to_owned(),
@@ -344,7 +346,7 @@ fn every_change_of_our_endpoint_is_told() {
 /// datastoresyncer: "Endpoint exclusivity › an Endpoint initially exists that doesn't match the local Endpoint › should delete the
 /// Endpoint from the local datastore and the broker". Submariner does that first; we do it last.
 #[test]
-fn a_former_gateways_endpoint_goes_when_ours_is_there() {
+fn datastoresyncer_e182_a_former_gateways_endpoint_goes_when_ours_is_there() {
     let mut world = World::connected();
     for (place, name) in [(Place::Home, OURS), (Place::Broker, OURS)] {
         world.take(place, Kind::Endpoint, name);
@@ -404,13 +406,13 @@ fn a_former_gateways_endpoint_stays_until_ours_is_known() {
 
 /// datastoresyncer: "an Endpoint initially exists that matches the local Endpoint › should not delete it".
 #[test]
-fn nothing_new_is_nothing_to_do() {
+fn datastoresyncer_e214_nothing_new_is_nothing_to_do() {
     assert_eq!(World::connected().plan(), Plan::default());
 }
 
 /// datastoresyncer: "an Endpoint from another cluster initially exists › should not delete it"; without a label we did not make it.
 #[test]
-fn what_is_not_ours_at_home_stays() {
+fn datastoresyncer_e237_what_is_not_ours_at_home_stays() {
     let mut world = World::connected();
     let foreign = endpoint("c9", 91, None);
     world.put(Place::Home, foreign.clone());
@@ -423,7 +425,7 @@ fn what_is_not_ours_at_home_stays() {
 
 /// datastoresyncer: "Cluster Cleanup" and "Endpoint cleanup": all copies go, and what is ours on the broker.
 #[test]
-fn uninstalling_leaves_what_is_the_others() {
+fn datastoresyncer_c138_c147_e272_e281_uninstalling_leaves_what_is_the_others() {
     let mut world = World::connected();
     world.put(Place::Broker, endpoint("c1", 12, Some("c1")));
     world.uninstalling = true;

@@ -10,19 +10,19 @@ use subm_api::Whole;
 use subm_api::names::GLOBAL_IP;
 use subm_api::submariner::{Cluster, ClusterSpec, Endpoint, EndpointSpec, Gateway};
 use subm_routing::Kernel;
-use subm_tunnel::{CableDriver, Connection, Local};
+use subm_tunnel::{Connection, Local};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cables::{Seen, Wanted, Wish};
-use super::driver::Driver;
+use super::driver::Published;
 use super::pages::Shown;
 use super::public_ip::Known;
 use super::writes::{Server, is_overtaken};
 use crate::gateway::cables::{Part, cables, told};
 use crate::gateway::endpoint::{self, Here, NodeSettings};
-use crate::gateway::public_ip::{PublicIp, public_services};
+use crate::gateway::public_ip::PublicIp;
 use crate::gateway::status::{self, Freshness};
 use crate::gateway::sync::{self, Objects, Place, Step};
 use crate::gateway::{Settings, gateway_name};
@@ -39,39 +39,6 @@ pub(super) struct Outputs {
     pub(super) wish: watch::Sender<Wish>,
 }
 
-/// What a driver says of itself; the driver is in another task.
-pub(super) struct DriverFacts {
-    publishes: Box<dyn Fn(&Local) -> BTreeMap<String, String> + Send>,
-}
-
-impl DriverFacts {
-    /// What it publishes besides the port depends on nothing but the local end.
-    pub(super) fn of(driver: &Driver) -> Self {
-        match driver {
-            Driver::Vxlan(driver) => {
-                let driver = driver.clone();
-                Self {
-                    publishes: Box::new(move |local| driver.backend_config(local)),
-                }
-            }
-            Driver::WireGuard(driver) => {
-                let unspecified = Local {
-                    private_ip: [0, 0, 0, 0].into(),
-                    port: 0,
-                    mtu: 0,
-                    source: None,
-                    source6: None,
-                };
-                // The key is all that it has to say.
-                let config = driver.backend_config(&unspecified);
-                Self {
-                    publishes: Box::new(move |_| config.clone()),
-                }
-            }
-        }
-    }
-}
-
 /// A write that failed is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -83,7 +50,7 @@ pub(super) struct Brain {
     node: String,
     air_gapped: bool,
     broker_namespace: Option<String>,
-    driver: DriverFacts,
+    driver: Published,
     /// Answers questions.
     kernel: Kernel,
     server: Arc<Server>,
@@ -117,7 +84,7 @@ pub(super) struct Brain {
 impl Brain {
     pub(super) fn new(
         gateway: &super::Gateway,
-        driver: DriverFacts,
+        driver: Published,
         kernel: Kernel,
         server: Server,
         outputs: Outputs,
@@ -217,12 +184,7 @@ impl Brain {
         if !self.nodes.is_known() {
             return;
         }
-        let mut sources = node.public_ip_sources(&self.settings).to_vec();
-        if self.air_gapped {
-            sources.retain(|source| matches!(source, PublicIp::Address(_)));
-        } else if sources.is_empty() && self.settings.nat_enabled {
-            sources = public_services();
-        }
+        let sources = node.lookups(&self.settings, self.air_gapped);
         set(&self.outputs.sources, Some(sources));
     }
 
@@ -242,7 +204,7 @@ impl Brain {
             public_ip: public.address,
             cni_ip: cni.map(|cni| IpAddr::V4(cni.address)),
             global_ip: self.global_ip(),
-            driver: (self.driver.publishes)(local),
+            driver: self.driver.config(local),
             answers_discovery: false,
         };
         let (spec, odd) = endpoint::endpoint(&self.settings, node, &here);

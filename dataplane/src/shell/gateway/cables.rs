@@ -102,7 +102,7 @@ async fn turn(monitor: &mut Option<Monitor>) {
         None => false,
     };
     if !heard {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -297,7 +297,7 @@ impl Links {
     async fn mended(&mut self) {
         loop {
             if self.status.changed().await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             let report = self.status.borrow_and_update().report.clone();
             let same = match (&report, &self.report) {

@@ -1,14 +1,17 @@
 //! The cable driver that was chosen, with its secrets.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use subm_api::names::UDP_PORT;
 use subm_tunnel::vxlan::Vxlan;
 use subm_tunnel::wireguard::{self, WireGuard};
-use subm_tunnel::{PresharedKey, PrivateKey};
+use subm_tunnel::{CableDriver as _, Local, PresharedKey, PrivateKey};
 
 use super::arguments::Arguments;
 use crate::gateway::Settings;
@@ -17,6 +20,41 @@ use crate::gateway::settings::{Driver as Name, Psk};
 pub(super) enum Driver {
     Vxlan(Vxlan),
     WireGuard(Box<WireGuard>),
+}
+
+/// What a driver publishes of itself. The driver works in a task of its own, and this is to be known before.
+pub(super) enum Published {
+    Vxlan(Vxlan),
+    /// Its key, which does not change; the port is the Endpoint's own.
+    WireGuard(BTreeMap<String, String>),
+}
+
+impl Published {
+    pub(super) fn config(&self, local: &Local) -> BTreeMap<String, String> {
+        match self {
+            Self::Vxlan(driver) => driver.backend_config(local),
+            Self::WireGuard(config) => config.clone(),
+        }
+    }
+}
+
+impl Driver {
+    pub(super) fn published(&self) -> Published {
+        match self {
+            Self::Vxlan(driver) => Published::Vxlan(driver.clone()),
+            Self::WireGuard(driver) => {
+                let mut config = driver.backend_config(&Local {
+                    private_ip: Ipv4Addr::UNSPECIFIED,
+                    port: 0,
+                    mtu: 0,
+                    source: None,
+                    source6: None,
+                });
+                config.remove(UDP_PORT);
+                Published::WireGuard(config)
+            }
+        }
+    }
 }
 
 /// This gateway's key, kept so that the others know it after a restart.
@@ -86,8 +124,6 @@ pub(super) fn forget_key(arguments: &Arguments) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-
-    use subm_tunnel::CableDriver as _;
 
     use super::*;
 

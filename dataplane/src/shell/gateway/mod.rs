@@ -111,7 +111,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         shown,
     };
     let brain = gateway.start(&mut tasks, driver, kernels);
-    gateway.serve(brain, leads).await?;
+    Box::pin(gateway.serve(brain, leads)).await?;
     // Others may lead at once, and need not wonder about an object that nobody keeps.
     let _ = stop.send(true);
     let farewell = async {
@@ -189,7 +189,7 @@ impl Gateway {
         let checks = self.settings.health_check;
         let checks =
             checks.map(|check| health::Settings::new(check.interval, check.max_packet_loss));
-        let config = brain::DriverFacts::of(&driver);
+        let config = driver.published();
         match driver {
             Driver::Vxlan(driver) => {
                 tasks.spawn(cables::keep(driver, kernel, checks, wishes, seen_to));

@@ -106,3 +106,68 @@ async fn resolve(name: &str) -> Result<IpAddr> {
     let found = tokio::net::lookup_host((name, 0)).await?;
     choose(found.map(|address| address.ip())).with_context(|| format!("{name} has no address"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a server that nobody has.
+    fn nobody() -> Client {
+        subm_kube::daemon::use_tls();
+        let url = "http://127.0.0.1:1".parse().expect("a URL");
+        Client::try_from(Config::new(url)).expect("a client")
+    }
+
+    async fn found(list: &str) -> Option<IpAddr> {
+        let list = PublicIp::list(list).expect("a list");
+        find(&nobody(), "submariner-operator", &list)
+            .await
+            .ok()
+            .flatten()
+    }
+
+    /// endpoint: "an IPv4 entry", "a DNS entry", "multiple entries are specified", "and the first one doesn't succeed".
+    #[tokio::test]
+    async fn endpoint_116_136_156_166_the_first_way_that_works_counts() {
+        let ip = "192.0.2.1".parse().ok();
+        assert_eq!(found("ipv4:192.0.2.1").await, ip);
+        assert_eq!(found("ipv4:192.0.2.1,ipv4:192.0.2.2").await, ip);
+        assert_eq!(found("lb:nobody,ipv4:192.0.2.1").await, ip);
+        assert_eq!(found("lb:nobody").await, None);
+        assert_eq!(found("dns:localhost").await, "127.0.0.1".parse().ok());
+        let none = find(&nobody(), "submariner-operator", &[]).await;
+        assert_eq!(none.expect("nothing is asked for"), None);
+    }
+
+    /// endpoint: "PublicIPWatcher › should update the public IP of local endpoint accordingly".
+    #[tokio::test]
+    async fn endpoint_54_another_address_is_followed_and_the_last_one_kept() {
+        let list = |text| Some(PublicIp::list(text).expect("a list"));
+        let (sources, receiver) = watch::channel(None);
+        let (to, mut known) = watch::channel(Known::default());
+        let task = tokio::spawn(follow(
+            nobody(),
+            "submariner-operator".to_owned(),
+            receiver,
+            to,
+        ));
+        let mut until = async |address: &str, troubled: bool| {
+            let address = address.parse().ok();
+            let there = known.wait_for(|known| {
+                known.tried && known.address == address && known.trouble.is_some() == troubled
+            });
+            let there = timeout(Duration::from_secs(10), there).await;
+            assert!(matches!(there, Ok(Ok(_))), "{address:?}");
+        };
+        for (text, address, troubled) in [
+            ("ipv4:192.0.2.1", "192.0.2.1", false),
+            ("ipv4:192.0.2.2", "192.0.2.2", false),
+            ("lb:nobody", "192.0.2.2", true),
+            ("ipv4:192.0.2.3", "192.0.2.3", false),
+        ] {
+            sources.send_replace(list(text));
+            until(address, troubled).await;
+        }
+        task.abort();
+    }
+}

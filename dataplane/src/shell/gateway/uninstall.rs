@@ -1,5 +1,6 @@
 //! Nothing of this gateway's shall be left: not in the kernel, not here, not on the broker.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -31,7 +32,7 @@ pub(super) async fn run(
     host: &str,
 ) -> Result<()> {
     // Devices go first: no traffic is sent into what the others are about to forget, and it needs nobody.
-    converge(&mut kernel(arguments)?, &Default::default(), ROUNDS)
+    converge(&mut kernel(arguments)?, &BTreeMap::new(), ROUNDS)
         .await
         .context("not all is removed from this node's kernel")?;
     driver::forget_key(arguments)?;
@@ -96,7 +97,7 @@ impl Servers {
             if plan.steps.is_empty() && whole {
                 return Ok(());
             }
-            let mut troubles = std::collections::BTreeSet::new();
+            let mut troubles = BTreeSet::new();
             if let Some(broker) = &self.broker {
                 let steps = plan.at(Place::Broker);
                 troubles.extend(broker.carry_out(&steps, &newer, "on the broker").await);

@@ -43,7 +43,7 @@ pub(super) async fn keep(
                 tokio::time::sleep(backoff.wait()).await;
             } else {
                 backoff.reset();
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         tokio::select! {
