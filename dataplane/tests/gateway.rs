@@ -146,10 +146,18 @@ impl Side {
 
     /// The Gateway object of this node, if it is as wanted.
     async fn gateway(&self, want: impl Fn(&Gateway) -> bool) -> Result<Gateway> {
+        self.gateway_of(&self.node, want).await
+    }
+
+    async fn gateway_of(
+        &self,
+        node: &TestNode,
+        want: impl Fn(&Gateway) -> bool,
+    ) -> Result<Gateway> {
         let gateways: Vec<Gateway> = self.all(HOME, Gateway::KIND).await?;
         let gateway = gateways
             .into_iter()
-            .find(|gateway| gateway.metadata.name.as_deref() == Some(self.node.name()));
+            .find(|gateway| gateway.metadata.name.as_deref() == Some(node.name()));
         let gateway = gateway.context("no Gateway object")?;
         ensure!(want(&gateway), "{:#?}", gateway.status);
         Ok(gateway)
@@ -157,6 +165,10 @@ impl Side {
 
     /// Waits until it says so of the one connection.
     async fn says(&self, connected: bool) -> Result<Gateway> {
+        self.says_on(&self.node, connected).await
+    }
+
+    async fn says_on(&self, node: &TestNode, connected: bool) -> Result<Gateway> {
         let want = |gateway: &Gateway| {
             let Some(status) = &gateway.status else {
                 return false;
@@ -170,7 +182,7 @@ impl Side {
                 _ => false,
             }
         };
-        eventually(SOON, || self.gateway(want))
+        eventually(SOON, || self.gateway_of(node, want))
             .await
             .with_context(|| format!("{} is to say connected: {connected}", self.id))
     }
@@ -205,15 +217,15 @@ impl Lab {
     }
 
     /// As Submariner's operator starts them.
-    async fn command(&self, side: &Side, program: &str) -> Result<Command> {
+    async fn command(&self, side: &Side, node: &TestNode, program: &str) -> Result<Command> {
         let broker = &self.c1.cluster;
         let mut command = Command::new(program);
-        let (cluster, node) = (&side.cluster, &side.node);
+        let cluster = &side.cluster;
         command
             .arg("--kubeconfig")
             .arg(cluster.kubeconfig_for(&side.token)?)
             .arg("--state-folder")
-            .arg(side.memory.path())
+            .arg(side.memory.path().join(node.name()))
             .env("SUBMARINER_CLUSTERID", side.id)
             .env("SUBMARINER_NAMESPACE", HOME)
             .env("SUBMARINER_CLUSTERCIDR", cluster.pod_cidr().to_string())
@@ -240,27 +252,33 @@ impl Lab {
     }
 
     async fn run(&self, side: &Side) -> Result<Running> {
+        self.run_on(side, &side.node, &[]).await
+    }
+
+    async fn run_on(&self, side: &Side, node: &TestNode, more: &[(&str, &str)]) -> Result<Running> {
         let mut gateway = self
-            .command(side, env!("CARGO_BIN_EXE_submariner-gateway"))
+            .command(side, node, env!("CARGO_BIN_EXE_submariner-gateway"))
             .await?;
-        gateway.args(["-v=2", "-alsologtostderr"]);
+        gateway
+            .args(["-v=2", "-alsologtostderr"])
+            .envs(more.iter().copied());
         let mut agent = Command::new(env!("CARGO_BIN_EXE_submariner-route-agent"));
         agent
             .arg("--kubeconfig")
             // Its own rights are another test's.
             .arg(side.cluster.kubeconfig())
             .arg("--state-folder")
-            .arg(side.memory.path())
+            .arg(side.memory.path().join(node.name()))
             .env("SUBMARINER_CLUSTERID", side.id)
             .env("SUBMARINER_NAMESPACE", HOME)
             .env(
                 "SUBMARINER_CLUSTERCIDR",
                 side.cluster.pod_cidr().to_string(),
             )
-            .env("NODE_NAME", side.node.name());
+            .env("NODE_NAME", node.name());
         Ok(Running {
-            gateway: side.node.net().spawn(gateway)?,
-            agent: side.node.net().spawn(agent)?,
+            gateway: node.net().spawn(gateway)?,
+            agent: node.net().spawn(agent)?,
         })
     }
 
@@ -272,7 +290,7 @@ impl Lab {
             env!("CARGO_BIN_EXE_submariner-gateway"),
         ];
         for program in programs {
-            let mut command = self.command(side, program).await?;
+            let mut command = self.command(side, &side.node, program).await?;
             command.env("SUBMARINER_UNINSTALL", "true");
             let mut uninstall = side.node.net().spawn(command)?;
             let status = uninstall.wait(SOON).await?;
@@ -554,6 +572,113 @@ async fn two_gateways_with_vxlan() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_gateways_with_wireguard() -> Result<()> {
     story("wireguard").await
+}
+
+fn is_active(gateway: &Gateway, active: bool) -> bool {
+    let state = gateway
+        .status
+        .as_ref()
+        .map(|status| status.ha_status.as_str());
+    state == Some(if active { "active" } else { "passive" })
+}
+
+fn has_cable(node: &TestNode) -> Result<bool> {
+    let links = node.net().netns().output("ip", &["-o", "link", "show"])?;
+    Ok(links.contains("vxlan-tunnel"))
+}
+
+/// A broker that is away at the start, one that is not set, and two gateways of which one leads: defects 10, 17 and 23, surprises 15, 19
+/// and 22.
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_begin_without_a_broker_and_take_over() -> Result<()> {
+    // As fast as an election can be in a test.
+    const QUICK: [(&str, &str); 3] = [
+        ("LEADERSHIP_LEASEDURATION", "4"),
+        ("LEADERSHIP_RENEWDEADLINE", "3"),
+        ("LEADERSHIP_RETRYPERIOD", "1"),
+    ];
+    let lab = Lab::start("vxlan").await?;
+    let (c1, c2) = (&lab.c1, &lab.c2);
+    let other = TestNode::builder("c1-gw2").start(&c1.cluster).await?;
+
+    // Without a broker a gateway leads, and writes what is its own.
+    let alone = lab
+        .run_on(c1, &c1.node, &[("BROKER_K8S_APISERVER", "")])
+        .await?;
+    eventually(SOON, || async {
+        c1.gateway(|gateway| is_active(gateway, true)).await?;
+        ensure!(c1.names(HOME).await?.len() == 2);
+        Ok(())
+    })
+    .await?;
+    ensure!(c1.names(BROKER).await? == [""; 0]);
+    drop(alone);
+
+    // With one that cannot be reached too; once it can, all is made up for.
+    let partition = c2.cluster.lan()?.partition(&c1.cluster)?;
+    let far = lab.run(c2).await?;
+    let mut first = lab.run_on(c1, &c1.node, &QUICK).await?;
+    eventually(SOON, || async {
+        c2.gateway(|gateway| is_active(gateway, true)).await?;
+        ensure!(c2.names(HOME).await?.len() == 2);
+        Ok(())
+    })
+    .await?;
+    partition.heal()?;
+    c1.says(true).await?;
+    c2.says(true).await?;
+
+    // A second one waits.
+    let mut second = lab.run_on(c1, &other, &QUICK).await?;
+    eventually(SOON, || {
+        c1.gateway_of(&other, |gateway| is_active(gateway, false))
+    })
+    .await?;
+    ensure!(!has_cable(&other)?, "a passive gateway has a cable");
+
+    // The first dies without a word.
+    first.gateway.kill();
+    c1.says_on(&other, true).await?;
+    let via = |node: &TestNode| {
+        let using = node.ip().to_string();
+        move |gateway: &Gateway| {
+            let status = gateway.status.as_ref();
+            let connection = status.and_then(|status| status.connections.iter().next());
+            connection.is_some_and(|one| one.status == "connected" && one.using_ip == using)
+        }
+    };
+    eventually(SOON, || c2.gateway(via(&other))).await?;
+    ensure!(
+        has_cable(&c1.node)?,
+        "what a dead process left is not there any more"
+    );
+
+    // It comes back, and lets go of what it had before.
+    drop(first);
+    let first = lab.run_on(c1, &c1.node, &QUICK).await?;
+    eventually(SOON, || async {
+        c1.gateway(|gateway| is_active(gateway, false)).await?;
+        ensure!(
+            !has_cable(&c1.node)?,
+            "the former gateway still has its cable"
+        );
+        let mut endpoints: Vec<Endpoint> = c1.all(HOME, Endpoint::KIND).await?;
+        endpoints.retain(|endpoint| endpoint.spec.cluster_id == "c1");
+        ensure!(
+            endpoints.len() == 1 && endpoints[0].spec.hostname == "c1-gw2",
+            "{endpoints:?}"
+        );
+        Ok(())
+    })
+    .await?;
+
+    // And it leads again, with a cable.
+    second.gateway.terminate(SOON).await?;
+    c1.says(true).await?;
+    eventually(SOON, || c2.gateway(via(&c1.node))).await?;
+    ensure!(has_cable(&c1.node)?);
+    drop((first, second, far));
+    Ok(())
 }
 
 #[test]
