@@ -26,7 +26,7 @@ fn submariners(n: u8) -> Cable {
 
 /// vxlan: "ConnectToEndpoint should create a Connection and add expected data-plane components"
 #[test]
-fn pods_reach_each_other_by_both_families() -> Result<()> {
+fn vxlan_92_pods_reach_each_other_by_both_families() -> Result<()> {
     let switch = Switch::new()?;
     let (one, two) = (gateway(1, switch.node(1)?)?, gateway(2, switch.node(2)?)?);
     one.apply(&[ours(2)])?;
@@ -48,7 +48,7 @@ fn pods_reach_each_other_by_both_families() -> Result<()> {
 /// vxlan: "DisconnectFromEndpoint should remove the Connection and its data-plane components", "Cleanup should remove the VxLAN
 /// link device"
 #[test]
-fn what_is_not_wanted_any_more_goes() -> Result<()> {
+fn vxlan_116_132_what_is_not_wanted_any_more_goes() -> Result<()> {
     let switch = Switch::new()?;
     let node = switch.node(1)?;
     let before = KernelState::of(&node)?;
@@ -148,7 +148,7 @@ fn d8_changes_disturb_nobody_else() -> Result<()> {
 }
 
 #[test]
-fn a_killed_process_is_followed() -> Result<()> {
+fn vxlan_57_a_killed_process_is_followed() -> Result<()> {
     let switch = Switch::new()?;
     let (two, three) = (gateway(2, switch.node(2)?)?, gateway(3, switch.node(3)?)?);
     for other in [&two, &three] {
