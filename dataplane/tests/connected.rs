@@ -246,7 +246,7 @@ async fn a_second_look_changes_nothing() -> Result<()> {
 
 /// Defect 22 and surprise 16: after an uninstallation every node is as it was.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_leaves_leaves_nothing() -> Result<()> {
+async fn mtu_116_d22_what_leaves_leaves_nothing() -> Result<()> {
     let joined = Joined::new()?;
     let before = joined.states()?;
     joined.connect().await?;

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_driver_decides_the_way() {
+    fn mtu_108_the_driver_decides_the_way_and_what_fits_into_it() {
         let of = |backend, config: serde_json::Value| {
             Gateway::of(&endpoint(0, 11, backend, &config), 1500).unwrap()
         };

@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 use std::time::Instant;
 
+use anyhow::Result;
+use ipnet::IpNet;
 use subm_routing::{Kernel, Route, Settings as Marks};
 use subm_test_support::NetNs;
 use subm_tunnel::health::{Icmp, Monitor, Settings as Checks, go_duration};
@@ -13,9 +15,8 @@ use subm_tunnel::wireguard::{DEVICE, Settings, WireGuard};
 use subm_tunnel::{Cable, CableDriver as _, Local, PresharedKey, PrivateKey};
 use tokio::sync::Barrier;
 
-/// Gateway `me` of cluster `me`, which has 10.`me`.0.0/16, and its cable to cluster `far`.
-async fn gateway(me: u8, far: u8, keys: [PrivateKey; 2], both: &Barrier) -> anyhow::Result<()> {
-    let [own, other] = keys;
+/// Gateway `me`, whose cluster has 10.`me`.0.0/16, and its cable to gateway `far`.
+async fn gateway(me: u8, far: u8, [own, other]: [PrivateKey; 2], both: &Barrier) -> Result<()> {
     let source = Ipv4Addr::new(10, me, 0, 1);
     let local = Local {
         private_ip: [192, 0, 2, me].into(),
@@ -24,56 +25,42 @@ async fn gateway(me: u8, far: u8, keys: [PrivateKey; 2], both: &Barrier) -> anyh
         source: Some(source),
         source6: None,
     };
-    let cable = Cable::new(
-        format!("cable-c{far}"),
-        format!("c{far}"),
-        [192, 0, 2, far].into(),
-        4500,
-    )
-    .subnets([format!("10.{far}.0.0/16").parse()?])
-    .public_key(other.public());
+    let subnet: IpNet = format!("10.{far}.0.0/16").parse()?;
+    let name = format!("cable-c{far}");
+    let cable = Cable::new(&name, format!("c{far}"), [192, 0, 2, far].into(), 4500)
+        .subnets([subnet])
+        .public_key(other.public());
     let cables = [cable];
 
-    let mut driver = WireGuard::open(Settings::new(
-        own,
-        PresharedKey::from_text("of the cluster set")?,
-    ))
-    .await?;
+    let secret = PresharedKey::from_text("of the cluster set")?;
+    let mut driver = WireGuard::open(Settings::new(own, secret)).await?;
     driver.prepare(&local).await?;
-    let (mut network, refusals) = driver.plan(&local, &cables);
-    assert!(refusals.is_empty());
-    network.extend(
-        cables[0]
-            .subnets
-            .iter()
-            .map(|net| Route::dev(*net, DEVICE).source(source.into())),
-    );
-    Kernel::open(Marks::new())?.apply(&network).await?;
+    let (network, _) = driver.plan(&local, &cables);
+    let route = Route::dev(subnet, DEVICE).source(source.into());
+    let mut kernel = Kernel::open(Marks::new())?;
+    kernel.apply(&network.with(route)).await?;
     driver.ensure(&local, &cables).await?;
 
     let mut monitor = Monitor::start(Icmp::new(), Checks::default());
-    monitor.set_targets([(cables[0].name.clone(), IpAddr::from([10, far, 0, 1]))].into());
-    let name = &cables[0].name;
+    monitor.set_targets([(name.clone(), IpAddr::from([10, far, 0, 1]))].into());
     while monitor.changed().await {
-        let healths = monitor.healths();
-        for connection in driver.observe(Instant::now()).await? {
-            let connection = connection.with_health(healths.get(name));
-            let Some(rtt) = connection.rtt else { continue };
+        let connections = driver.observe(Instant::now()).await?;
+        let connection = connections[0]
+            .clone()
+            .with_health(monitor.healths().get(&name));
+        if let Some(rtt) = connection.rtt {
             let by = driver.capabilities().implementation;
-            println!(
-                "gateway {me}: {name} {} ({by}), {}",
-                connection.status,
-                go_duration(rtt.last)
-            );
-            // It ends when the other one has seen it, too.
-            both.wait().await;
-            return Ok(());
+            let (status, rtt) = (connection.status, go_duration(rtt.last));
+            println!("gateway {me}: {name} {status} ({by}), {rtt}");
+            break;
         }
     }
+    // Not before the other one has seen it, too.
+    both.wait().await;
     Ok(())
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<()> {
     let keys = [PrivateKey::generate(), PrivateKey::generate()];
     let ends = [NetNs::new()?, NetNs::new()?];
     let both = &Barrier::new(2);

@@ -75,8 +75,8 @@ impl<'a> Claims<'a> {
 
     /// Of two networks that overlap one contains the other.
     fn overlapping(&self, net: IpNet) -> Option<&'a str> {
-        let around = std::iter::successors(Some(net), IpNet::supernet);
-        let outer = around.filter_map(|net| self.0.get(&net)).next();
+        let mut around = std::iter::successors(Some(net), IpNet::supernet);
+        let outer = around.find_map(|net| self.0.get(&net));
         let last = IpNet::new_assert(net.broadcast(), net.max_prefix_len());
         outer.copied().or_else(|| {
             let (_, by) = self.0.range(net..=last).next()?;

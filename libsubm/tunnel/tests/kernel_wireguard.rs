@@ -26,6 +26,22 @@ fn an_idle_cable_stays_connected() -> Result<()> {
     scenarios::an_idle_cable_stays_connected([Kernel, Userspace])
 }
 
+fn a_network_may_move() -> Result<()> {
+    scenarios::a_network_may_move(Kernel)
+}
+
+fn another_mtu_is_applied() -> Result<()> {
+    scenarios::another_mtu_is_applied(Kernel)
+}
+
+fn a_killed_gateway_is_followed() -> Result<()> {
+    scenarios::a_killed_gateway_is_followed(Kernel)
+}
+
+fn a_cut_is_told_within_six_seconds() -> Result<()> {
+    scenarios::a_cut_is_told_within_six_seconds(Kernel)
+}
+
 fn another_secret_is_no_connection() -> Result<()> {
     scenarios::another_secret_is_no_connection(Kernel)
 }
@@ -52,6 +68,10 @@ subm_test_guest::tests![
     d8_d17_changes_disturb_nobody_else,
     a_kept_key_needs_no_news,
     an_idle_cable_stays_connected,
+    a_network_may_move,
+    another_mtu_is_applied,
+    a_killed_gateway_is_followed,
+    a_cut_is_told_within_six_seconds,
     another_secret_is_no_connection,
     overlapping_networks_are_refused,
     a_removed_device_comes_back,

@@ -27,8 +27,23 @@ fn a_kept_key_needs_no_news() -> Result<()> {
 }
 
 #[test]
-fn an_idle_cable_stays_connected() -> Result<()> {
-    scenarios::an_idle_cable_stays_connected([Userspace; 2])
+fn a_network_may_move() -> Result<()> {
+    scenarios::a_network_may_move(Userspace)
+}
+
+#[test]
+fn another_mtu_is_applied() -> Result<()> {
+    scenarios::another_mtu_is_applied(Userspace)
+}
+
+#[test]
+fn a_killed_gateway_is_followed() -> Result<()> {
+    scenarios::a_killed_gateway_is_followed(Userspace)
+}
+
+#[test]
+fn a_cut_is_told_within_six_seconds() -> Result<()> {
+    scenarios::a_cut_is_told_within_six_seconds(Userspace)
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use common::{Gateway, Switch, cable, eventually, lan, pod, pod6, reaches};
+use common::{Conversation, Gateway, Switch, cable, eventually, lan, pod, pod6, reaches};
 use subm_test_support::{Capture, KernelState, NetNs};
 use subm_tunnel::vxlan::{VTEPS, Vxlan};
 use subm_tunnel::{Cable, ConnectionStatus};
@@ -26,7 +26,7 @@ fn submariners(n: u8) -> Cable {
 
 /// vxlan: "ConnectToEndpoint should create a Connection and add expected data-plane components"
 #[test]
-fn pods_reach_each_other_by_both_families() -> Result<()> {
+fn vxlan_92_pods_reach_each_other_by_both_families() -> Result<()> {
     let switch = Switch::new()?;
     let (one, two) = (gateway(1, switch.node(1)?)?, gateway(2, switch.node(2)?)?);
     one.apply(&[ours(2)])?;
@@ -48,7 +48,7 @@ fn pods_reach_each_other_by_both_families() -> Result<()> {
 /// vxlan: "DisconnectFromEndpoint should remove the Connection and its data-plane components", "Cleanup should remove the VxLAN
 /// link device"
 #[test]
-fn what_is_not_wanted_any_more_goes() -> Result<()> {
+fn vxlan_116_132_what_is_not_wanted_any_more_goes() -> Result<()> {
     let switch = Switch::new()?;
     let node = switch.node(1)?;
     let before = KernelState::of(&node)?;
@@ -113,6 +113,61 @@ fn a_device_made_anew_is_known() -> Result<()> {
     Ok(())
 }
 
+/// Defect 8: what changes of a live cable is applied, and nobody else notices.
+#[test]
+fn d8_changes_disturb_nobody_else() -> Result<()> {
+    let switch = Switch::new()?;
+    let [one, two, three] = [1, 2, 3].map(|n| switch.node(n).and_then(|node| gateway(n, node)));
+    let (one, two, three) = (one?, two?, three?);
+    one.apply(&[ours(2), ours(3)])?;
+    two.apply(&[ours(1)])?;
+    three.apply(&[ours(1)])?;
+    let talk = Conversation::start((&one, pod(1)), (&three, pod(3)))?;
+
+    // Another subnet.
+    two.netns.ip("addr add 10.22.0.1/32 dev lo")?;
+    let mut second = ours(2);
+    second.subnets.insert("10.22.0.0/16".parse()?);
+    one.apply(&[second.clone(), ours(3)])?;
+    reaches((&one, pod(1)), (&two, [10, 22, 0, 1].into()))?;
+
+    // Another way to find its VTEP, and another address: its packets come from that, too.
+    second.vtep_mac = None;
+    one.apply(&[second.clone(), ours(3)])?;
+    reaches((&one, pod(1)), (&two, pod(2)))?;
+    two.netns.ip("addr add 172.31.0.22/24 dev eth0")?;
+    let second = second.using([172, 31, 0, 22].into(), false);
+    one.apply(&[second, ours(3)])?;
+    reaches((&one, pod(1)), (&two, pod(2)))?;
+
+    // It goes.
+    one.apply(&[ours(3)])?;
+    let count = talk.end()?;
+    ensure!(count > 100, "only {count} packets");
+    Ok(())
+}
+
+#[test]
+fn vxlan_57_a_killed_process_is_followed() -> Result<()> {
+    let switch = Switch::new()?;
+    let (two, three) = (gateway(2, switch.node(2)?)?, gateway(3, switch.node(3)?)?);
+    for other in [&two, &three] {
+        other.apply(&[ours(1)])?;
+    }
+    let cables = [ours(2), ours(3)];
+    let others = [&two, &three];
+    common::a_killed_process_is_followed(&switch, |node| gateway(1, node), &cables, true, &others)
+}
+
+#[test]
+fn a_cut_is_told_within_six_seconds() -> Result<()> {
+    let switch = Switch::new()?;
+    let (one, two) = (gateway(1, switch.node(1)?)?, gateway(2, switch.node(2)?)?);
+    one.apply(&[ours(2)])?;
+    two.apply(&[ours(1)])?;
+    common::a_cut_is_told_within_six_seconds(&switch, (&one, &two))
+}
+
 /// Defect 16, as the status says it.
 #[test]
 fn d16_gateways_with_the_same_vtep_are_told_and_the_others_work() -> Result<()> {
@@ -130,4 +185,22 @@ fn d16_gateways_with_the_same_vtep_are_told_and_the_others_work() -> Result<()> 
         "{refused:?}"
     );
     Ok(())
+}
+
+/// Many nodes are started with IPv6 disabled; the other cluster may have it.
+#[test]
+fn a_node_without_ipv6_has_cables_of_ipv4() -> Result<()> {
+    let switch = Switch::new()?;
+    let node = switch.node(1)?;
+    node.sysctl(&[
+        ("ipv6/conf/all/disable_ipv6", "1"),
+        ("ipv6/conf/default/disable_ipv6", "1"),
+    ])?;
+    let before = KernelState::of(&node)?;
+    let (one, two) = (gateway(1, Arc::clone(&node))?, gateway(2, switch.node(2)?)?);
+    one.apply(&[ours(2)])?;
+    two.apply(&[ours(1)])?;
+    reaches((&one, pod(1)), (&two, pod(2)))?;
+    one.teardown()?;
+    eventually(|| before.ensure_same(&KernelState::of(&node)?))
 }

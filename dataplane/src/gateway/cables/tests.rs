@@ -82,13 +82,13 @@ fn cableengine_195_206_tunnel_150_d8_every_change_of_an_endpoint_is_another_cabl
             drop(
                 spec.backend_config
                     .insert("udp-port".to_owned(), "4501".to_owned()),
-            )
+            );
         },
         |spec| {
             drop(
                 spec.backend_config
                     .insert("vtep-mac".to_owned(), "0a:53:f1:1f:02:0b".to_owned()),
-            )
+            );
         },
         |spec| {
             let key = wireguard_key();

@@ -118,7 +118,7 @@ mod tests {
 
     /// pinger: "Statistics › update is called with a sample space › should correctly compute the statistics"
     #[test]
-    fn statistics_of_a_sample_space() {
+    fn pinger_37_statistics_of_a_sample_space() {
         let trips = [2, 4, 4, 4, 5, 5, 7, 9].map(Duration::from_millis);
         let rtt = Rtt::of(&trips).unwrap();
         let ms = Duration::from_millis;

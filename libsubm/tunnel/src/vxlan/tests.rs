@@ -75,7 +75,7 @@ fn ipv6_subnets_have_vteps_of_their_own() {
 
 /// Defect 16
 #[test]
-fn gateways_with_the_same_last_octets_are_told() {
+fn d16_gateways_with_the_same_last_octets_are_told() {
     let cables = [
         cable(2, "172.31.2.11", &["10.9.0.0/16"]),
         cable(3, "10.31.2.11", &["10.10.0.0/16"]),

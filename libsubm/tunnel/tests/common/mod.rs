@@ -13,8 +13,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use subm_routing::{Family, Kernel, Network, Route, Rule, Settings};
-use subm_test_support::NetNs;
-use subm_tunnel::{Applied, Cable, CableDriver, Connection, Error, Local, PrivateKey};
+use subm_test_support::{KernelState, NetNs};
+use subm_tunnel::health::{Icmp, Monitor, Settings as Checks};
+use subm_tunnel::{
+    Applied, Cable, CableDriver, Connection, ConnectionStatus, Error, Local, PrivateKey,
+};
 use tokio::sync::mpsc;
 
 /// Everything here takes milliseconds; machines can be busy.
@@ -41,8 +44,9 @@ impl Switch {
             ("ipv6/conf/default/accept_dad", "0"),
             ("ipv6/conf/eth0/accept_dad", "0"),
         ])?;
+        // Its link-local address would come when it pleases.
         node.ip(&format!(
-            "addr add 172.31.0.{n}/24 dev eth0\naddr add fd00:31::{n}/64 dev eth0 nodad\nlink set eth0 up\n\
+            "link set eth0 addrgenmode none\naddr add 172.31.0.{n}/24 dev eth0\naddr add fd00:31::{n}/64 dev eth0 nodad\nlink set eth0 up\n\
              addr add 10.{n}.0.1/32 dev lo\naddr add fd0{n}::1/128 dev lo nodad"
         ))?;
         Ok(Arc::new(node))
@@ -86,13 +90,14 @@ pub fn cable(n: u8, key: Option<&PrivateKey>) -> Cable {
 }
 
 enum Job {
-    Apply(Vec<Cable>, u16, Sender<Result<Applied>>),
+    Apply(Vec<Cable>, Local, Sender<Result<Applied>>),
     Observe(Sender<Result<Vec<Connection>, Error>>),
     Teardown(Sender<Result<()>>),
 }
 
 /// A gateway: a driver, and the kernel of its node.
 pub struct Gateway {
+    n: u8,
     pub netns: Arc<NetNs>,
     jobs: mpsc::UnboundedSender<Job>,
     thread: Option<JoinHandle<()>>,
@@ -146,6 +151,7 @@ impl Gateway {
         });
         started.recv().context("the gateway ended")??;
         Ok(Self {
+            n,
             netns,
             jobs,
             thread: Some(thread),
@@ -154,13 +160,13 @@ impl Gateway {
 
     /// As a gateway program reconciles: prepare, plan, apply, ensure.
     pub fn apply(&self, cables: &[Cable]) -> Result<Applied> {
-        self.apply_on(cables, 4500)
+        self.apply_as(cables, local(self.n))
     }
 
-    /// The same with another port.
-    pub fn apply_on(&self, cables: &[Cable], port: u16) -> Result<Applied> {
+    /// The same with another near end.
+    pub fn apply_as(&self, cables: &[Cable], local: Local) -> Result<Applied> {
         let (answer, result) = channel();
-        self.ask(Job::Apply(cables.to_vec(), port, answer), &result)?
+        self.ask(Job::Apply(cables.to_vec(), local, answer), &result)?
     }
 
     pub fn observe(&self) -> Result<Vec<Connection>> {
@@ -202,8 +208,8 @@ impl Drop for Gateway {
 impl<D: CableDriver> Process<D> {
     async fn work(&mut self, job: Job) {
         match job {
-            Job::Apply(cables, port, answer) => {
-                self.local.port = port;
+            Job::Apply(cables, local, answer) => {
+                self.local = local;
                 let _ = answer.send(self.apply(&cables).await);
             }
             Job::Observe(answer) => {
@@ -256,6 +262,96 @@ pub fn local(n: u8) -> Local {
         source: Some(Ipv4Addr::new(10, n, 0, 1)),
         source6: Some(Ipv6Addr::new(0xfd00 + u16::from(n), 0, 0, 0, 0, 0, 0, 1)),
     }
+}
+
+/// A process that ends without a word leaves what is in the kernel; the next one takes it over.
+pub fn a_killed_process_is_followed(
+    switch: &Switch,
+    start: impl Fn(Arc<NetNs>) -> Result<Gateway>,
+    cables: &[Cable],
+    traffic_stays: bool,
+    others: &[&Gateway],
+) -> Result<()> {
+    let node = switch.node(1)?;
+    let one = start(Arc::clone(&node))?;
+    one.apply(cables)?;
+    for (n, other) in (2..).zip(others) {
+        reaches((&one, pod(1)), (other, pod(n)))?;
+    }
+    let before = KernelState::of(&node)?;
+    let talk = traffic_stays
+        .then(|| Conversation::start((&one, pod(1)), (others[1], pod(3))))
+        .transpose()?;
+    drop(one);
+    let one = start(Arc::clone(&node))?;
+    let applied = one.apply(cables)?;
+    if traffic_stays {
+        ensure!(applied == Applied::default(), "{applied:?}");
+        before.ensure_same(&KernelState::of(&node)?)?;
+    }
+    for (n, other) in (2..).zip(others) {
+        reaches((&one, pod(1)), (other, pod(n)))?;
+    }
+    // What the first one made is removed by the second one.
+    drop(one);
+    let one = start(Arc::clone(&node))?;
+    one.apply(&cables[1..])?;
+    let left = KernelState::of(&node)?;
+    if let Some(talk) = talk {
+        ensure!(talk.end()? > 10);
+        ensure!(
+            left.changes(&before).contains("10.2.0.0/16"),
+            "{}",
+            left.changes(&before)
+        );
+    }
+    ensure!(one.observe()?.len() == 1);
+    reaches((&one, pod(1)), (others[1], pod(3)))
+}
+
+/// As a gateway program merges them: the driver's word and that of the health check.
+pub fn a_cut_is_told_within_six_seconds(
+    switch: &Switch,
+    (one, two): (&Gateway, &Gateway),
+) -> Result<()> {
+    let cable = format!("cable-c{}", two.n);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .on_thread_start({
+            let node = Arc::clone(&one.netns);
+            move || node.enter().expect("its namespace")
+        })
+        .build()?;
+    let monitor = runtime.block_on(async {
+        tokio::spawn(async { Monitor::start(Icmp::new(), Checks::default()) }).await
+    })?;
+    monitor.set_targets([(cable.clone(), pod(two.n))].into());
+    let becomes = |status: ConnectionStatus| {
+        let start = Instant::now();
+        eventually(|| {
+            let connection = one.connection(&cable)?;
+            let connection = connection.with_health(monitor.healths().get(&cable));
+            ensure!(connection.status == status, "{connection:?}");
+            Ok(connection)
+        })
+        .map(|connection| (connection, start.elapsed()))
+    };
+    eventually(|| {
+        let healths = monitor.healths();
+        let rtt = healths.get(&cable).and_then(|health| health.rtt);
+        rtt.context("no reply yet")
+    })?;
+    becomes(ConnectionStatus::Connected)?;
+    switch.plug(two.n, false)?;
+    let (connection, took) = becomes(ConnectionStatus::Error)?;
+    ensure!(took < Duration::from_secs(6), "{took:?}");
+    ensure!(connection.message.contains("ping"), "{connection:?}");
+    switch.plug(two.n, true)?;
+    let (connection, took) = becomes(ConnectionStatus::Connected)?;
+    ensure!(took < Duration::from_secs(6), "{took:?}");
+    ensure!(connection.message.is_empty(), "{connection:?}");
+    Ok(())
 }
 
 /// Tries until it is so.

@@ -170,7 +170,11 @@ pub fn changes_disturb_nobody_else(by: Implementation) -> Result<()> {
     reaches(one, (set.gateway(2), [10, 22, 0, 1].into()))?;
 
     // Another port of its gateway, and then another address.
-    set.gateway(2).apply_on(&set.cables(2), 4501)?;
+    let moved = Local {
+        port: 4501,
+        ..local(2)
+    };
+    set.gateway(2).apply_as(&set.cables(2), moved)?;
     second.port = 4501;
     set.gateway(1).apply(&[second.clone(), set.cable(3)])?;
     set.reaches(1, 2)?;
@@ -205,6 +209,82 @@ pub fn changes_disturb_nobody_else(by: Implementation) -> Result<()> {
     Ok(())
 }
 
+/// A network moves from one cluster to another and back, in the order of their keys and against it.
+pub fn a_network_may_move(by: Implementation) -> Result<()> {
+    let set = Set::new(&[by; 3])?;
+    set.apply_all()?;
+    for n in [2, 3] {
+        set.gateway(n).netns.ip("addr add 10.22.0.1/32 dev lo")?;
+    }
+    for with in [2, 3, 2] {
+        let cables = [2, 3].map(|n| {
+            let mut cable = set.cable(n);
+            if n == with {
+                cable.subnets.insert("10.22.0.0/16".parse().unwrap());
+            }
+            cable
+        });
+        set.gateway(1).apply(&cables)?;
+        let applied = set.gateway(1).apply(&cables)?;
+        ensure!(applied == Applied::default(), "{applied:?}");
+        let there = set.gateway(with);
+        reaches((set.gateway(1), pod(1)), (there, [10, 22, 0, 1].into()))?;
+    }
+    Ok(())
+}
+
+/// Another MTU of the uplink is applied to the device that is there.
+pub fn another_mtu_is_applied(by: Implementation) -> Result<()> {
+    let set = Set::new(&[by; 2])?;
+    set.apply_all()?;
+    let (one, two) = set.pods(1, 2);
+    let talk = Conversation::start(one, two)?;
+    let device = || {
+        let output = set
+            .gateway(1)
+            .netns
+            .try_output("ip", &["-o", "link", "show", DEVICE.as_str()])?;
+        let text = String::from_utf8(output.stdout)?;
+        let index = text.split(':').next().context("an index")?.to_owned();
+        let mtu = text.split(" mtu ").nth(1).context("an MTU")?;
+        let mtu = mtu.split(' ').next().context("an MTU")?.to_owned();
+        Ok::<_, anyhow::Error>((index, mtu))
+    };
+    let before = device()?;
+    ensure!(before.1 == "1420", "{before:?}");
+    let narrow = Local {
+        mtu: 1400,
+        ..local(1)
+    };
+    set.gateway(1).apply_as(&set.cables(1), narrow)?;
+    let after = device()?;
+    ensure!(after == (before.0, "1320".to_owned()), "{after:?}");
+    ensure!(talk.end()? > 1);
+    Ok(())
+}
+
+/// See [`a_killed_process_is_followed`].
+pub fn a_killed_gateway_is_followed(by: Implementation) -> Result<()> {
+    let switch = Switch::new()?;
+    let keys = [(); 3].map(|()| PrivateKey::generate());
+    let start = |n: u8, node| gateway(n, node, &keys[usize::from(n) - 1], "secret", by);
+    let (two, three) = (start(2, switch.node(2)?)?, start(3, switch.node(3)?)?);
+    for other in [&two, &three] {
+        other.apply(&[cable(1, Some(&keys[0]))])?;
+    }
+    let cables = [cable(2, Some(&keys[1])), cable(3, Some(&keys[2]))];
+    let stays = by == Implementation::Kernel;
+    let others = [&two, &three];
+    a_killed_process_is_followed(&switch, |node| start(1, node), &cables, stays, &others)
+}
+
+/// See [`super::a_cut_is_told_within_six_seconds`].
+pub fn a_cut_is_told_within_six_seconds(by: Implementation) -> Result<()> {
+    let set = Set::new(&[by; 2])?;
+    set.apply_all()?;
+    super::a_cut_is_told_within_six_seconds(&set.switch, (set.gateway(1), set.gateway(2)))
+}
+
 /// A gateway that keeps its key is known when it starts again.
 pub fn a_kept_key_needs_no_news(by: Implementation) -> Result<()> {
     let set = Set::new(&[by; 2])?;
@@ -221,8 +301,8 @@ pub fn a_kept_key_needs_no_news(by: Implementation) -> Result<()> {
     reaches((&restarted, pod(2)), (set.gateway(1), pod(1)))
 }
 
-/// Nobody says anything but keepalives: of two sides that would send them in the same second one is always first, and the other has no
-/// reason to.
+/// Nobody says anything but keepalives: one side is always first, and the other has no reason to. A kernel and a userspace do not have
+/// the same clock ticks, so it is the same one each time.
 pub fn an_idle_cable_stays_connected(by: [Implementation; 2]) -> Result<()> {
     let set = Set::new(&by)?;
     set.apply_all()?;
@@ -231,8 +311,8 @@ pub fn an_idle_cable_stays_connected(by: [Implementation; 2]) -> Result<()> {
     for (gateway, cable) in ends {
         becomes(gateway, cable, ConnectionStatus::Connected)?;
     }
-    // Longer than twice the keepalive.
-    let end = Instant::now() + Duration::from_secs(5 * u64::from(KEEPALIVE));
+    // One keepalive answers the last data, then comes twice the keepalive without a byte.
+    let end = Instant::now() + Duration::from_secs(3 * u64::from(KEEPALIVE) + 5);
     while Instant::now() < end {
         for (gateway, cable) in ends {
             let connection = gateway.connection(cable)?;

@@ -92,7 +92,7 @@ fn is(cable: &'static str, status: PathStatus) -> impl Fn(&Healths) -> bool {
 
 /// healthchecker: "a remote Endpoint is created › should start a Pinger and return the correct LatencyInfo"
 #[tokio::test]
-async fn a_new_target_is_checked() {
+async fn healthchecker_144_a_new_target_is_checked() {
     let lan = Lan::default();
     lan.up(&[ONE]);
     let mut monitor = Monitor::start(lan, fast());
@@ -105,7 +105,7 @@ async fn a_new_target_is_checked() {
 
 /// healthchecker: "a remote Endpoint is deleted › should stop the Pinger"; pinger: "the pinger is stopped"
 #[tokio::test]
-async fn a_target_that_is_gone_is_not_asked() {
+async fn healthchecker_201_pinger_151_a_target_that_is_gone_is_not_asked() {
     let lan = Lan::default();
     lan.up(&[ONE, TWO]);
     let mut monitor = Monitor::start(lan.clone(), fast());
@@ -128,7 +128,7 @@ async fn a_target_that_is_gone_is_not_asked() {
 
 /// healthchecker: "the HealthCheckIP was changed › should stop the Pinger and start a new one"
 #[tokio::test]
-async fn another_address_is_another_path() {
+async fn healthchecker_225_another_address_is_another_path() {
     let lan = Lan::default();
     lan.up(&[ONE]);
     let mut monitor = Monitor::start(lan, fast());
@@ -145,7 +145,7 @@ async fn another_address_is_another_path() {
 
 /// healthchecker: "the HealthCheckIP did not change › should not start a new Pinger"
 #[tokio::test]
-async fn the_same_address_keeps_its_history() {
+async fn healthchecker_240_the_same_address_keeps_its_history() {
     let lan = Lan::default();
     lan.up(&[ONE]);
     let mut monitor = Monitor::start(lan.clone(), fast());

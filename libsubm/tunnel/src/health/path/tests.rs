@@ -28,7 +28,7 @@ fn run(path: &mut Path, from: Instant, until: Instant, replies: bool) -> Option<
 
 /// pinger: "the IP is reachable › should periodically update the statistics"
 #[test]
-fn a_reachable_target_is_asked_each_interval_and_its_statistics_are_kept() {
+fn pinger_117_a_reachable_target_is_asked_each_interval_and_its_statistics_are_kept() {
     let start = Instant::now();
     let mut path = path(start);
     assert_eq!(
@@ -59,7 +59,7 @@ fn a_reachable_target_is_asked_each_interval_and_its_statistics_are_kept() {
 
 /// pinger: "the IP is not reachable › should mark a failure"
 #[test]
-fn an_unreachable_target_is_an_error_after_five_losses() {
+fn pinger_128_an_unreachable_target_is_an_error_after_five_losses() {
     let start = Instant::now();
     let mut path = path(start);
     let seen = run(&mut path, start, start + SECOND * 20, false).unwrap();
@@ -72,7 +72,7 @@ fn an_unreachable_target_is_an_error_after_five_losses() {
 
 /// pinger: "the pinger timeout expires › should continue to update the statistics"
 #[test]
-fn after_an_error_it_is_asked_on_and_recovers_with_the_first_reply() {
+fn pinger_141_after_an_error_it_is_asked_on_and_recovers_with_the_first_reply() {
     let start = Instant::now();
     let mut path = path(start);
     assert_eq!(run(&mut path, start, start + SECOND * 3, true), None);
