@@ -18,6 +18,10 @@ pub struct Cables {
     pub targets: BTreeMap<String, IpAddr>,
     /// Those that no driver is asked for.
     pub impossible: Vec<Connection>,
+    /// Whose each of them is, by the name of the cable.
+    pub clusters: BTreeMap<String, String>,
+    /// What is not even told as a connection, in sentences.
+    pub left_out: Vec<String>,
 }
 
 /// Whether this gateway's cables carry the traffic of its cluster.
@@ -48,6 +52,16 @@ pub fn cables(remotes: &[Remote], driver: Driver) -> Cables {
     let mut wanted = Cables::default();
     for remote in remotes {
         let cable = cable(remote);
+        // Else who comes last could hide how another's cable is.
+        if let Some(other) = wanted.clusters.get(&cable.name) {
+            wanted.left_out.push(format!(
+                "cluster {:?} calls its cable {:?}, as cluster {other:?} does, which was first: it is left out",
+                remote.cluster, cable.name
+            ));
+            continue;
+        }
+        let cluster = remote.cluster.clone();
+        wanted.clusters.insert(cable.name.clone(), cluster);
         if remote.backend != driver.as_str() {
             let message = format!(
                 "its cluster's cable driver is {:?} and ours is {driver}: all clusters need the same one",
@@ -103,10 +117,11 @@ fn way(remote: &Remote) -> (IpAddr, bool) {
     }
 }
 
-/// The connections with the Endpoints that they lead to, and what is refused of an Endpoint in the message of its connection. What
+/// The connections with the Endpoints of the clusters that they lead to, and what is refused of an Endpoint in the message of its connection. What
 /// has no connection is told apart.
 pub fn told(
     connections: Vec<Connection>,
+    clusters: &BTreeMap<String, String>,
     endpoints: &[Endpoint],
     refusals: &[Refusal],
 ) -> (Vec<(EndpointSpec, Connection)>, Vec<String>) {
@@ -115,7 +130,10 @@ pub fn told(
         let spec = endpoints
             .iter()
             .map(|endpoint| &endpoint.spec)
-            .find(|spec| spec.cable_name == connection.cable);
+            .find(|spec| {
+                spec.cable_name == connection.cable
+                    && clusters.get(&spec.cable_name) == Some(&spec.cluster_id)
+            });
         if let Some(spec) = spec {
             told.push((spec.clone(), connection));
         }

@@ -176,6 +176,24 @@ fn another_driver_is_no_cable_and_said() {
     );
 }
 
+/// A hostile cluster could have another look as it likes.
+#[test]
+fn nobody_takes_the_name_of_anothers_cable() {
+    let victim = endpoint("c2", 11, 0);
+    let mut hostile = endpoint("c0", 12, 1);
+    hostile.spec.cable_name.clone_from(&victim.spec.cable_name);
+    hostile.spec.subnets = ["10.10.0.0/16".to_owned()].into_iter().collect();
+    let all = [hostile, victim];
+    let wanted = wanted(&all);
+    assert_eq!(wanted.cables.len(), 1);
+    assert_eq!(wanted.cables[0].cluster, "c2");
+    assert!(wanted.left_out[0].contains("\"c0\""), "{wanted:?}");
+    let connection = Connection::new(&wanted.cables[0], ConnectionStatus::Connected, "");
+    let (told, _) = told(vec![connection], &wanted.clusters, &all, &[]);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].0.cluster_id, "c2");
+}
+
 /// natdiscovery's legacy rule.
 #[test]
 fn the_public_address_is_used_where_the_other_side_says_so() {
@@ -229,7 +247,7 @@ fn what_is_refused_is_told_where_people_look() {
     let wanted = cables(&remotes, Driver::Vxlan);
     let seen = |cable: &Cable| Connection::new(cable, ConnectionStatus::Connected, "");
     let connections = wanted.cables.iter().map(seen).collect();
-    let (told, problems) = told(connections, &all, &refusals);
+    let (told, problems) = told(connections, &wanted.clusters, &all, &refusals);
     let of = |cluster: &str| {
         let (_, connection) = told.iter().find(|(spec, _)| spec.cluster_id == cluster)?;
         Some(connection.message.as_str())

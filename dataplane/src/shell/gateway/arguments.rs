@@ -88,6 +88,11 @@ fn variable(name: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
+/// As Go's `strconv.ParseBool`.
+fn is_true(text: &str) -> bool {
+    matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
+}
+
 impl Arguments {
     /// Also with one dash before long flags, as Go programs take them.
     pub fn from_command_line() -> Self {
@@ -137,7 +142,7 @@ impl Arguments {
             ca: variable("BROKER_K8S_CA"),
             token: variable("BROKER_K8S_APISERVERTOKEN"),
             token_file: None,
-            insecure: variable("BROKER_K8S_INSECURE").is_some_and(|text| text == "true"),
+            insecure: variable("BROKER_K8S_INSECURE").is_some_and(|text| is_true(&text)),
         };
         let access = access.with_secret(variable("BROKER_K8S_SECRET").as_deref())?;
         let client = access.client().context("the broker")?;

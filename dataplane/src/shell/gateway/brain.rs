@@ -10,7 +10,7 @@ use subm_api::Whole;
 use subm_api::names::GLOBAL_IP;
 use subm_api::submariner::{Cluster, ClusterSpec, Endpoint, EndpointSpec, Gateway};
 use subm_routing::Kernel;
-use subm_tunnel::{Connection, Local};
+use subm_tunnel::Local;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use super::driver::Published;
 use super::pages::Shown;
 use super::public_ip::Known;
 use super::writes::{Server, is_overtaken};
-use crate::gateway::cables::{Part, cables, told};
+use crate::gateway::cables::{Cables, Part, cables, told};
 use crate::gateway::endpoint::{self, Here, NodeSettings};
 use crate::gateway::public_ip::PublicIp;
 use crate::gateway::status::{self, Freshness};
@@ -71,7 +71,8 @@ pub(super) struct Brain {
     /// What does not work, as of the last plan.
     problems: Vec<String>,
     refusals: Vec<Refusal>,
-    impossible: Vec<Connection>,
+    /// What was decided about cables, but for those that a driver is asked for.
+    cables: Cables,
     freshness: Freshness,
     began: Instant,
     publishing: JoinSet<kube::Result<Option<Gateway>>>,
@@ -119,7 +120,7 @@ impl Brain {
             local: endpoint::outline(&settings, &host),
             problems: Vec::new(),
             refusals: Vec::new(),
-            impossible: Vec::new(),
+            cables: Cables::default(),
             freshness: Freshness::default(),
             began: now,
             publishing: JoinSet::new(),
@@ -268,14 +269,15 @@ impl Brain {
             Part::Active => {
                 let endpoints: Vec<Endpoint> = self.endpoints.objects().cloned().collect();
                 let (remotes, refusals) = remotes::judge(&endpoints, &self.ours(&local));
-                let cables = cables(&remotes, self.settings.driver);
-                self.refusals = refusals;
-                self.impossible = cables.impossible;
-                Wish::Keep(Wanted {
+                let mut cables = cables(&remotes, self.settings.driver);
+                let wanted = Wanted {
                     local,
-                    cables: cables.cables,
-                    targets: cables.targets,
-                })
+                    cables: std::mem::take(&mut cables.cables),
+                    targets: std::mem::take(&mut cables.targets),
+                };
+                self.refusals = refusals;
+                self.cables = cables;
+                Wish::Keep(wanted)
             }
             Part::Replaced => Wish::LetGo,
             Part::Waiting => Wish::LeaveAlone,
@@ -313,8 +315,9 @@ impl Brain {
     pub(super) fn publish(&mut self) {
         let endpoints: Vec<Endpoint> = self.endpoints.objects().cloned().collect();
         let seen = self.seen.borrow().clone();
-        let connections = [self.impossible.clone(), seen.connections].concat();
-        let (cables, untold) = told(connections, &endpoints, &self.refusals);
+        let connections = [self.cables.impossible.clone(), seen.connections].concat();
+        let clusters = &self.cables.clusters;
+        let (cables, untold) = told(connections, clusters, &endpoints, &self.refusals);
         let broker = self.their_endpoints.is_heard() && self.their_clusters.is_heard();
         {
             let mut shown = self.shown.state();
@@ -337,7 +340,8 @@ impl Brain {
         }
         let mut problems = self.problems.clone();
         if self.leads {
-            problems.extend(seen.troubles.into_iter().chain(untold));
+            let left_out = self.cables.left_out.clone();
+            problems.extend(seen.troubles.into_iter().chain(untold).chain(left_out));
         }
         let wanted = status::status(&status::Known {
             active: self.leads,
