@@ -290,6 +290,7 @@ fn decisions_about_cables_are_pure() {
         "connection.rs",
         "refusal.rs",
         "vxlan.rs",
+        "vxlan/vteps.rs",
         "health/path.rs",
         "health/rtt.rs",
         "wireguard/account.rs",

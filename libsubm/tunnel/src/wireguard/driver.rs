@@ -333,3 +333,6 @@ fn running(device: &mut Option<Userspace>) -> Result<&mut Userspace, Error> {
 fn mtu(local: &Local) -> u16 {
     u16::try_from(local.mtu.saturating_sub(super::OVERHEAD)).unwrap_or(u16::MAX)
 }
+
+#[cfg(all(test, feature = "userspace"))]
+mod tests;

@@ -167,7 +167,11 @@ impl Userspace {
             }
         }
         .map_err(gone)?;
-        if change.to().is_some_and(|to| to.endpoint.is_some()) {
+        let moves = |to: &Peer| {
+            let before = change.from().map(|from| from.endpoint);
+            to.endpoint.is_some() && before != Some(to.endpoint)
+        };
+        if change.to().is_some_and(moves) {
             // As the kernel does: do not wait for the first packet. Whether it succeeds is seen later.
             let _ = tokio::time::timeout(BEGIN, self.device.force_handshake(&key)).await;
         }
