@@ -314,6 +314,16 @@ fn absent(answer: Result<Value, Error>) -> Result<Option<Value>, Error> {
     }
 }
 
+/// What a cluster is known by whatever it is called.
+pub async fn cluster_uid(cluster: &Cluster) -> Result<String, Error> {
+    let namespace = cluster.get(&kind::NAMESPACES, None, "kube-system").await?;
+    Ok(namespace
+        .as_ref()
+        .map(|namespace| str_at(namespace, "/metadata/uid"))
+        .unwrap_or_default()
+        .to_owned())
+}
+
 /// The text at a JSON pointer, or an empty one.
 pub fn str_at<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value

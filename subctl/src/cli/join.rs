@@ -70,9 +70,9 @@ pub struct Join {
     #[arg(long, value_name = "N")]
     pub globalnet_cluster_size: Option<u32>,
     /// Namespaces that export and import although the agent would not have them (kube-*, openshift, openshift-*, default): names, or
-    /// prefixes that end in *
+    /// prefixes that end in * [default: as the cluster has joined before]
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
-    pub allow_namespaces: Vec<String>,
+    pub allow_namespaces: Option<Vec<String>>,
     /// image repository
     #[arg(long, value_name = "REPOSITORY")]
     pub repository: Option<String>,

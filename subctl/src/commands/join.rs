@@ -15,8 +15,8 @@ use subm_install::{BrokerInfo, ClusterId, Object, broker};
 
 use crate::broker::{Access, read_info};
 use crate::cli::{Join, KubeFlags};
-use crate::cluster::{Cluster, kind, name, str_at};
-use crate::commands::export::member_id;
+use crate::cluster::{Cluster, cluster_uid, name, str_at};
+use crate::commands::export::{member_id, namespace_rules};
 use crate::commands::{member_dns, operator, wait};
 use crate::contexts::{self, Target};
 use crate::error::Error;
@@ -75,6 +75,14 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     let place = on_broker::find(&mut status, &broker, flags, &info, &joining).await?;
     status.end();
 
+    let namespaces_allowed = match &flags.allow_namespaces {
+        Some(names) => names
+            .iter()
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .collect(),
+        None => namespace_rules(&target.cluster).await?.allow,
+    };
     let mut settings = Settings {
         cluster_id: id.clone(),
         broker: BrokerAccess {
@@ -106,7 +114,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         },
         globalnet: false,
         images: plan.images,
-        namespaces_allowed: flags.allow_namespaces.clone(),
+        namespaces_allowed,
         debug: flags.pod_debug,
         replicas: Replicas::default(),
         proxies: flags.proxies.env(),
@@ -377,16 +385,6 @@ pub(super) fn describe(network: &Network) -> String {
         list(&network.services),
         list(&network.pods)
     )
-}
-
-/// What a cluster is known by whatever it is called.
-async fn cluster_uid(cluster: &Cluster) -> Result<String, Error> {
-    let namespace = cluster.get(&kind::NAMESPACES, None, "kube-system").await?;
-    Ok(namespace
-        .as_ref()
-        .map(|namespace| str_at(namespace, "/metadata/uid"))
-        .unwrap_or_default()
-        .to_owned())
 }
 
 /// What the cluster promises the others to stay inside: nothing that a new node would break.
