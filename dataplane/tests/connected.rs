@@ -48,6 +48,9 @@ fn remote(site: &Site) -> Result<Remote> {
         backend: "vxlan".to_owned(),
         port: TUNNEL,
         public_key: None,
+        vtep_mac: None,
+        nat_enabled: false,
+        load_balancer: false,
     })
 }
 
@@ -94,12 +97,14 @@ fn cables(node: &Node, remotes: &[Remote]) -> Network {
     };
     let cables: Vec<Cable> = remotes
         .iter()
-        .map(|remote| Cable {
-            name: remote.cable.clone(),
-            private_ip: remote.private_ip,
-            using: remote.private_ip,
-            port: remote.port,
-            subnets: remote.networks.clone(),
+        .map(|remote| {
+            Cable::new(
+                &remote.cable,
+                &remote.cluster,
+                remote.private_ip,
+                remote.port,
+            )
+            .subnets(remote.networks.iter().copied())
         })
         .collect();
     let (network, refusals) = vxlan::plan(&local, &cables);
@@ -241,7 +246,7 @@ async fn a_second_look_changes_nothing() -> Result<()> {
 
 /// Defect 22 and surprise 16: after an uninstallation every node is as it was.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_leaves_leaves_nothing() -> Result<()> {
+async fn mtu_116_d22_what_leaves_leaves_nothing() -> Result<()> {
     let joined = Joined::new()?;
     let before = joined.states()?;
     joined.connect().await?;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use subm_api::names::{INTERFACE_NAME, NATT_DISCOVERY_PORT, UDP_PORT};
 use subm_api::submariner::Endpoint;
 use subm_routing::LinkName;
-use subm_tunnel::vxlan;
+use subm_tunnel::{vxlan, wireguard};
 
 use super::view::Way;
 
@@ -22,9 +22,6 @@ pub struct Gateway {
     pub mtu: Option<u32>,
 }
 
-/// Bytes that WireGuard adds to a packet over IPv6, which is how the kernel comes to its default of 1420.
-const WIREGUARD_OVERHEAD: u32 = 80;
-
 impl Gateway {
     /// `mtu` of the device by which gateways reach each other. Nothing where the Endpoint cannot be that of a gateway.
     pub fn of(endpoint: &Endpoint, mtu: u32) -> Option<Self> {
@@ -33,7 +30,7 @@ impl Gateway {
         let device = config(INTERFACE_NAME).and_then(|name| name.parse::<LinkName>().ok());
         let (way, overhead) = match (spec.backend.as_str(), device) {
             ("vxlan", _) => (Way::Own(vxlan::DEVICE), Some(vxlan::OVERHEAD)),
-            ("wireguard", Some(device)) => (Way::Device(device), Some(WIREGUARD_OVERHEAD)),
+            ("wireguard", Some(device)) => (Way::Device(device), Some(wireguard::OVERHEAD)),
             (_, Some(device)) => (Way::Device(device), None),
             (_, None) => (Way::Uplink, None),
         };
@@ -83,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_driver_decides_the_way() {
+    fn mtu_108_the_driver_decides_the_way_and_what_fits_into_it() {
         let of = |backend, config: serde_json::Value| {
             Gateway::of(&endpoint(0, 11, backend, &config), 1500).unwrap()
         };
@@ -96,16 +93,16 @@ mod tests {
             (Way::Own(vxlan::DEVICE), Some(1450))
         );
         assert_eq!(vxlan.ports, [4490, 4500].into());
-        let wireguard = of(
+        let encrypted = of(
             "wireguard",
             json!({"interface-name": "submariner", "udp-port": "0"}),
         );
         let device = LinkName::from_static("submariner");
         assert_eq!(
-            (wireguard.way, wireguard.mtu),
+            (encrypted.way, encrypted.mtu),
             (Way::Device(device), Some(1420))
         );
-        assert!(wireguard.ports.is_empty());
+        assert!(encrypted.ports.is_empty());
         assert_eq!(of("libreswan", json!({})).way, Way::Uplink);
         assert_eq!(
             of("libreswan", json!({"interface-name": "no/name"})).way,

@@ -9,8 +9,7 @@
 //!                          <-- plain, by the CNI's routes --
 //! ```
 //!
-//! Every node has a VTEP in 240.0.0.0/8 made of the last three octets of its address, and for IPv6 one in [`VTEP6`] that holds
-//! that. Traffic to other clusters goes from a worker to the gateway by the device; what comes from there to a worker's pods
+//! Every node has a VTEP in 240.0.0.0/8 made of the last three octets of its address, and one for IPv6 that holds that ([`VTEPS`]). Traffic to other clusters goes from a worker to the gateway by the device; what comes from there to a worker's pods
 //! goes as the CNI routes it.
 
 mod gateway;
@@ -22,9 +21,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use subm_nat::node::{self as filter, VX_SUBMARINER_PORT};
-use subm_routing::{
-    Address, Family, Forward, Link, LinkName, MacAddr, Network, Route, Rule, Sysctl, Vxlan,
-};
+use subm_routing::{Address, Family, Forward, Link, LinkName, Network, Route, Rule, Sysctl, Vxlan};
+use subm_tunnel::vxlan::{OVERHEAD, Vteps};
 
 pub use gateway::Gateway;
 pub use view::{Cni, Uplink, View, Way};
@@ -37,14 +35,13 @@ pub const DEVICE: LinkName = LinkName::from_static("vx-submariner");
 const VNI: u32 = 100;
 /// Table, and priority of the rule that leads to it, of a gateway's routes to the other clusters.
 pub const TABLE: u32 = 150;
-/// Bytes that VXLAN adds to an IPv4 packet: outer IPv4, UDP, VXLAN and Ethernet headers.
-const OVERHEAD: u32 = 50;
-/// The IPv4 VTEPs of a cluster's nodes.
-pub const VTEP4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 8);
-/// Their IPv6 VTEPs (RFC 4193): the last 32 bits are the IPv4 one.
-pub const VTEP6: Ipv6Net = Ipv6Net::new_assert(
-    Ipv6Addr::new(0xfd53, 0x7562, 0x6d00, 0x0064, 0, 0, 0, 0),
-    96,
+/// The VTEPs of a cluster's nodes (RFC 4193 for IPv6).
+pub const VTEPS: Vteps = Vteps::new(
+    Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 8),
+    Ipv6Net::new_assert(
+        Ipv6Addr::new(0xfd53, 0x7562, 0x6d00, 0x0064, 0, 0, 0, 0),
+        96,
+    ),
 );
 
 /// What a node needs.
@@ -89,17 +86,6 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// The VTEP of the node with this address.
-pub fn vtep(node: Ipv4Addr) -> Ipv4Addr {
-    let [_, b, c, d] = node.octets();
-    let [first, ..] = VTEP4.network().octets();
-    Ipv4Addr::new(first, b, c, d)
-}
-
-fn vtep6(node: Ipv4Addr) -> Ipv6Addr {
-    (VTEP6.network().to_bits() | u128::from(vtep(node).to_bits())).into()
-}
-
 /// All of it. Without a gateway in this cluster there is nothing to reach anybody by, and so nothing is needed.
 pub fn plan(view: &View, remotes: &[Remote]) -> Plan {
     let mut plan = Plan::default();
@@ -130,7 +116,7 @@ fn same_vteps(view: &View) -> Vec<Trouble> {
     let mut seen: BTreeMap<Ipv4Addr, &str> = BTreeMap::new();
     let mut troubles = Vec::new();
     for (node, address) in &view.nodes {
-        let vtep = vtep(*address);
+        let vtep = VTEPS.of(*address);
         if let Some(other) = seen.insert(vtep, node) {
             troubles.push(Trouble::SameVtep {
                 node: node.clone(),
@@ -144,19 +130,16 @@ fn same_vteps(view: &View) -> Vec<Trouble> {
 
 /// The device of this node, and its addresses.
 fn device(network: &mut Network, view: &View, remote: Option<IpAddr>) {
-    let own = vtep(view.uplink.address);
+    let own = view.uplink.address;
     let mut vxlan = Vxlan::new(VNI, VX_SUBMARINER_PORT);
     if let Some(remote) = remote {
         vxlan = vxlan.remote(remote);
     }
-    // A device that is made anew has the address that the others remember.
     let link = Link::vxlan(DEVICE, vxlan)
         .mtu(view.uplink.mtu.saturating_sub(OVERHEAD))
-        .mac(MacAddr::for_vtep(own.into()));
+        .mac(VTEPS.mac(own));
     network.insert(link);
-    let net4 = Ipv4Net::new_assert(own, VTEP4.prefix_len());
-    let net6 = Ipv6Net::new_assert(vtep6(view.uplink.address), VTEP6.prefix_len());
-    for net in [IpNet::V4(net4), IpNet::V6(net6)] {
+    for net in VTEPS.addresses(own) {
         network.insert(Address::new(DEVICE, net));
     }
     for family in Family::BOTH {
@@ -168,8 +151,8 @@ fn on_worker(network: &mut Network, view: &View, gateway: Ipv4Addr, remotes: &[R
     device(network, view, Some(gateway.into()));
     for net in remotes.iter().flat_map(|remote| &remote.networks) {
         let via = match net {
-            IpNet::V4(_) => IpAddr::V4(vtep(gateway)),
-            IpNet::V6(_) => IpAddr::V6(vtep6(gateway)),
+            IpNet::V4(_) => IpAddr::V4(VTEPS.of(gateway)),
+            IpNet::V6(_) => IpAddr::V6(VTEPS.of6(gateway)),
         };
         network.insert(Route::via(*net, via, DEVICE));
     }
@@ -234,7 +217,9 @@ fn filter(filter: &mut filter::Node, view: &View, gateway: &Gateway, remotes: &[
     if let Some(cni) = &view.cni {
         filter.translate_host_network(cni.address);
         if let Some(address) = cni.address6 {
-            filter.host_network.insert(VTEP6.into(), address.into());
+            filter
+                .host_network
+                .insert(VTEPS.v6().into(), address.into());
         }
     }
     filter.devices.insert(filter::VX_SUBMARINER);

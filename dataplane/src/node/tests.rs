@@ -65,6 +65,9 @@ fn remote(cluster: &str, private: &str, networks: &[&str]) -> Remote {
         backend: "wireguard".to_owned(),
         port: 4500,
         public_key: None,
+        vtep_mac: None,
+        nat_enabled: false,
+        load_balancer: false,
     }
 }
 
@@ -185,7 +188,7 @@ fn the_tunnels_packets_do_not_go_into_the_tunnel() {
 
 /// Defect 16
 #[test]
-fn nodes_with_the_same_last_octets_are_told() {
+fn d16_nodes_with_the_same_last_octets_are_told() {
     let mut view = view("c1-w1", Way::Device(WG));
     view.nodes
         .insert("far".to_owned(), Ipv4Addr::new(10, 31, 1, 21));

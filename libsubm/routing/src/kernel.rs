@@ -85,6 +85,8 @@ pub struct Traffic {
 pub struct Kernel {
     jobs: mpsc::Sender<Job>,
     settings: Settings,
+    /// Whether devices can have IPv6, when last looked at.
+    ipv6: bool,
 }
 
 type Job = Box<dyn FnOnce(&mut Session) + Send>;
@@ -125,7 +127,11 @@ impl Kernel {
             .spawn(serve);
         thread.map_err(Error::Socket)?;
         result.recv().map_err(|_| Error::Ended)??;
-        Ok(Self { jobs, settings })
+        Ok(Self {
+            jobs,
+            settings,
+            ipv6: true,
+        })
     }
 
     /// Runs `job` on the thread.
@@ -203,10 +209,11 @@ impl Kernel {
         self.ask(|session| session.netlink.traffic).await
     }
 
-    /// Under our mark, whatever mark the planner gave it.
+    /// What can be, under our mark, whatever mark the planner gave it.
     fn marked(&self, objects: &Objects) -> Objects {
         objects
             .values()
+            .filter(|object| self.ipv6 || object.key().family() != Some(Family::V6))
             .map(|object| object.clone().marked(&self.settings.mark))
             .map(|object| (object.key(), object))
             .collect()
@@ -224,10 +231,13 @@ impl subm_reconcile::Target for Kernel {
             _ => None,
         });
         let sysctls = sysctls.collect();
-        Ok(self
-            .ask(move |session| session.observe(sysctls))
-            .await??
-            .into_objects())
+        let look = move |session: &mut Session| (session.proc.ipv6(), session.observe(sysctls));
+        let (ipv6, network) = self.ask(look).await?;
+        if !ipv6 && self.ipv6 {
+            tracing::info!("IPv6 is disabled on this node: what is wanted of it is left out");
+        }
+        self.ipv6 = ipv6;
+        Ok(network?.into_objects())
     }
 
     async fn apply(&mut self, change: &Change<Key, Object>) -> Result<(), Error> {

@@ -40,6 +40,8 @@
 //!   mark, understood.
 //! * Filters in the kernel need Linux 4.20; before that more is read. Rules need 4.17 for their mark.
 //! * A kernel parameter that changes others (`ipv4/ip_forward`) is put back by itself only.
+//! * Where IPv6 is disabled, by the kernel's command line or for all new devices, what is wanted of it is left out and said once. The
+//!   rest is made.
 //!
 //! # What it is not
 //!

@@ -9,16 +9,20 @@ use crate::model::{Key, Link, LinkKind, LinkName, Object, Vxlan};
 type Objects = BTreeMap<Key, Object>;
 
 impl subm_reconcile::Key for Key {
-    /// Devices, their parameters, addresses, neighbours, forwarding entries, then routes, then rules.
+    /// Parameters of all devices, devices, their parameters, addresses, neighbours, forwarding entries, then routes, then rules.
+    ///
+    /// Some devices change a parameter of all when they are made (WireGuard: `send_redirects`). What it was before can be
+    /// remembered before them only, and put back after they are gone.
     fn rank(&self) -> u8 {
         match self {
-            Self::Link(_) => 0,
-            Self::Sysctl(_) => 1,
-            Self::Address { .. } => 2,
-            Self::Neighbour { .. } => 3,
-            Self::Forward { .. } => 4,
-            Self::Route { .. } => 5,
-            Self::Rule(_) => 6,
+            Self::Sysctl(key) if key.link().is_none() => 0,
+            Self::Link(_) => 1,
+            Self::Sysctl(_) => 2,
+            Self::Address { .. } => 3,
+            Self::Neighbour { .. } => 4,
+            Self::Forward { .. } => 5,
+            Self::Route { .. } => 6,
+            Self::Rule(_) => 7,
         }
     }
 }

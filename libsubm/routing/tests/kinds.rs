@@ -131,7 +131,8 @@ fn settings(folder: &tempfile::TempDir) -> Settings {
 }
 
 #[tokio::test]
-async fn all_kinds_are_made_at_once_seen_by_a_new_process_and_removed_without_a_trace() {
+async fn vxlan_41_120_140_145_150_159_all_kinds_are_made_at_once_seen_by_a_new_process_and_removed_without_a_trace()
+ {
     let node = node();
     let folder = tempfile::tempdir().unwrap();
     let before = node.snapshot();
@@ -292,7 +293,8 @@ async fn drift_of_every_kind_is_corrected_and_nothing_else_is_touched() {
 }
 
 #[tokio::test]
-async fn changes_are_made_in_place_where_the_kernel_can_and_anew_where_it_cannot() {
+async fn vxlan_65_73_81_89_changes_are_made_in_place_where_the_kernel_can_and_anew_where_it_cannot()
+{
     let node = node();
     let mut kernel = node.kernel(Settings::new());
     let route = Route::via(net("10.9.0.0/16"), ip("240.31.1.11"), VX);

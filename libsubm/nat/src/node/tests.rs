@@ -41,7 +41,7 @@ fn it_can_be_loaded_with_and_without_anything() {
 
 /// Upstream: "Init should add expected IP sets and table rules".
 #[test]
-fn sets_and_rules_stand_before_any_cluster_is_known() {
+fn mtu_39_sets_and_rules_stand_before_any_cluster_is_known() {
     let ruleset = Node::default().ruleset();
     for name in ["local4", "local6", "remote4", "remote6", "mss4", "mss6"] {
         assert_eq!(set(&ruleset, name), [], "{name}");
@@ -57,7 +57,7 @@ fn sets_and_rules_stand_before_any_cluster_is_known() {
 
 /// Upstream: "a local Endpoint is added and removed", "a remote Endpoint is added and removed".
 #[test]
-fn clusters_come_and_go_as_elements() {
+fn mtu_56_77_clusters_come_and_go_as_elements() {
     let with = node();
     let mut without = with.clone();
     without.remote.remove(&net("10.99.0.0/16"));
@@ -74,7 +74,7 @@ fn clusters_come_and_go_as_elements() {
 
 /// Upstream: "TCP MSS is forced to a specific value"; and defect 15.
 #[test]
-fn each_cable_has_its_mss_for_each_family() {
+fn mtu_98_d15_each_cable_has_its_mss_for_each_family() {
     let ruleset = node().ruleset();
     let jump = |name| Some(Value::Verdict(Verdict::Jump(Name::literal(name))));
     assert_eq!(

@@ -27,6 +27,12 @@ impl Proc {
         fs::read_to_string(self.root.join(path)).map(|value| value.trim().to_owned())
     }
 
+    /// Whether a new device can have IPv6. There may be no such thing in the kernel, or it was turned off for all.
+    pub(crate) fn ipv6(&self) -> bool {
+        self.read("ipv6/conf/default/disable_ipv6")
+            .is_ok_and(|disabled| disabled == "0")
+    }
+
     pub(crate) fn write(&self, path: &str, value: &str) -> io::Result<()> {
         fs::write(self.root.join(path), value)
     }

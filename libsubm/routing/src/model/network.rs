@@ -6,7 +6,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Address, Forward, Link, LinkName, MacAddr, Neighbour, Route, Rule, Sysctl, SysctlKey};
+use super::{
+    Address, Family, Forward, Link, LinkName, MacAddr, Neighbour, Route, Rule, Sysctl, SysctlKey,
+};
 use crate::mark::Mark;
 
 /// Part of what a kernel's network holds, as a value: objects, each under the key by which the kernel knows it.
@@ -57,6 +59,21 @@ pub enum Key {
         metric: u32,
     },
     Rule(Rule),
+}
+
+impl Key {
+    /// Of which address family it is, if only of one.
+    pub(crate) fn family(&self) -> Option<Family> {
+        match self {
+            Self::Link(_) | Self::Forward { .. } => None,
+            Self::Sysctl(key) if key.path().starts_with("ipv6/") => Some(Family::V6),
+            Self::Sysctl(_) => Some(Family::V4),
+            Self::Address { net, .. } => Some(Family::of_net(net)),
+            Self::Neighbour { address, .. } => Some(Family::of(address)),
+            Self::Route { destination, .. } => Some(Family::of_net(destination)),
+            Self::Rule(rule) => Some(rule.family),
+        }
+    }
 }
 
 /// An object of the kernel's network.

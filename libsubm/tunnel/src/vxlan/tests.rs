@@ -15,13 +15,9 @@ fn local() -> Local {
 
 fn cable(cluster: u8, private: &str, subnets: &[&str]) -> Cable {
     let address = private.parse().unwrap();
-    Cable {
-        name: format!("submariner-cable-c{cluster}"),
-        private_ip: address,
-        using: address,
-        port: 4500,
-        subnets: subnets.iter().map(|net| net.parse().unwrap()).collect(),
-    }
+    let name = format!("submariner-cable-c{cluster}");
+    Cable::new(name, format!("c{cluster}"), address, 4500)
+        .subnets(subnets.iter().map(|net| net.parse().unwrap()))
 }
 
 fn lines(network: &Network) -> Vec<String> {
@@ -79,7 +75,7 @@ fn ipv6_subnets_have_vteps_of_their_own() {
 
 /// Defect 16
 #[test]
-fn gateways_with_the_same_last_octets_are_told() {
+fn d16_gateways_with_the_same_last_octets_are_told() {
     let cables = [
         cable(2, "172.31.2.11", &["10.9.0.0/16"]),
         cable(3, "10.31.2.11", &["10.10.0.0/16"]),
@@ -115,9 +111,25 @@ fn one_network_has_one_way() {
 
 #[test]
 fn a_gateway_of_ipv6_only_is_refused() {
-    let (network, refusals) = plan(&local(), &[cable(2, "fd00::11", &["10.9.0.0/16"])]);
+    let public =
+        cable(3, "172.31.3.11", &["10.10.0.0/16"]).using("2001:db8::1".parse().unwrap(), true);
+    let cables = [cable(2, "fd00::11", &["10.9.0.0/16"]), public];
+    let (network, refusals) = plan(&local(), &cables);
     assert_eq!(network.routes().count(), 0);
-    assert!(matches!(refusals["submariner-cable-c2"], Refusal::NotV4(_)));
+    assert_eq!(network.forwards().count(), 0);
+    for name in ["submariner-cable-c2", "submariner-cable-c3"] {
+        assert!(matches!(refusals[name], Refusal::NotV4(_)), "{refusals:?}");
+    }
+}
+
+/// Who comes later with another's name takes nothing from it, not even its status.
+#[test]
+fn one_name_is_one_cable() {
+    let mut impostor = cable(3, "172.31.2.11", &["10.10.0.0/16"]);
+    impostor.name = "submariner-cable-c2".to_owned();
+    let first = cable(2, "172.31.2.11", &["10.9.0.0/16"]);
+    let alone = plan(&local(), std::slice::from_ref(&first));
+    assert_eq!(plan(&local(), &[first, impostor]), alone);
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! Cables that cannot be, and what their status says then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+
+use crate::Cable;
+use crate::key::PublicKey;
+
+/// Why a cable is not made. Its text is for the cable's status.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Its gateway's address is IPv6.
+    #[error("its gateway's address {0} is IPv6: VXLAN cables need IPv4 between the gateways")]
+    NotV4(IpAddr),
+    /// Two gateways have one VTEP.
+    #[error(
+        "its VTEP {vtep}, made of the last three octets of its gateway's private address, is that of {of}: give one of the \
+         gateways another address, or use another cable driver"
+    )]
+    SameVtep {
+        /// The VTEP that both have.
+        vtep: Ipv4Addr,
+        /// Name of the other cable, or `this gateway`.
+        of: String,
+    },
+    /// Another cable leads to the same network.
+    #[error("its subnet {subnet} is reached by {by} already")]
+    Taken {
+        /// What both claim.
+        subnet: IpNet,
+        /// Name of the other cable.
+        by: String,
+    },
+    /// WireGuard without a key.
+    #[error(
+        "its Endpoint has no publicKey in backend_config: is {0} the cable driver of its cluster?"
+    )]
+    NoKey(&'static str),
+    /// Two gateways with one key: at least one of them did not make it.
+    #[error("its key {key} is that of {of}")]
+    SameKey {
+        /// The key that both have.
+        key: PublicKey,
+        /// Name of the other cable, or `this gateway`.
+        of: String,
+    },
+}
+
+/// What cannot be, by the names of cables.
+pub type Refusals = BTreeMap<String, Refusal>;
+
+/// Subnets, and who has them.
+#[derive(Debug, Default)]
+pub(crate) struct Claims<'a>(BTreeMap<IpNet, &'a str>);
+
+impl<'a> Claims<'a> {
+    /// Whether another cable has one of the subnets, or a part.
+    pub(crate) fn clash(&self, subnets: &BTreeSet<IpNet>) -> Option<Refusal> {
+        subnets.iter().find_map(|subnet| {
+            Some(Refusal::Taken {
+                subnet: *subnet,
+                by: self.overlapping(*subnet)?.to_owned(),
+            })
+        })
+    }
+
+    pub(crate) fn take(&mut self, cable: &'a Cable) {
+        let subnets = cable.subnets.iter();
+        self.0
+            .extend(subnets.map(|subnet| (*subnet, cable.name.as_str())));
+    }
+
+    /// Of two networks that overlap one contains the other.
+    fn overlapping(&self, net: IpNet) -> Option<&'a str> {
+        let mut around = std::iter::successors(Some(net), IpNet::supernet);
+        let outer = around.find_map(|net| self.0.get(&net));
+        let last = IpNet::new_assert(net.broadcast(), net.max_prefix_len());
+        outer.copied().or_else(|| {
+            let (_, by) = self.0.range(net..=last).next()?;
+            Some(*by)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_net() -> impl Strategy<Value = IpNet> {
+        let v4 = (any::<u8>(), 0_u8..=8).prop_map(|(octet, length)| {
+            IpNet::new_assert(Ipv4Addr::new(10, 9, 8, octet).into(), 24 + length)
+        });
+        let v6 = (any::<u8>(), 0_u8..=8).prop_map(|(octet, length)| {
+            let address = std::net::Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, octet.into());
+            IpNet::new_assert(address.into(), 120 + length)
+        });
+        prop_oneof![
+            v4.prop_map(|net| net.trunc()),
+            v6.prop_map(|net| net.trunc()),
+            prop::sample::select(vec!["0.0.0.0/0", "::/0", "10.0.0.0/8"])
+                .prop_map(|text| text.parse().unwrap()),
+        ]
+    }
+
+    proptest! {
+        /// As if each were compared with each.
+        #[test]
+        fn overlaps_are_found(taken in prop::collection::btree_set(any_net(), 0..6), wanted in any_net()) {
+            let mut claims = Claims::default();
+            let cable = Cable::new("c2", "c2", [10, 0, 0, 1].into(), 4500).subnets(taken.clone());
+            claims.take(&cable);
+            let expected = taken.iter().any(|net| net.contains(&wanted) || wanted.contains(net));
+            prop_assert_eq!(claims.clash(&[wanted].into()).is_some(), expected);
+        }
+    }
+}
