@@ -14,7 +14,7 @@ mod join;
 mod values;
 
 pub use deploy_broker::DeployBroker;
-pub use join::{CableDriver, Join};
+pub use join::{CableDriver, Connectivity, Join};
 pub use values::Cidrs;
 use values::{duration, object_name};
 
@@ -174,6 +174,9 @@ pub struct Uninstall {
     /// Delete the definitions of the Multi-Cluster Services API too, and with them every ServiceExport.
     #[arg(long)]
     pub delete_definitions: bool,
+    /// How long nodes may take to remove what the data plane made on them.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub timeout: Duration,
 }
 
 #[derive(Clone, Debug, Args)]

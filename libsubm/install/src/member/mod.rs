@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use jiff::Timestamp;
 use serde_json::json;
+use subm_api::names::GATEWAY_LABEL;
 
 use crate::broker::Addresses;
 use crate::images::Images;
@@ -169,6 +170,15 @@ pub fn properties(id: &ClusterId, cluster_set: &str) -> [Object; 2] {
             "spec": {"value": value},
         }))
     })
+}
+
+/// The label that makes a node a gateway, for a node that is there already.
+pub fn gateway_label(node: &str) -> Object {
+    Object::plain(json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": node, "labels": {GATEWAY_LABEL: "true"}},
+    }))
 }
 
 /// What was chosen at the time of joining, for `show`, `uninstall` and a later `join`.
