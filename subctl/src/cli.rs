@@ -69,6 +69,8 @@ pub enum Command {
     },
     /// Show how clusters are.
     Show(Show),
+    /// Look for what is broken in clusters, and say what mends it.
+    Diagnose(Diagnose),
     /// Say why an exported service is not resolvable in another cluster: the first broken link, and what mends it.
     Explain {
         #[command(subcommand)]
@@ -161,6 +163,29 @@ pub enum What {
     Exports,
     /// The services that the cluster is offered.
     Imports,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Diagnose {
+    /// Form of the answer.
+    #[arg(short, long, value_enum, default_value_t = Format::Text, global = true)]
+    pub output: Format,
+    #[command(subcommand)]
+    pub what: Diagnosis,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Diagnosis {
+    /// All of the below.
+    All,
+    /// Whether all that was installed runs, and the members' networks fit together.
+    Deployment,
+    /// Whether other clusters are connected, and if not where the way to them is broken.
+    Connections,
+    /// Whether the network plugin leaves traffic between clusters alone.
+    Cni,
+    /// Whether kube-proxy's mode is one that works.
+    KubeProxyMode,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -322,7 +322,79 @@ async fn what_gateways_say_is_shown_and_all_is_removed() -> Result<()> {
         .out;
     ensure!(yaml.contains("type: remote"), "{yaml}");
 
+    diagnose(&set).await?;
     remove(&set).await
+}
+
+/// What is broken is named, with its remedy and a code of its own.
+async fn diagnose(set: &Set) -> Result<()> {
+    let (desk, in_c1) = (&set.desk, &set.in_c1);
+    let c1 = "--context kind-c1 diagnose";
+    let run = desk.good(&format!("{c1} connections")).await?;
+    ensure!(
+        run.err
+            .contains(" ✓ Checking gateway connections\n ✓ All 1 connections are established\n"),
+        "{run:#?}"
+    );
+    let mut gateway = in_c1
+        .get(&kind::GATEWAYS, Some(MEMBER), "c1-w1")
+        .await?
+        .context("it")?;
+    gateway["status"]["connections"][0]["status"] = json!("error");
+    gateway["status"]["connections"][0]["endpoint"]["backend"] = json!("vxlan");
+    in_c1.replace(&kind::GATEWAYS, "", &gateway).await?;
+    let run = desk
+        .fails(
+            &format!("{c1} connections"),
+            10,
+            " ✗ Cluster \"c2\" has cables of vxlan, this one of wireguard\n   Let both join with the same --cable-driver\n",
+        )
+        .await?;
+    ensure!(
+        run.err.contains(" ✗ Checking gateway connections\n"),
+        "{run:#?}"
+    );
+    // Nothing tells which CNI it is; that is a doubt.
+    let run = desk.good(&format!("{c1} cni")).await?;
+    ensure!(
+        run.err
+            .contains(" ⚠ The detected CNI network plugin (\"generic\")"),
+        "{run:#?}"
+    );
+    desk.good(&format!("{c1} kube-proxy-mode")).await?;
+    let proxy = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
+        "data": {"config.conf": "kind: KubeProxyConfiguration\nmode: ipvs\n"},
+    });
+    in_c1.create_value(&kind::CONFIG_MAPS, &proxy).await?;
+    desk.fails(
+        &format!("{c1} kube-proxy-mode"),
+        10,
+        " ✗ The cluster is deployed with kube-proxy ipvs mode",
+    )
+    .await?;
+    // No controller has made pods.
+    let run = desk
+        .fails(
+            &format!("{c1} deployment"),
+            10,
+            " ✗ The desired number of running pods for DaemonSet \"submariner-gateway\" (1) does not match the actual number (0)\n",
+        )
+        .await?;
+    ensure!(run.err.contains(" ✓ The broker answers\n"), "{run:#?}");
+    let run = desk.subctl(&format!("{c1} all -o json")).await?;
+    let all: Value = serde_json::from_str(&run.out)?;
+    let broken = all[0]["checks"].as_array().into_iter().flatten();
+    let broken = broken
+        .flat_map(|check| check["findings"].as_array().cloned().unwrap_or_default())
+        .filter(|finding| finding["verdict"] == "broken");
+    ensure!(run.code == 10 && broken.count() == 6, "{all:#}");
+    let run = desk.good("--context kind-broker diagnose all").await?;
+    ensure!(
+        run.err.contains(" ⚠ Submariner is not installed\n"),
+        "{run:#?}"
+    );
+    Ok(())
 }
 
 /// Nodes are cleaned, but for one that is away; labels of ours go.
