@@ -54,6 +54,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     let mut new_gateways = Vec::new();
     let mut need = Need::Nice;
     if plan.connectivity.is_some() {
+        operator::check_no_other_data_plane(&target.cluster).await?;
         let nodes = target.cluster.list(&kind::NODES, None, "").await?;
         new_gateways = gateways::find(&mut status, &nodes, &flags.connectivity)?;
         need = Need::All { nodes: nodes.len() };

@@ -236,6 +236,26 @@ async fn gateways_are_chosen_and_networks_are_checked_before_anything_is_written
         names(in_c2, &kind::DEPLOYMENTS).await?.is_empty(),
         "connectivity alone"
     );
+
+    // One that somebody else installed is not made ours by halves.
+    let theirs = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}});
+    in_c1
+        .merge(
+            &kind::DAEMON_SETS,
+            Some(MEMBER),
+            "submariner-gateway",
+            &theirs,
+        )
+        .await?;
+    let c1 = format!("{c1} --clustercidr 10.8.0.0/16");
+    desk.fails(
+        &c1,
+        6,
+        "DaemonSet submariner-operator/submariner-gateway is Submariner's own",
+    )
+    .await?;
+    desk.good(&format!("{c1} --components service-discovery"))
+        .await?;
     Ok(())
 }
 
