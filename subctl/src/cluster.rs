@@ -160,6 +160,21 @@ impl Cluster {
         .await
     }
 
+    /// Changes single fields of an object that others write to as well; null removes one.
+    pub async fn merge(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        fields: &Value,
+    ) -> Result<Value, Error> {
+        let path = written(kind, namespace, name, "", INSTALLER);
+        let doing = format!("changing {}", kind.named(namespace, name));
+        let content = Some("application/merge-patch+json");
+        self.send(Method::PATCH, &path, content, Some(fields), &doing)
+            .await
+    }
+
     /// A POST to a subresource, such as that which makes tokens.
     pub async fn post_to(
         &self,
