@@ -185,7 +185,12 @@ impl Agent {
         if drained.await.is_err() {
             tracing::warn!("some writes were not answered in time");
         }
-        if self.settings.uninstalling && ended.is_ok() {
+        if self.settings.uninstalling && ended.is_ok() && brain.world.id_is_anothers() {
+            tracing::warn!(
+                "another cluster is {:?} on the broker: what is there is that cluster's and stays",
+                self.settings.cluster
+            );
+        } else if self.settings.uninstalling && ended.is_ok() {
             presence::end(
                 self.broker.clone(),
                 &self.settings.broker_namespace,
