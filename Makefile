@@ -11,7 +11,7 @@ FUZZ_TIME ?= 60
 ENGINE ?= docker
 REPOSITORY ?=
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
-IMAGES ?= lighthouse-agent lighthouse-coredns submariner-route-agent
+IMAGES ?= lighthouse-agent lighthouse-coredns submariner-gateway submariner-route-agent
 
 .PHONY: help run demo images test test-tools lint fmt bench instructions fuzz
 
