@@ -9,8 +9,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
-use subm_api::names::{INTERFACE_NAME, PUBLIC_KEY, UDP_PORT, is_label};
+use subm_api::names::{INTERFACE_NAME, PUBLIC_KEY, UDP_PORT, USING_LOAD_BALANCER, is_label};
 use subm_api::submariner::Endpoint;
+use subm_tunnel::vxlan::VTEP_MAC;
 
 /// What is ours, and so nobody else's to claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +40,12 @@ pub struct Remote {
     pub port: u16,
     /// WireGuard's, base64.
     pub public_key: Option<String>,
+    /// What VXLAN's device has as its hardware address.
+    pub vtep_mac: Option<String>,
+    /// It thinks that its private address is not reached from elsewhere.
+    pub nat_enabled: bool,
+    /// Its public address is that of a load balancer.
+    pub load_balancer: bool,
 }
 
 /// Something that is not believed.
@@ -70,22 +77,27 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "Endpoint {:?} of cluster {:?}: ",
-            self.endpoint, self.cluster
-        )?;
-        match &self.why {
-            Why::Field { field, value } => write!(f, "it is ignored, its {field} is {value:?}"),
-            Why::NotANetwork(text) => write!(f, "its subnet {text:?} is no CIDR"),
-            Why::Special(net) => write!(f, "its subnet {net} is no network of a cluster"),
-            Why::Ours(net) => write!(
+            "Endpoint {:?} of cluster {:?}: {}",
+            self.endpoint, self.cluster, self.why
+        )
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field { field, value } => write!(f, "it is ignored, its {field} is {value:?}"),
+            Self::NotANetwork(text) => write!(f, "its subnet {text:?} is no CIDR"),
+            Self::Special(net) => write!(f, "its subnet {net} is no network of a cluster"),
+            Self::Ours(net) => write!(
                 f,
                 "its subnet {net} overlaps this cluster's pods, Services or nodes; clusters with the same addresses need Globalnet"
             ),
-            Why::Taken { net, by } => write!(
+            Self::Taken { net, by } => write!(
                 f,
                 "its subnet {net} overlaps one of cluster {by:?}, which was first; clusters with the same addresses need Globalnet"
             ),
-            Why::Superseded { by } => write!(f, "the newer {by:?} of the same cluster counts"),
+            Self::Superseded { by } => write!(f, "the newer {by:?} of the same cluster counts"),
         }
     }
 }
@@ -100,7 +112,7 @@ const DEFAULT_PORT: u16 = 4500;
 
 /// Judges the Endpoints of the other clusters. One for each cluster is believed: the youngest, since a gateway that takes over
 /// publishes its own before that of the other is gone. Of clusters that claim the same the one with the older Endpoint is right,
-/// so that a newcomer takes nothing from anybody.
+/// so that a newcomer takes nothing from anybody; they come in that order.
 pub fn judge(endpoints: &[Endpoint], ours: &Ours) -> (Vec<Remote>, Vec<Refusal>) {
     let mut refusals = Vec::new();
     let mut refuse = |endpoint: &Endpoint, why| {
@@ -148,7 +160,6 @@ pub fn judge(endpoints: &[Endpoint], ours: &Ours) -> (Vec<Remote>, Vec<Refusal>)
         }
         remotes.push(remote);
     }
-    remotes.sort_by(|one, other| one.cluster.cmp(&other.cluster));
     refusals.sort();
     (remotes, refusals)
 }
@@ -267,6 +278,9 @@ fn read(endpoint: &Endpoint) -> Result<(Remote, Vec<Why>), Why> {
         backend: spec.backend.clone(),
         port,
         public_key: config(PUBLIC_KEY).cloned(),
+        vtep_mac: config(VTEP_MAC).cloned(),
+        nat_enabled: spec.nat_enabled,
+        load_balancer: config(USING_LOAD_BALANCER).is_some_and(|text| text == "true"),
     };
     Ok((remote, odd))
 }

@@ -48,6 +48,9 @@ fn remote(site: &Site) -> Result<Remote> {
         backend: "vxlan".to_owned(),
         port: TUNNEL,
         public_key: None,
+        vtep_mac: None,
+        nat_enabled: false,
+        load_balancer: false,
     })
 }
 

@@ -8,6 +8,7 @@ use model::build::{NS, backends, export, headless, port, service};
 use model::{ClusterSet, Fault};
 use proptest::prelude::*;
 use serde_json::Value;
+use subm_lighthouse_agent::core::settings::{ClusterSetIps, IpSource};
 use subm_lighthouse_agent::core::{ServiceKey, Source};
 
 const SERVICES: [&str; 2] = ["web", "db"];
@@ -91,6 +92,18 @@ fn deed() -> impl Strategy<Value = Deed> {
         12 => (cluster.clone(), 0..SOURCES.len()).prop_map(|(cluster, source)| Deed::Read { cluster, source }),
         12 => (cluster, service).prop_map(|(cluster, service)| Deed::Act { cluster, service }),
     ]
+}
+
+fn cluster_set_ips(cluster: &str, chosen: usize) -> ClusterSetIps {
+    let range = format!("243.{}.0.0/24", cluster.trim_start_matches('c'));
+    ClusterSetIps {
+        by_default: chosen > 1,
+        from: match chosen {
+            0 => IpSource::Pool(None),
+            1 | 2 => IpSource::Pool(range.parse().ok()),
+            _ => IpSource::DerivedService,
+        },
+    }
 }
 
 const SOURCES: [Source; 10] = [
@@ -354,10 +367,15 @@ proptest! {
         }
     }
 
-    /// Agents that all start at once, in any order of reading and acting, come to rest: no two fight.
+    /// Agents that all start at once, in any order of reading and acting, come to rest: no two fight, though their operators chose
+    /// differently.
     #[test]
-    fn two_plans_never_fight(deeds in prop::collection::vec(deed(), 0..30), order in prop::collection::vec((0..3_usize, 0..2_usize), 0..200)) {
-        let mut set = ClusterSet::of(CLUSTERS.len());
+    fn two_plans_never_fight(chosen in prop::array::uniform3(0..4_usize), deeds in prop::collection::vec(deed(), 0..30), order in prop::collection::vec((0..3_usize, 0..2_usize), 0..200)) {
+        let mut set = ClusterSet::new(CLUSTERS.iter().zip(chosen).map(|(name, chosen)| {
+            let mut settings = model::settings(name);
+            settings.cluster_set_ips = cluster_set_ips(name, chosen);
+            settings
+        }));
         for deed in deeds.iter().filter(|deed| !matches!(deed, Deed::Read { .. } | Deed::Act { .. } | Deed::BrokerDown)) {
             perform(&mut set, deed);
         }

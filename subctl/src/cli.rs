@@ -14,7 +14,7 @@ mod join;
 mod values;
 
 pub use deploy_broker::DeployBroker;
-pub use join::{CableDriver, Join};
+pub use join::{CableDriver, Connectivity, Join};
 pub use values::Cidrs;
 use values::{duration, object_name};
 
@@ -69,6 +69,8 @@ pub enum Command {
     },
     /// Show how clusters are.
     Show(Show),
+    /// Look for what is broken in clusters, and say what mends it.
+    Diagnose(Diagnose),
     /// Say why an exported service is not resolvable in another cluster: the first broken link, and what mends it.
     Explain {
         #[command(subcommand)]
@@ -164,6 +166,29 @@ pub enum What {
 }
 
 #[derive(Clone, Debug, Args)]
+pub struct Diagnose {
+    /// Form of the answer.
+    #[arg(short, long, value_enum, default_value_t = Format::Text, global = true)]
+    pub output: Format,
+    #[command(subcommand)]
+    pub what: Diagnosis,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Diagnosis {
+    /// All of the below.
+    All,
+    /// Whether all that was installed runs, and the members' networks fit together.
+    Deployment,
+    /// Whether other clusters are connected, and if not where the way to them is broken.
+    Connections,
+    /// Whether the network plugin leaves traffic between clusters alone.
+    Cni,
+    /// Whether kube-proxy's mode is one that works.
+    KubeProxyMode,
+}
+
+#[derive(Clone, Debug, Args)]
 pub struct Uninstall {
     /// Do not ask.
     #[arg(short, long)]
@@ -174,6 +199,9 @@ pub struct Uninstall {
     /// Delete the definitions of the Multi-Cluster Services API too, and with them every ServiceExport.
     #[arg(long)]
     pub delete_definitions: bool,
+    /// How long nodes may take to remove what the data plane made on them.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub timeout: Duration,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -160,6 +160,21 @@ impl Cluster {
         .await
     }
 
+    /// Changes single fields of an object that others write to as well; null removes one.
+    pub async fn merge(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        fields: &Value,
+    ) -> Result<Value, Error> {
+        let path = written(kind, namespace, name, "", INSTALLER);
+        let doing = format!("changing {}", kind.named(namespace, name));
+        let content = Some("application/merge-patch+json");
+        self.send(Method::PATCH, &path, content, Some(fields), &doing)
+            .await
+    }
+
     /// A POST to a subresource, such as that which makes tokens.
     pub async fn post_to(
         &self,
@@ -312,6 +327,16 @@ fn absent(answer: Result<Value, Error>) -> Result<Option<Value>, Error> {
         Err(Error::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// What a cluster is known by whatever it is called.
+pub async fn cluster_uid(cluster: &Cluster) -> Result<String, Error> {
+    let namespace = cluster.get(&kind::NAMESPACES, None, "kube-system").await?;
+    Ok(namespace
+        .as_ref()
+        .map(|namespace| str_at(namespace, "/metadata/uid"))
+        .unwrap_or_default()
+        .to_owned())
 }
 
 /// The text at a JSON pointer, or an empty one.

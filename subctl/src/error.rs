@@ -39,7 +39,7 @@ pub enum Error {
     /// A question that nobody is there to answer.
     #[error("{0}")]
     NoAnswer(String),
-    /// `explain` found a broken link.
+    /// `explain` or `diagnose` found what is broken.
     #[error("{0}")]
     Broken(String),
     #[error("the API server answers {code} to {doing}: {message}")]

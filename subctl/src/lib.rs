@@ -13,6 +13,7 @@
 //! Start with [`commands::run`]; exit codes are in [`error`].
 
 pub mod broker;
+pub mod claims;
 pub mod cli;
 pub mod cluster;
 pub mod commands;

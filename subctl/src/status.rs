@@ -65,6 +65,11 @@ impl Status {
         self.finish(Mark::Warning);
     }
 
+    /// The step has failed, and what was said within it tells why.
+    pub fn failed(&mut self) {
+        self.finish(Mark::Failure);
+    }
+
     /// The step has failed, if there is one, or else this is the failure. The error comes back as told.
     pub fn fail(&mut self, error: Error) -> Error {
         if error.is_told() {

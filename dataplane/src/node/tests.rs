@@ -65,6 +65,9 @@ fn remote(cluster: &str, private: &str, networks: &[&str]) -> Remote {
         backend: "wireguard".to_owned(),
         port: 4500,
         public_key: None,
+        vtep_mac: None,
+        nat_enabled: false,
+        load_balancer: false,
     }
 }
 

@@ -3,4 +3,5 @@
 pub mod agent;
 mod facts;
 mod filter;
+pub mod gateway;
 mod store;

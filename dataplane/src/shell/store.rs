@@ -36,6 +36,40 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
         self.objects.values().map(|(object, _)| object)
     }
 
+    pub(super) fn by_name(&self) -> BTreeMap<String, K>
+    where
+        K: Clone,
+    {
+        self.objects
+            .iter()
+            .map(|(name, (object, _))| (name.clone(), object.clone()))
+            .collect()
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&K> {
+        self.objects.get(name).map(|(object, _)| object)
+    }
+
+    /// Whether news come, as far as is known.
+    pub(super) fn is_heard(&self) -> bool {
+        self.listed && !self.troubled
+    }
+
+    /// Takes what a write of ours gave back, which the watch will tell too. A newer one stays.
+    pub(super) fn written(&mut self, object: K) {
+        let version = |object: &K| {
+            let version = object.meta().resource_version.as_ref();
+            version.and_then(|version| version.parse::<u64>().ok())
+        };
+        let Some(name) = object.meta().name.clone() else {
+            return;
+        };
+        let newer = self.get(&name).map(&version) > Some(version(&object));
+        if self.listed && !newer {
+            self.objects.insert(name, (object, self.list));
+        }
+    }
+
     /// Takes news, and tells whether something may be planned anew.
     pub(super) fn take(&mut self, event: Event<K>) -> bool {
         match event {

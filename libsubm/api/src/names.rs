@@ -82,6 +82,10 @@ pub const UDP_PORT: &str = "udp-port";
 pub const NATT_DISCOVERY_PORT: &str = "natt-discovery-port";
 /// Key of an Endpoint's `backend_config`: how the public address is found, as `method:value`.
 pub const PUBLIC_IP: &str = "public-ip";
+/// Key of an Endpoint's `backend_config`, `"true"`: the public address is a load balancer's.
+pub const USING_LOAD_BALANCER: &str = "using-loadbalancer";
+/// Key of an Endpoint's `backend_config`, `"true"`: this side waits for the others to connect.
+pub const PREFERRED_SERVER: &str = "preferred-server";
 /// Key of an Endpoint's `backend_config`: WireGuard's public key, base64.
 pub const PUBLIC_KEY: &str = "publicKey";
 /// Key of an Endpoint's `backend_config`: the device by which the tunnel is reached, where it has one.
@@ -90,6 +94,12 @@ pub const INTERFACE_NAME: &str = "interface-name";
 pub const GATEWAY_PREFIX: &str = "gateway.submariner.io/";
 /// Node label, `"true"`: the node may be a gateway.
 pub const GATEWAY_LABEL: &str = "submariner.io/gateway";
+
+/// Labels of a gateway's pod: its node, and `active` or `passive`; a Service of type LoadBalancer chooses by the latter.
+pub const POD_NODE: &str = "gateway.submariner.io/node";
+pub const POD_STATUS: &str = "gateway.submariner.io/status";
+/// Annotation of a Gateway: the address that Globalnet gave it.
+pub const GLOBAL_IP: &str = "submariner.io/globalIp";
 
 /// ClusterProperty that holds the cluster's id (KEP-2149).
 pub const CLUSTER_ID_PROPERTY: &str = "cluster.clusterset.k8s.io";

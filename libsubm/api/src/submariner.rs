@@ -181,6 +181,9 @@ pub struct ClusterSpec {
     /// Not empty under Globalnet; nothing else of the cluster is then reachable.
     #[serde(default)]
     pub global_cidr: Items<String>,
+    /// Of no use; kept, so that a copy is a whole one.
+    #[serde(default, skip_serializing_if = "Items::is_empty")]
+    pub color_codes: Items<String>,
 }
 
 /// A global IP for a service, a pod of a headless service, or an endpoint without a pod.
@@ -226,3 +229,111 @@ resource!(GlobalIngressIP, group: SUBMARINER_GROUP, plural: "globalingressips", 
 resource!(Endpoint, group: SUBMARINER_GROUP, plural: "endpoints", versions: ["v1"], custom: true);
 resource!(RouteAgent, group: SUBMARINER_GROUP, plural: "routeagents", versions: ["v1"], custom: true);
 resource!(Gateway, group: SUBMARINER_GROUP, plural: "gateways", versions: ["v1"], custom: true);
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Nothing that Submariner wrote is lost or spelt otherwise.
+    fn kept<T: DeserializeOwned + Serialize>(member: &str, recorded: &Value) {
+        let object = json!({
+            "metadata": {"name": "x", "namespace": "submariner-operator", "labels": {"submariner-io/clusterID": "c2"}},
+            member: recorded,
+        });
+        let read: T = serde_json::from_value(object.clone()).expect("an object");
+        assert_eq!(serde_json::to_value(&read).expect("JSON"), object);
+    }
+
+    fn endpoint() -> Value {
+        json!({
+            "backend": "wireguard",
+            "backend_config": {
+                "interface-name": "submariner",
+                "natt-discovery-port": "4490",
+                "public-ip": "ipv4:198.51.100.21",
+                "publicKey": "OkgXxslohUfJpfbk0lNGjgoFsvkz5gI6uOWJtArQ+y8=",
+                "udp-port": "4500",
+            },
+            "cable_name": "submariner-cable-c2-172-31-2-11",
+            "cluster_id": "c2",
+            "healthCheckIP": "10.9.1.1",
+            "hostname": "c2-gw1",
+            "nat_enabled": true,
+            "private_ip": "172.31.2.11",
+            "public_ip": "198.51.100.21",
+            "subnets": ["10.99.0.0/16", "10.9.0.0/16"],
+        })
+    }
+
+    fn times() -> Value {
+        json!({
+            "average": "288.688\u{b5}s",
+            "last": "231.624\u{b5}s",
+            "max": "381.697\u{b5}s",
+            "min": "197.323\u{b5}s",
+            "stdDev": "56.011\u{b5}s",
+        })
+    }
+
+    #[test]
+    fn what_submariner_writes_is_read_and_written_alike() {
+        kept::<Endpoint>("spec", &endpoint());
+        let cluster = json!({
+            "cluster_cidr": ["10.9.0.0/16"],
+            "cluster_id": "c2",
+            "color_codes": ["blue"],
+            "global_cidr": [],
+            "service_cidr": ["10.99.0.0/16"],
+        });
+        kept::<Cluster>("spec", &cluster);
+        let gateway = json!({
+            "connections": [
+                {"endpoint": endpoint(), "latencyRTT": times(), "status": "connected", "statusMessage": "", "usingIP": "172.31.2.11"},
+                {"endpoint": endpoint(), "status": "connecting", "statusMessage": "", "usingIP": "198.51.100.21", "usingNAT": true},
+            ],
+            "haStatus": "active",
+            "localEndpoint": endpoint(),
+            "statusFailure": "",
+            "version": "devel",
+        });
+        kept::<Gateway>("status", &gateway);
+        let agent = json!({
+            "remoteEndpoints": [{"latencyRTT": times(), "spec": endpoint(), "status": "connected", "statusMessage": ""}],
+            "statusFailure": "",
+            "version": "devel",
+        });
+        kept::<RouteAgent>("status", &agent);
+    }
+
+    /// The CRD requires the lists, also where they are empty.
+    #[test]
+    fn required_members_are_always_written() {
+        let cluster = serde_json::to_value(ClusterSpec::default()).expect("JSON");
+        assert_eq!(
+            cluster,
+            json!({"cluster_id": "", "cluster_cidr": [], "service_cidr": [], "global_cidr": []})
+        );
+        let status = serde_json::to_value(GatewayStatus {
+            local_endpoint: Some(EndpointSpec::default()),
+            ..GatewayStatus::default()
+        })
+        .expect("JSON");
+        assert_eq!(status["connections"], json!([]));
+        let required = [
+            "cluster_id",
+            "cable_name",
+            "hostname",
+            "subnets",
+            "private_ip",
+            "public_ip",
+            "nat_enabled",
+            "backend",
+        ];
+        for name in required {
+            assert!(status["localEndpoint"].get(name).is_some(), "{name}");
+        }
+    }
+}

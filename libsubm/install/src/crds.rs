@@ -10,6 +10,7 @@ const BROKERS: &str = include_str!("../../../deploy/crds/brokers.submariner.io.y
 const CLUSTERS: &str = include_str!("../../../deploy/crds/clusters.submariner.io.yaml");
 const ENDPOINTS: &str = include_str!("../../../deploy/crds/endpoints.submariner.io.yaml");
 const GATEWAYS: &str = include_str!("../../../deploy/crds/gateways.submariner.io.yaml");
+const ROUTE_AGENTS: &str = include_str!("../../../deploy/crds/routeagents.submariner.io.yaml");
 const SERVICE_EXPORTS: &str =
     include_str!("../../../deploy/crds/serviceexports.multicluster.x-k8s.io.yaml");
 const SERVICE_IMPORTS: &str =
@@ -29,6 +30,7 @@ pub fn of_member() -> Vec<Object> {
         CLUSTERS,
         ENDPOINTS,
         GATEWAYS,
+        ROUTE_AGENTS,
         SERVICE_EXPORTS,
         SERVICE_IMPORTS,
     ]

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 pub const REPOSITORY: &str = "quay.io/submariner";
 pub const LIGHTHOUSE_AGENT: &str = "submariner-lighthouse-agent";
 pub const LIGHTHOUSE_DNS: &str = "submariner-lighthouse-coredns";
+pub const GATEWAY: &str = "submariner-gateway";
+pub const ROUTE_AGENT: &str = "submariner-routeagent";
 
 /// Components whose image can be overridden, as upstream names them.
 pub const COMPONENTS: [&str; 8] = [
     "submariner-operator",
-    "submariner-gateway",
-    "submariner-routeagent",
+    GATEWAY,
+    ROUTE_AGENT,
     "submariner-globalnet",
     LIGHTHOUSE_AGENT,
     LIGHTHOUSE_DNS,
@@ -58,10 +60,11 @@ impl Images {
         if let Some(image) = self.overrides.get(component) {
             return image.clone();
         }
-        // Upstream's images lack the prefix that its workloads have, but for the gateway's like.
+        // Upstream's images are not all called as its workloads are.
         let name = match component {
             LIGHTHOUSE_AGENT => "lighthouse-agent",
             LIGHTHOUSE_DNS => "lighthouse-coredns",
+            ROUTE_AGENT => "submariner-route-agent",
             other => other,
         };
         if self.repository == "local" {
@@ -97,6 +100,14 @@ mod tests {
         assert_eq!(
             images.of(LIGHTHOUSE_AGENT),
             "quay.io/submariner/lighthouse-agent:0.20.0"
+        );
+        assert_eq!(
+            images.of(ROUTE_AGENT),
+            "quay.io/submariner/submariner-route-agent:0.20.0"
+        );
+        assert_eq!(
+            images.of(GATEWAY),
+            "quay.io/submariner/submariner-gateway:0.20.0"
         );
         let (component, image) =
             parse_override("submariner-lighthouse-agent=a.example/agent:7").unwrap();

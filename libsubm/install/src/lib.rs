@@ -5,7 +5,9 @@
 //!  broker::Settings ──▶ broker::objects()        namespace, CRDs, accounts, roles, admission policy, Broker
 //!  ClusterId        ──▶ broker::member_objects() what lets one member in
 //!                       BrokerInfo               the file that carries the invitation from here to there
-//!  member::Settings ──▶ member::objects()        namespace, CRDs, accounts, roles, agent, DNS server
+//!  member::Settings ──▶ member::objects()        namespace, CRDs, accounts, roles; agent, DNS server; gateway, route agent
+//!  DaemonSets       ──▶ member::cleanup::pod()   what removes a node's part of the data plane
+//!  Claims           ──▶ overlap::find()          networks that two members have
 //!  network::Facts   ──▶ network::discover()      pod and service CIDRs of a cluster, from what it shows
 //!  Corefile, domains, address ──▶ coredns::*     the cluster's own DNS, pointed at ours, and back
 //! ```
@@ -26,6 +28,7 @@ pub mod member;
 pub mod names;
 pub mod network;
 mod object;
+pub mod overlap;
 mod rbac;
 
 pub use broker_info::{BrokerInfo, BrokerInfoError, Invitation, backup_name};

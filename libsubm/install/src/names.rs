@@ -18,6 +18,8 @@ pub const BROKER_SECRET: &str = "submariner-broker-secret";
 pub const SETTINGS: &str = "submariner-settings";
 pub const AGENT: &str = "submariner-lighthouse-agent";
 pub const DNS: &str = "submariner-lighthouse-coredns";
+pub const GATEWAY: &str = "submariner-gateway";
+pub const ROUTE_AGENT: &str = "submariner-routeagent";
 /// ConfigMap on the broker: who has which global CIDR.
 pub const GLOBALNET_INFO: &str = "submariner-globalnet-info";
 /// ConfigMap on the broker: who has which part of the cluster set IPs.

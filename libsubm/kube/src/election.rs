@@ -9,7 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::ObjectMeta;
 use kube::{Api, Client};
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
 /// Timings, in client-go's proportions.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +114,7 @@ impl Candidate {
 /// Takes part in an election until dropped.
 pub struct Election {
     api: Api<Lease>,
+    namespace: String,
     name: String,
     candidate: Candidate,
     timing: Timing,
@@ -130,6 +132,7 @@ impl Election {
     ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
             name: name.to_owned(),
             candidate: Candidate::new(identity, timing),
             timing,
@@ -233,6 +236,49 @@ impl Election {
     pub fn pause(&self) -> Duration {
         let pause = self.timing.retry.mul_f64(rand::random_range(0.8..=1.0));
         self.remaining().map_or(pause, |left| pause.min(left))
+    }
+}
+
+/// Takes part until `stop`, with `leads` telling whether we lead. Then others may lead at once.
+pub async fn take_part(
+    mut election: Election,
+    leads: watch::Sender<bool>,
+    stop: impl Future<Output = ()>,
+) {
+    tokio::pin!(stop);
+    let lease = format!("{}/{}", election.namespace, election.name);
+    let (mut said, mut troubled) = (None, false);
+    loop {
+        let leading = match election.attempt().await {
+            Ok(leading) => {
+                troubled = false;
+                leading
+            }
+            Err((leading, error)) => {
+                if !std::mem::replace(&mut troubled, true) {
+                    tracing::warn!("the Lease {lease} cannot be renewed: {error}");
+                }
+                leading
+            }
+        };
+        if said.replace(leading) != Some(leading) {
+            tracing::info!(
+                "{}",
+                if leading {
+                    "this replica leads"
+                } else {
+                    "another replica leads; this one follows"
+                }
+            );
+        }
+        leads.send_if_modified(|current| std::mem::replace(current, leading) != leading);
+        tokio::select! {
+            () = sleep(election.pause()) => {}
+            () = &mut stop => break,
+        }
+    }
+    if let Err(error) = election.resign().await {
+        tracing::debug!("the Lease {lease} stays until it expires: {error}");
     }
 }
 

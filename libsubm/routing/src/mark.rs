@@ -52,7 +52,8 @@ impl Mark {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TakeOver {
-    /// Devices of these names, with all their addresses, permanent neighbours, forwarding entries and routes.
+    /// Devices of these names, with all their addresses, permanent neighbours, forwarding entries, and those routes over them that
+    /// carry no owner's protocol number: another owner may route to a device of ours.
     pub links: BTreeSet<LinkName>,
     /// Rules that choose this table with this priority, and all routes of the table: (table, priority).
     pub tables: BTreeSet<(u32, u32)>,

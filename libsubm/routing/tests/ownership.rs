@@ -105,7 +105,8 @@ async fn what_a_go_submariner_left_is_taken_over_by_name() {
 async fn two_owners_do_not_see_each_other() {
     let node = node();
     let other = Mark::new(84, "subm/agent");
-    let mut gateway = node.kernel(Settings::new());
+    let taken = TakeOver::new().link(TUN).table(100, 100);
+    let mut gateway = node.kernel(Settings::new().take_over(taken));
     let mut agent = node.kernel(Settings::new().mark(other));
     let of = |link, table| {
         Network::new()
@@ -115,8 +116,11 @@ async fn two_owners_do_not_see_each_other() {
             .with(Rule::new(Family::V6, table, table))
     };
     install(&mut gateway, &of(TUN, 100)).await;
-    install(&mut agent, &of(VX, 150)).await;
+    // As a route agent routes to the gateway's device.
+    let on_theirs = of(VX, 150).with(Route::dev(net("10.10.0.0/16"), TUN).table(150));
+    install(&mut agent, &on_theirs).await;
     settled(&mut gateway, &of(TUN, 100)).await;
+    settled(&mut agent, &on_theirs).await;
     install(&mut agent, &Network::new()).await;
     settled(&mut gateway, &of(TUN, 100)).await;
     install(&mut gateway, &Network::new()).await;

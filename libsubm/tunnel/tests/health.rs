@@ -42,13 +42,32 @@ fn a_cut_is_seen_within_six_seconds_and_healed_at_once() -> Result<()> {
             lan6(other)
         ))?;
     }
+    // Behind it is nothing, and it says so: that is no reply.
+    two.sysctl(&[
+        ("ipv4/ip_forward", "1"),
+        ("ipv6/conf/all/forwarding", "1"),
+        ("ipv4/icmp_ratelimit", "0"),
+        ("ipv6/icmp/ratelimit", "0"),
+    ])?;
+    two.ip("route add unreachable 10.4.0.0/16\nroute add unreachable fd04::/32")?;
+    one.ip(&format!(
+        "route add 10.4.0.0/16 via {} dev eth0\nroute add fd04::/32 via {} dev eth0",
+        lan(2),
+        lan6(2)
+    ))?;
     one.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         runtime.block_on(async {
             let mut monitor = Monitor::start(Icmp::new(), Settings::default());
-            let targets: [(&str, IpAddr); 3] = [("c2", pod(2)), ("c2-v6", pod6(2)), ("c3", pod(3))];
+            let targets: [(&str, IpAddr); 5] = [
+                ("c2", pod(2)),
+                ("c2-v6", pod6(2)),
+                ("c3", pod(3)),
+                ("c4", pod(4)),
+                ("c4-v6", pod6(4)),
+            ];
             let targets: BTreeMap<_, _> = targets.map(|(cable, ip)| (cable.to_owned(), ip)).into();
             monitor.set_targets(targets);
             let start = Instant::now();
@@ -68,6 +87,12 @@ fn a_cut_is_seen_within_six_seconds_and_healed_at_once() -> Result<()> {
                 rtt.is_some_and(|rtt| rtt.last < Duration::from_millis(500)),
                 "{rtt:?}"
             );
+
+            until(&mut monitor, |m| {
+                ["c4", "c4-v6"].iter().all(|c| is(m, c, PathStatus::Error))
+            })
+            .await?;
+            ensure!(monitor.healths()["c4"].rtt.is_none());
 
             switch.plug(2, false)?;
             let cut = Instant::now();

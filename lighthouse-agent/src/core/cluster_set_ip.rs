@@ -78,12 +78,20 @@ pub fn stated(world: &World, view: &ServiceView, merged: &Merged<'_>) -> Option<
     stated.find(sound)
 }
 
-/// What this cluster's own record says; before there is one, what an agent of Lighthouse gave here.
+/// What this cluster's own record says.
+pub fn recorded(view: &ServiceView, us: &str) -> Option<IpChoice> {
+    stated_in(own_record(view, us)?).map(IpChoice::of_statement)
+}
+
+fn own_record<'a>(view: &'a ServiceView, us: &str) -> Option<&'a ServiceImport> {
+    let mut records = view.records.values();
+    records.find(|record| is_from(&record.metadata, us))
+}
+
+/// The same; before there is one, what an agent of Lighthouse gave here.
 pub fn held(view: &ServiceView, us: &str) -> Option<IpChoice> {
-    let records = view.records.values();
-    let mut ours = records.filter(|record| is_from(&record.metadata, us));
-    match ours.next() {
-        Some(record) => stated_in(record).map(IpChoice::of_statement),
+    match own_record(view, us) {
+        Some(_) => recorded(view, us),
         None => view
             .aggregate()
             .map(IpChoice::of)

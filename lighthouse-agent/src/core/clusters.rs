@@ -21,6 +21,8 @@ pub struct Clusters {
     declared: BTreeMap<String, Declared>,
     leases: BTreeMap<String, Heard>,
     lost: BTreeSet<String>,
+    /// Those whose Lease was not renewed for a while, whatever becomes of what they export.
+    silent: BTreeSet<String>,
     /// Addresses of this cluster's nodes, by node.
     pub nodes: BTreeMap<String, Vec<IpAddr>>,
     /// Addresses of this cluster's API server.
@@ -76,6 +78,16 @@ pub fn addresses_in(slice: &EndpointSlice) -> Vec<IpAddr> {
     texts.filter_map(|text| text.parse().ok()).collect()
 }
 
+/// For whom something changed since the last judgement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    pub lost_or_back: BTreeSet<String>,
+    pub silent_or_heard: BTreeSet<String>,
+}
+
+/// Leases are renewed every 10 s. The same for all members, whatever their policy: they must agree on who speaks for a service.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// A Lease that changes is a cluster that lives. Only its changes count, not its times: clocks of clusters differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Heard {
@@ -104,8 +116,8 @@ impl Clusters {
         self.declared.get(cluster)
     }
 
-    /// Notes a cluster's Lease (its `renewTime` as text).
-    pub fn heard(&mut self, cluster: &str, renewed: &str, now: Timestamp) {
+    /// Notes a cluster's Lease (its `renewTime` as text). Tells whether it had none.
+    pub fn heard(&mut self, cluster: &str, renewed: &str, now: Timestamp) -> bool {
         match self.leases.get_mut(cluster) {
             Some(heard) if heard.renewed == renewed => {}
             Some(heard) => {
@@ -118,30 +130,42 @@ impl Clusters {
                     at: now,
                 };
                 self.leases.insert(cluster.to_owned(), heard);
+                return true;
             }
         }
+        false
     }
 
-    /// A cluster whose Lease is gone has left, or never had one: it is not lost.
-    pub fn left(&mut self, cluster: &str) {
-        self.leases.remove(cluster);
+    /// A cluster whose Lease is gone has left, or never had one: it is not lost. Tells whether it had one.
+    pub fn left(&mut self, cluster: &str) -> bool {
+        self.silent.remove(cluster);
+        self.leases.remove(cluster).is_some()
     }
 
     /// Works out who is lost, and gives those for whom that is new, lost or back. While the broker does not answer nobody is
     /// lost: we would not hear of anyone.
-    pub fn judge(&mut self, policy: LostClusters, now: Timestamp) -> Vec<String> {
-        let LostClusters::DropAfter(patience) = policy else {
-            return Vec::new();
+    pub fn judge(&mut self, policy: LostClusters, now: Timestamp) -> Judged {
+        let since = |patience: Duration| -> BTreeSet<String> {
+            let silent = self.leases.iter();
+            let silent = silent.filter(|(_, heard)| elapsed(heard.at, now) >= patience);
+            silent.map(|(cluster, _)| cluster.clone()).collect()
         };
-        let lost: BTreeSet<String> = self
-            .leases
-            .iter()
-            .filter(|(_, heard)| elapsed(heard.at, now) >= patience)
-            .map(|(cluster, _)| cluster.clone())
-            .collect();
-        let changed = lost.symmetric_difference(&self.lost).cloned().collect();
-        self.lost = lost;
-        changed
+        let silent = since(SILENCE);
+        let lost = match policy {
+            LostClusters::DropAfter(patience) => since(patience),
+            LostClusters::Keep => BTreeSet::new(),
+        };
+        let judged = Judged {
+            lost_or_back: lost.symmetric_difference(&self.lost).cloned().collect(),
+            silent_or_heard: silent.symmetric_difference(&self.silent).cloned().collect(),
+        };
+        (self.lost, self.silent) = (lost, silent);
+        judged
+    }
+
+    /// Whether a cluster has an agent that renews its Lease: what is left to it will be done.
+    pub fn is_heard(&self, cluster: &str) -> bool {
+        self.leases.contains_key(cluster) && !self.silent.contains(cluster)
     }
 
     /// The broker answers again: what was not heard meanwhile is not held against anyone.
@@ -182,14 +206,17 @@ mod tests {
         let policy = LostClusters::DropAfter(Duration::from_secs(60));
         let mut clusters = Clusters::default();
         clusters.heard("c2", "one", at(0));
-        assert!(clusters.judge(policy, at(59)).is_empty());
+        let lost = |clusters: &mut Clusters, now| {
+            Vec::from_iter(clusters.judge(policy, at(now)).lost_or_back)
+        };
+        assert!(lost(&mut clusters, 59).is_empty());
         // The same Lease again is no sign of life.
         clusters.heard("c2", "one", at(59));
-        assert_eq!(clusters.judge(policy, at(60)), ["c2"]);
+        assert_eq!(lost(&mut clusters, 60), ["c2"]);
         assert!(clusters.is_lost("c2"));
-        assert!(clusters.judge(policy, at(61)).is_empty(), "said once");
+        assert!(lost(&mut clusters, 61).is_empty(), "said once");
         clusters.heard("c2", "two", at(70));
-        assert_eq!(clusters.judge(policy, at(70)), ["c2"]);
+        assert_eq!(lost(&mut clusters, 70), ["c2"]);
         assert!(!clusters.is_lost("c2"));
     }
 
@@ -197,10 +224,12 @@ mod tests {
     fn without_a_lease_or_under_keep_nobody_is_lost() {
         let mut clusters = Clusters::default();
         clusters.heard("c2", "one", at(0));
-        assert!(clusters.judge(LostClusters::Keep, at(1_000_000)).is_empty());
+        let judged = clusters.judge(LostClusters::Keep, at(1_000_000));
+        assert!(judged.lost_or_back.is_empty());
+        assert!(judged.silent_or_heard.contains("c2") && !clusters.is_heard("c2"));
         clusters.left("c2");
         let policy = LostClusters::DropAfter(Duration::from_secs(60));
-        assert!(clusters.judge(policy, at(1_000_000)).is_empty());
+        assert_eq!(clusters.judge(policy, at(1_000_000)), Judged::default());
     }
 
     #[test]
@@ -209,6 +238,6 @@ mod tests {
         let mut clusters = Clusters::default();
         clusters.heard("c2", "one", at(0));
         clusters.forgive_silence(at(500));
-        assert!(clusters.judge(policy, at(510)).is_empty());
+        assert_eq!(clusters.judge(policy, at(510)), Judged::default());
     }
 }

@@ -36,6 +36,11 @@ pub(super) fn plan(service: &mut OfService<'_>, choice: &IpChoice) {
         .map(|derived| Observed::of(&derived.metadata, derived));
     let mut slices = BTreeMap::new();
     match (merged, observed) {
+        // A Service keeps its first family for life.
+        (Some(merged), Some(observed)) if other_family(service, merged) => {
+            service.reject(id, observed, false);
+            slices = endpoints(service, merged, &name);
+        }
         (Some(merged), observed) => {
             service.plan.wanted.push(Wanted {
                 id,
@@ -55,17 +60,50 @@ pub(super) fn plan(service: &mut OfService<'_>, choice: &IpChoice) {
     service.slices(Place::Home, &key.namespace, &slices, &there);
 }
 
+/// Whether the Service that is there has another first family than the exports. Where they have both, the cluster chooses.
+fn other_family(service: &OfService<'_>, merged: &Merged<'_>) -> bool {
+    let [family] = &merged.ip_families[..] else {
+        return false;
+    };
+    let derived = service.view.derived.as_ref();
+    let spec = derived.and_then(|derived| derived.spec.as_ref());
+    let families = spec.and_then(|spec| spec.ip_families.as_ref());
+    families
+        .and_then(|families| families.first())
+        .is_some_and(|first| first != family)
+}
+
+/// What a port without a name is called. With several ports a Service wants a name of each.
+fn unnamed(merged: &Merged<'_>) -> Option<String> {
+    let is_free = |name: &String| {
+        let mut names = merged.ports.iter().filter_map(|port| port.name.as_ref());
+        names.all(|other| other != name)
+    };
+    let mut names = (0..).map(|number| match number {
+        0 => "unnamed".to_owned(),
+        number => format!("unnamed-{number}"),
+    });
+    names.find(is_free).filter(|_| merged.ports.len() > 1)
+}
+
 fn body(of: &str, merged: &Merged<'_>) -> Value {
+    let unnamed = unnamed(merged);
     let port = |port: &ServicePort| {
+        let name = port.name.as_ref().or(unnamed.as_ref());
         object([
-            ("name", json!(port.name)),
+            ("name", json!(name)),
             ("protocol", json!(port.protocol)),
             ("port", json!(port.port)),
             ("targetPort", json!(port.port)),
             ("appProtocol", json!(port.app_protocol)),
         ])
     };
-    let dual = merged.ip_families.len() > 1;
+    let families = &merged.ip_families;
+    let policy = match families.len() {
+        0 => Value::Null,
+        1 => json!("SingleStack"),
+        _ => json!("PreferDualStack"),
+    };
     json!({
         "metadata": {"labels": {names::DERIVED_FROM: of, INSTALLED_BY: names::LIGHTHOUSE_AGENT}},
         "spec": object([
@@ -73,7 +111,9 @@ fn body(of: &str, merged: &Merged<'_>) -> Value {
             ("ports", merged.ports.iter().map(port).collect()),
             ("sessionAffinity", json!(merged.session_affinity)),
             ("sessionAffinityConfig", json!(merged.session_affinity_config)),
-            ("ipFamilyPolicy", if dual { json!("PreferDualStack") } else { Value::Null }),
+            ("ipFamilyPolicy", policy),
+            // With both, the first is the cluster's choice, and one that it lacks would be an error.
+            ("ipFamilies", if families.len() == 1 { json!(families) } else { Value::Null }),
         ]),
     })
 }
@@ -91,6 +131,15 @@ fn endpoints(
             .any(|export| export.cluster == cluster)
     };
     let mut all = BTreeMap::new();
+    let unnamed = unnamed(merged);
+    let put = |all: &mut _, service, cluster, name, derived, mut slice: EndpointSlice| {
+        for port in slice.ports.iter_mut().flatten() {
+            if port.name.as_ref().is_none_or(String::is_empty) {
+                port.name.clone_from(&unnamed);
+            }
+        }
+        put(all, service, cluster, name, derived, slice);
+    };
     let mut near = false;
     if takes_part(us) {
         for (name, backend) in &service.view.backends {

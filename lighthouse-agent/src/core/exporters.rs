@@ -1,5 +1,7 @@
 //! Who exports a service, oldest first, as the broker and this cluster's own objects tell.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use subm_api::names::{self, is_label};
 use subm_api::{ServiceImport, ServicePort};
@@ -79,9 +81,20 @@ pub fn gather(world: &World, key: &ServiceKey, view: &ServiceView, own: &Own) ->
     gathered
         .exports
         .sort_by(|one, other| (one.since, &one.cluster).cmp(&(other.since, &other.cluster)));
-    gathered
-        .exports
-        .dedup_by(|one, other| one.cluster == other.cluster);
+    let mut seen = BTreeSet::new();
+    let Exporters { exports, refusals } = &mut gathered;
+    exports.retain(|export| {
+        let first = seen.insert(export.cluster.clone());
+        if !first {
+            refusals.push(Refusal {
+                cluster: export.cluster.clone(),
+                why: Why::Object(
+                    "it has several records of this service; the oldest counts".to_owned(),
+                ),
+            });
+        }
+        first
+    });
     gathered
 }
 

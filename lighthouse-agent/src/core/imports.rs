@@ -130,7 +130,7 @@ pub fn aggregate(
         }
     }
     let status = json!({"clusters": clusters.iter().map(|cluster| json!({"cluster": cluster})).collect::<Vec<_>>()});
-    // Who leaves takes its part out; what the rest then looks like is for those to say who stay. They may not know yet that we
+    // Who does not speak for all writes its own part only. Who leaves takes its part out; what the rest then looks like is for those to say who stay. They may not know yet that we
     // left, and would write the opposite. Agents of Lighthouse (without details) leave that to the one who goes.
     let left_to_others = ours.is_none()
         && merged

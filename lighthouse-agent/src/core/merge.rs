@@ -63,14 +63,17 @@ pub fn merge(exports: &[Export], settled: Option<ImportType>) -> Option<Merged<'
             ));
         }
     };
-    compare("SessionAffinityConflict", "session affinity", &|export| {
-        export.session_affinity.clone()
-    });
-    compare(
-        "SessionAffinityConfigConflict",
-        "session affinity config",
-        &|export| config_text(export.session_affinity_config.as_ref()),
-    );
+    // Nobody balances connections to a headless service.
+    if kind == ImportType::ClusterSetIP {
+        compare("SessionAffinityConflict", "session affinity", &|export| {
+            export.session_affinity.clone()
+        });
+        compare(
+            "SessionAffinityConfigConflict",
+            "session affinity config",
+            &|export| config_text(export.session_affinity_config.as_ref()),
+        );
+    }
 
     // Lighthouse says nothing of these; it neither decides nor disagrees.
     let telling: Vec<(&Export, &Details)> = same

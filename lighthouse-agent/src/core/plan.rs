@@ -41,7 +41,7 @@ pub fn plan(
     now: Timestamp,
     trouble: Option<&str>,
 ) -> Plan {
-    if !world.knows_home() || world.id_is_anothers() {
+    if !world.knows_home() || world.id_is_anothers() && !world.settings.uninstalling {
         return Plan::default();
     }
     let view = &world.service(key).unwrap_or_default();
@@ -86,6 +86,12 @@ pub fn plan(
     service.conditions(&choice, trouble);
     service.plan.refusals.sort();
     service.plan.refusals.dedup();
+    if world.id_is_anothers() {
+        // What is on the broker is that other cluster's.
+        let home = |id: &ObjectId| id.place == Place::Home;
+        service.plan.wanted.retain(|wanted| home(&wanted.id));
+        service.plan.unwanted.retain(|unwanted| home(&unwanted.id));
+    }
     service.plan
 }
 
@@ -147,7 +153,7 @@ impl<'a> OfService<'a> {
         plain
     }
 
-    fn choose_ip(&self, pool: &mut Pool) -> IpChoice {
+    fn choose_ip(&mut self, pool: &mut Pool) -> IpChoice {
         let settings = &self.world.settings;
         let Some(merged) = self
             .merged
@@ -179,9 +185,28 @@ impl<'a> OfService<'a> {
                     self.give_back(pool);
                     return choice;
                 }
-                // Two services may have got the same while two replicas took turns to lead: one of them has another now.
-                Some(ip) if pool.reserve(self.key, ip) => return choice,
-                Some(_) => {}
+                Some(ip) => {
+                    let recorded = cluster_set_ip::recorded(self.view, self.us());
+                    let known = recorded.is_some_and(|known| known.ip == choice.ip);
+                    let given = if known {
+                        pool.reserve(self.key, ip)
+                    } else {
+                        pool.claim(self.key, ip)
+                    };
+                    if given {
+                        return choice;
+                    }
+                    // Two services may have got the same while two replicas took turns to lead: one of them has another now.
+                    if self.taking_part().is_none() {
+                        let whose = merged.exports.first().map(|export| export.cluster.clone());
+                        self.refuse(
+                            &whose.unwrap_or_default(),
+                            Why::Object(format!(
+                                "{ip} is no address that this cluster gave to the service"
+                            )),
+                        );
+                    }
+                }
             }
         }
         if !wanted || !pool.is_there() || self.taking_part().is_none() {
@@ -262,18 +287,26 @@ impl<'a> OfService<'a> {
         let mut kept = None;
         if let Own::Valid(export) = self.own {
             let plain = object_names::of_cluster(self.key, us);
+            // By the broker's policy another can have it only for a service of his whose name reads the same, or where there is no policy.
+            let squatted = self
+                .view
+                .records
+                .get(&plain)
+                .is_some_and(|record| !is_from(&record.metadata, us));
             let name = match ours
                 .iter()
                 .find(|(name, _)| **name == plain)
                 .or(ours.first())
             {
                 Some((name, _)) => (*name).clone(),
+                None if squatted => object_names::of_cluster_hashed(self.key, us),
                 None => self.free_name(Source::BrokerImports, namespace, plain, || {
                     object_names::of_cluster_hashed(self.key, us)
                 }),
             };
             let id = object_id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
             let observed = self.view.records.get(&name);
+            let observed = observed.filter(|record| is_from(&record.metadata, us));
             let settings = &self.world.settings;
             let has_a_say = self.taking_part().is_some()
                 && export.kind == ImportType::ClusterSetIP
@@ -304,7 +337,19 @@ impl<'a> OfService<'a> {
         }
     }
 
-    /// What all clusters export, for Lighthouse's agents. Every exporter writes it, and all of them the same.
+    /// Whether this cluster says what all export: the first exporter with an agent like this one that is heard. If each wrote what it
+    /// thinks, two that think differently, by their settings or by what they believe, would write over each other for ever.
+    fn speaks(&self) -> bool {
+        let exports = self.merged.iter().flat_map(|merged| &merged.exports);
+        let mut able = exports.filter(|export| {
+            export.cluster == self.us()
+                || export.details.is_some() && self.world.clusters.is_heard(&export.cluster)
+        });
+        able.next()
+            .is_some_and(|export| export.cluster == self.us())
+    }
+
+    /// What all clusters export, for Lighthouse's agents. Every exporter writes its part, and one of them the rest.
     fn aggregate(&mut self, namespace: &str, choice: &IpChoice) {
         let us = self.us();
         let taking_part = self.taking_part();
@@ -327,7 +372,10 @@ impl<'a> OfService<'a> {
         }
         for (name, aggregate, observed, ours) in due {
             let id = object_id(Place::Broker, ObjectKind::ServiceImport, namespace, &name);
-            match imports::aggregate(&aggregate, self.key, us, ours, self.merged, choice) {
+            let merged = self
+                .merged
+                .filter(|_| ours.is_none() || observed.is_none() || self.speaks());
+            match imports::aggregate(&aggregate, self.key, us, ours, merged, choice) {
                 imports::Aggregate::Untouched => {}
                 imports::Aggregate::Gone => {
                     if let Some(observed) = observed {

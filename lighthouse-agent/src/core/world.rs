@@ -287,13 +287,21 @@ impl World {
     }
 
     fn left(&mut self, lease: &str) {
-        if let Some(cluster) = cluster_of_lease(lease) {
-            self.clusters.left(cluster);
+        if let Some(cluster) = cluster_of_lease(lease)
+            && self.clusters.left(cluster)
+        {
+            self.mark_cluster(cluster);
         }
     }
 
     fn declare(&mut self, cluster: &str, declared: Option<Declared>) {
-        if self.clusters.declare(cluster, declared) {
+        if !self.clusters.declare(cluster, declared) {
+            return;
+        }
+        if cluster == self.settings.cluster {
+            // Whoever's address lies in our own networks is not believed.
+            self.mark_all();
+        } else {
             self.mark_cluster(cluster);
         }
     }
@@ -402,7 +410,9 @@ impl World {
             .as_ref()
             .and_then(|spec| spec.renew_time.as_ref());
         let renewed = renewed.map_or_else(String::new, |time| time.0.to_string());
-        self.clusters.heard(cluster, &renewed, now);
+        if self.clusters.heard(cluster, &renewed, now) {
+            self.mark_cluster(cluster);
+        }
     }
 
     pub fn global_ip(&mut self, ip: &GlobalIngressIP) {

@@ -1,7 +1,6 @@
 //! The one task that knows: takes news, plans what is dirty, gives writes to the lanes.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -37,7 +36,7 @@ pub(super) struct Brain {
     due: BTreeMap<ServiceKey, Instant>,
     /// Services that only their reports are due for: after all that makes names resolve.
     to_report: BTreeMap<ServiceKey, Instant>,
-    later: BinaryHeap<Reverse<(Instant, ServiceKey)>>,
+    later: BTreeSet<(Instant, ServiceKey)>,
     /// What the broker said to a service's last writes.
     trouble: HashMap<ServiceKey, String>,
     /// When something was last written that makes names resolve.
@@ -65,7 +64,7 @@ impl Brain {
             lanes,
             due: BTreeMap::new(),
             to_report: BTreeMap::new(),
-            later: BinaryHeap::new(),
+            later: BTreeSet::new(),
             trouble: HashMap::new(),
             last_change: Instant::now(),
             reports_wait_since: Instant::now(),
@@ -263,7 +262,11 @@ impl Brain {
 
     fn judge_clusters(&mut self) {
         let policy = self.world.settings.lost_clusters;
-        for cluster in self.world.clusters.judge(policy, Timestamp::now()) {
+        let judged = self.world.clusters.judge(policy, Timestamp::now());
+        for cluster in &judged.silent_or_heard {
+            self.world.mark_cluster(cluster);
+        }
+        for cluster in judged.lost_or_back {
             if self.world.clusters.is_lost(&cluster) {
                 tracing::warn!(
                     "cluster {cluster:?} does not renew its Lease any more: its services are dropped here"
@@ -283,7 +286,7 @@ impl Brain {
         if !self.due.is_empty() {
             return Some(Instant::now());
         }
-        let retry = self.later.peek().map(|Reverse((at, _))| *at);
+        let retry = self.later.first().map(|(at, _)| *at);
         let report = (!self.to_report.is_empty()).then(|| self.report_at());
         retry.into_iter().chain(report).min()
     }
@@ -304,11 +307,8 @@ impl Brain {
 
     fn plan_due(&mut self) {
         let now = Instant::now();
-        while let Some(Reverse((at, _))) = self.later.peek() {
-            if *at > now {
-                break;
-            }
-            if let Some(Reverse((_, key))) = self.later.pop() {
+        while self.later.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, key)) = self.later.pop_first() {
                 self.due.entry(key).or_insert(now);
             }
         }
@@ -367,7 +367,7 @@ impl Brain {
                 }
             }
             match self.lanes.submit(place, key, writes, since) {
-                Accepted::Waiting(at) => self.later.push(Reverse((at, key.clone()))),
+                Accepted::Waiting(at) => drop(self.later.insert((at, key.clone()))),
                 Accepted::Started if !report => self.last_change = Instant::now(),
                 Accepted::Started | Accepted::Nothing => {}
             }
@@ -414,7 +414,7 @@ impl Brain {
         }
         self.note_dirty();
         match again {
-            Some(at) => self.later.push(Reverse((at, done.key.clone()))),
+            Some(at) => drop(self.later.insert((at, done.key.clone()))),
             None => drop(self.due.entry(done.key.clone()).or_insert(done.started)),
         }
         if self.trouble.contains_key(&done.key) {

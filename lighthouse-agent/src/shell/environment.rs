@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use ipnet::Ipv4Net;
-use subm_api::names::is_label;
-
-use super::broker::{BrokerAccess, BrokerError};
-use crate::core::settings::{ClusterSetIps, IpSource, LostClusters, Settings};
 use subm_api::NamespaceRules;
+use subm_api::names::is_label;
+use subm_kube::{BrokerAccess, BrokerError, daemon};
+
+use crate::core::settings::{ClusterSetIps, IpSource, LostClusters, Settings};
 
 /// The Multi-Cluster Services controller of a Submariner cluster set.
 #[derive(Debug, Parser)]
@@ -165,10 +165,7 @@ pub enum Mistake {
 impl Arguments {
     /// Also with one dash before long flags, as Go programs take them.
     pub fn from_command_line() -> Self {
-        Self::parse_from(std::env::args_os().map(|argument| match argument.to_str() {
-            Some(text) if is_single_dash_flag(text) => format!("-{text}").into(),
-            _ => argument,
-        }))
+        Self::parse_from(daemon::arguments())
     }
 
     pub fn settings(&self) -> Result<Settings, Mistake> {
@@ -231,27 +228,12 @@ impl Arguments {
         Ok(access.with_secret(set(&self.broker_secret).as_deref())?)
     }
 
-    /// Lighthouse's numbers: 2 is its default, and as much as `info` is here.
-    pub fn log_filter(&self) -> String {
+    pub fn log_filter(&self) -> &str {
         match self.verbosity {
-            None => self.log_level.clone(),
-            Some(..=-1) => "warn".to_owned(),
-            Some(0..=2) => "info".to_owned(),
-            Some(3) => "debug".to_owned(),
-            Some(4..) => "trace".to_owned(),
+            Some(number) => daemon::verbosity(number),
+            None => &self.log_level,
         }
     }
-}
-
-fn is_single_dash_flag(text: &str) -> bool {
-    text.strip_prefix('-').is_some_and(|rest| {
-        let name = rest.split('=').next().unwrap_or_default();
-        name.len() > 1
-            && !rest.starts_with('-')
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
-    })
 }
 
 /// As Go's `strconv.ParseBool`; empty is false.
@@ -373,17 +355,6 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("BROKER_K8S_APISERVER")
-        );
-    }
-
-    #[test]
-    fn flags_of_go_programs_are_told_from_short_ones() {
-        assert!(is_single_dash_flag("-kubeconfig") && is_single_dash_flag("-alsologtostderr=true"));
-        assert!(
-            !is_single_dash_flag("-v")
-                && !is_single_dash_flag("-v=2")
-                && !is_single_dash_flag("--v")
-                && !is_single_dash_flag("-1")
         );
     }
 }

@@ -6,10 +6,9 @@
 //!                 └────────── what came of it ──────────┘
 //! ```
 
-pub mod admin;
 mod brain;
-pub mod broker;
 pub mod environment;
+mod health;
 mod lanes;
 mod metrics;
 mod presence;

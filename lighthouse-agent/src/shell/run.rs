@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::Client;
-use subm_kube::election::{Election, Timing};
+use subm_kube::admin;
+use subm_kube::election::{self, Election, Timing};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-use super::admin::{self, Health};
 use super::brain::Brain;
 use super::environment::Arguments;
+use super::health::Health;
 use super::lanes::{Done, Lanes};
 use super::metrics::Metrics;
 use super::reports::Reports;
@@ -41,15 +42,15 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             .map_err(super::environment::Mistake::from)?,
     };
     let metrics = Metrics::new()?;
-    let health = Arc::new(Health::default());
+    let health = Arc::new(Health::new(metrics.clone()));
     let mut tasks = JoinSet::new();
     if !settings.uninstalling {
         let listener = admin::listen(arguments.metrics_address)
             .await
             .with_context(|| format!("cannot listen on {}", arguments.metrics_address))?;
-        let (health, metrics) = (health.clone(), metrics.clone());
+        let health = health.clone();
         tasks.spawn(async move {
-            if let Err(error) = admin::serve(listener, health, metrics).await {
+            if let Err(error) = admin::serve(listener, health).await {
                 tracing::error!("the pages of metrics and health ended: {error}");
             }
         });
@@ -110,14 +111,17 @@ impl Agent {
             self.metrics.clone(),
         );
         let (leads_to, mut leads) = watch::channel(false);
-        let (stop_to, stop) = watch::channel(false);
-        let election = tokio::spawn(elect(
+        let (stop_to, mut stop) = watch::channel(false);
+        let candidate = Election::new(
             self.home.clone(),
-            self.settings.namespace.clone(),
-            self.identity.clone(),
-            leads_to,
-            stop,
-        ));
+            &self.settings.namespace,
+            ELECTION,
+            &self.identity,
+            Timing::default(),
+        );
+        let election = tokio::spawn(election::take_part(candidate, leads_to, async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        }));
         if !self.settings.uninstalling {
             tasks.spawn(show_presence(
                 self.broker.clone(),
@@ -181,7 +185,12 @@ impl Agent {
         if drained.await.is_err() {
             tracing::warn!("some writes were not answered in time");
         }
-        if self.settings.uninstalling && ended.is_ok() {
+        if self.settings.uninstalling && ended.is_ok() && brain.world.id_is_anothers() {
+            tracing::warn!(
+                "another cluster is {:?} on the broker: what is there is that cluster's and stays",
+                self.settings.cluster
+            );
+        } else if self.settings.uninstalling && ended.is_ok() {
             presence::end(
                 self.broker.clone(),
                 &self.settings.broker_namespace,
@@ -223,44 +232,6 @@ fn uninstalled(brain: &Brain, started: Instant) -> Option<anyhow::Result<()>> {
             }
         ))
     })
-}
-
-async fn elect(
-    client: Client,
-    namespace: String,
-    identity: String,
-    leads: watch::Sender<bool>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut election = Election::new(client, &namespace, ELECTION, &identity, Timing::default());
-    let mut said = None;
-    loop {
-        let leading = match election.attempt().await {
-            Ok(leading) => leading,
-            Err((leading, error)) => {
-                tracing::warn!("the Lease {namespace}/{ELECTION} cannot be renewed: {error}");
-                leading
-            }
-        };
-        if said.replace(leading) != Some(leading) {
-            tracing::info!(
-                "{}",
-                if leading {
-                    "this replica leads"
-                } else {
-                    "another replica leads; this one follows"
-                }
-            );
-        }
-        leads.send_if_modified(|current| std::mem::replace(current, leading) != leading);
-        tokio::select! {
-            () = sleep(election.pause()) => {}
-            _ = stop.changed() => break,
-        }
-    }
-    if let Err(error) = election.resign().await {
-        tracing::debug!("the Lease stays until it expires: {error}");
-    }
 }
 
 async fn show_presence(broker: Client, settings: Settings, mut leads: watch::Receiver<bool>) {

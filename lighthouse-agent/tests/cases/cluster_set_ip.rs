@@ -400,3 +400,93 @@ fn an_unexported_service_leaves_no_derived_one() {
         assert_eq!((left, derived_endpoints(&mut set, cluster).len()), (0, 0));
     }
 }
+
+/// Several exporters' ports together need names, and a Service has the families of its exports.
+#[test]
+fn a_derived_service_is_one_that_api_servers_take() {
+    let mut set = ClusterSet::new((1..=2).map(|i| {
+        let mut settings = settings(&format!("c{i}"));
+        settings.cluster_set_ips = ClusterSetIps {
+            by_default: true,
+            from: IpSource::DerivedService,
+        };
+        settings
+    }));
+    export_from(&mut set, "c1", "10.101.0.1", 1);
+    let mut nameless = service(NAME, "10.101.0.1", &[port("", 80)]);
+    nameless["spec"]["ports"][0]
+        .as_object_mut()
+        .unwrap()
+        .remove("name");
+    nameless["spec"]["ipFamilies"] = json!(["IPv4"]);
+    set.server("c1").put(nameless);
+    export_from(&mut set, "c2", "10.102.0.1", 2);
+    let mut named = service(NAME, "10.102.0.1", &[port("http", 8080)]);
+    named["spec"]["ipFamilies"] = json!(["IPv4"]);
+    set.server("c2").put(named);
+    set.settle();
+    let derived = |set: &mut ClusterSet| {
+        let services = set.server("c2").all("Service");
+        let mut derived = services.filter(|service| service["metadata"]["name"] != NAME);
+        derived.next().expect("a derived Service").clone()
+    };
+    let there = derived(&mut set);
+    assert_eq!(ports(&there["spec"]["ports"]), ["unnamed:80", "http:8080"]);
+    assert_eq!(there["spec"]["ipFamilies"], json!(["IPv4"]));
+    let name = there["metadata"]["name"].as_str().unwrap().to_owned();
+    let slices = set.server("c2").all("EndpointSlice");
+    let of_c1 = slices.filter(|slice| {
+        slice["metadata"]["labels"]["kubernetes.io/service-name"] == name.as_str()
+            && slice["metadata"]["labels"]["multicluster.kubernetes.io/source-cluster"] == "c1"
+    });
+    let names: Vec<&Value> = of_c1.map(|slice| &slice["ports"][0]["name"]).collect();
+    assert_eq!(names, ["unnamed"]);
+
+    // A Service keeps its first family for life: another one needs another Service.
+    let uid = there["metadata"]["uid"].clone();
+    for cluster in ["c1", "c2"] {
+        set.server(cluster).change("Service", NS, NAME, |service| {
+            service["spec"]["ipFamilies"] = json!(["IPv6"]);
+            service["spec"]["clusterIP"] = json!("fd00::1");
+            service["spec"]["clusterIPs"] = json!(["fd00::1"]);
+        });
+    }
+    set.settle();
+    let there = derived(&mut set);
+    assert_eq!(there["spec"]["ipFamilies"], json!(["IPv6"]));
+    assert_ne!(there["metadata"]["uid"], uid);
+}
+
+/// A member says of services that nobody here knows that this cluster gave them addresses.
+#[test]
+fn nobody_can_use_up_anothers_range() {
+    let mut set = ClusterSet::new([{
+        let mut settings = settings("c1");
+        settings.cluster_set_ips = ClusterSetIps {
+            by_default: true,
+            from: IpSource::Pool("243.1.0.0/28".parse().ok()),
+        };
+        settings
+    }]);
+    for last in 1..=14 {
+        let details =
+            json!({"clusterSetIp": {"address": format!("243.1.0.{last}"), "allocatedBy": "c1"}});
+        set.broker.put(json!({
+            "kind": "ServiceImport",
+            "metadata": {
+                "name": format!("lie{last}-{NS}-evil"), "namespace": model::BROKER,
+                "labels": {
+                    "lighthouse.submariner.io/sourceNamespace": NS,
+                    "multicluster.kubernetes.io/service-name": format!("lie{last}"),
+                    "multicluster.kubernetes.io/source-cluster": "evil",
+                },
+                "annotations": {subm_lighthouse_agent::core::export::DETAILS: details.to_string()},
+            },
+            "spec": {"type": "ClusterSetIP", "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]},
+        }));
+    }
+    set.settle();
+    export_from(&mut set, "c1", "10.101.0.1", 1);
+    set.settle();
+    assert_eq!(ip(&mut set, "c1"), json!(["243.1.0.14"]));
+}

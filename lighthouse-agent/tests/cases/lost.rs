@@ -26,8 +26,9 @@ fn hear_and_judge(set: &mut ClusterSet, renewed: &str, minutes: i64) {
     let world = &mut set.agent("c2").world;
     world.clusters.heard("c1", renewed, now);
     let policy = world.settings.lost_clusters;
-    for cluster in world.clusters.judge(policy, now) {
-        world.mark_cluster(&cluster);
+    let judged = world.clusters.judge(policy, now);
+    for cluster in judged.lost_or_back.union(&judged.silent_or_heard) {
+        world.mark_cluster(cluster);
     }
     set.settle();
 }

@@ -14,6 +14,7 @@ mod lost;
 mod mcs;
 mod migration;
 mod restarts;
+mod speaker;
 mod trust;
 
 use model::ClusterSet;

@@ -410,3 +410,110 @@ fn an_id_that_comes_free_is_ours_again() {
         "its services are planned anew"
     );
 }
+
+/// The broker's schema has one entry per cluster: two would stop the import.
+#[test]
+fn a_member_with_two_records_counts_once() {
+    let mut set = exported(1);
+    forge(&mut set, NS, "10.66.0.1");
+    for (name, since) in [("nginx-service-ns-evil", "1"), ("more-evil", "1795466999")] {
+        let record = set
+            .broker
+            .get("ServiceImport", BROKER, "nginx-service-ns-evil");
+        let mut record = record.unwrap();
+        record["metadata"]["name"] = json!(name);
+        record["metadata"]["annotations"] = json!({"timestamp.submariner.io/evil": since});
+        set.broker.put(record);
+    }
+    set.settle();
+    let import = import(&mut set, "c1").unwrap();
+    assert_eq!(clusters(&import), ["evil", "c1"]);
+    let refusals = set.plan("c1", &key()).refusals;
+    assert!(
+        refusals.iter().any(
+            |refusal| matches!(&refusal.why, Why::Object(what) if what.contains("several records"))
+        ),
+        "{refusals:?}"
+    );
+}
+
+/// What lies in our own networks is not believed, also when it became ours later.
+#[test]
+fn our_own_networks_may_change() {
+    let mut set = exported(2);
+    let declare = |set: &mut ClusterSet, net: &str| {
+        set.broker.put(json!({
+            "kind": "Cluster", "metadata": {"name": "c2", "namespace": BROKER},
+            "spec": {"cluster_id": "c2", "cluster_cidr": [net], "service_cidr": [net]},
+        }));
+        set.settle();
+    };
+    declare(&mut set, "10.101.0.0/16");
+    assert!(set.left_to_do().is_empty());
+    let endpoints = |set: &mut ClusterSet| {
+        let slices = set.server("c2").slices(NAME, "c1");
+        slices[0]["endpoints"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(endpoints(&mut set), 0);
+    declare(&mut set, "10.102.0.0/16");
+    assert!(set.left_to_do().is_empty());
+    assert_eq!(endpoints(&mut set), 1);
+}
+
+/// `east` may end its records with `-east`, and so have the name that `us-east` wants.
+#[test]
+fn a_name_that_another_took_is_not_the_end() {
+    let mut set = ClusterSet::new([model::settings("us-east"), model::settings("c2")]);
+    let labels = json!({
+        "lighthouse.submariner.io/sourceNamespace": NS,
+        "multicluster.kubernetes.io/service-name": NAME,
+        "multicluster.kubernetes.io/source-cluster": "east",
+    });
+    set.broker.put(json!({
+        "kind": "ServiceImport",
+        "metadata": {"name": "nginx-service-ns-us-east", "namespace": BROKER, "labels": labels},
+        "spec": {"type": "ClusterSetIP", "ports": []},
+    }));
+    export_from(&mut set, "us-east", "10.101.0.1", 1);
+    set.settle();
+    let squatted = set
+        .broker
+        .get("ServiceImport", BROKER, "nginx-service-ns-us-east")
+        .unwrap();
+    assert_eq!(squatted["metadata"]["labels"], labels, "not ours to change");
+    let exported = set.condition("us-east", NAME, "Ready").unwrap();
+    assert_eq!(exported.0, "True", "{exported:?}");
+    assert!(clusters(&import(&mut set, "c2").unwrap()).contains(&"us-east"));
+}
+
+/// Uninstalling in a cluster whose id is another's takes nothing from that other.
+#[test]
+fn what_is_on_the_broker_stays_where_the_id_is_anothers() {
+    let mut set = exported(1);
+    let on_broker = |set: &ClusterSet| {
+        let objects = set
+            .broker
+            .all("ServiceImport")
+            .chain(set.broker.all("EndpointSlice"));
+        objects.cloned().collect::<Vec<_>>()
+    };
+    let before = on_broker(&set);
+    let mut settings = model::settings("c1");
+    settings.uninstalling = true;
+    *set.agent("c1") = model::Agent::new(settings);
+    let home = json!({"metadata": {"name": "kube-system", "uid": "home"}});
+    set.agent("c1")
+        .world
+        .namespace(&serde_json::from_value(home).unwrap());
+    set.broker.put(json!({
+        "kind": "Cluster",
+        "metadata": {"name": "c1", "namespace": BROKER, "annotations": {"submariner.io/cluster-uid": "other"}},
+        "spec": {"cluster_id": "c1"},
+    }));
+    set.settle();
+    assert!(set.agent("c1").world.id_is_anothers());
+    assert_eq!(on_broker(&set), before);
+    assert_eq!(set.server("c1").all("ServiceImport").count(), 0);
+    let export = set.server("c1").get("ServiceExport", NS, NAME).unwrap();
+    assert_eq!(export["status"]["conditions"], json!([]));
+}

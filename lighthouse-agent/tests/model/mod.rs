@@ -6,7 +6,7 @@
 pub(crate) mod build;
 pub(crate) mod server;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -52,6 +52,8 @@ pub(crate) struct Agent {
     /// What the last attempt for a service failed with.
     trouble: BTreeMap<ServiceKey, String>,
     pub(crate) writes: usize,
+    /// Members whose Lease it has seen.
+    heard: BTreeSet<String>,
 }
 
 impl Agent {
@@ -66,6 +68,7 @@ impl Agent {
             read: BTreeMap::new(),
             trouble: BTreeMap::new(),
             writes: 0,
+            heard: BTreeSet::new(),
         }
     }
 }
@@ -174,7 +177,26 @@ impl ClusterSet {
         }
     }
 
+    /// A cluster is switched off: what it wrote on the broker stays.
+    pub(crate) fn end(&mut self, cluster: &str) {
+        self.clusters.remove(cluster);
+    }
+
+    /// Each member has a Lease.
+    fn hear(&mut self, cluster: &str) {
+        let (members, now) = (self.clusters.keys().cloned().collect::<Vec<_>>(), self.now);
+        let agent = self.agent(cluster);
+        for member in members {
+            if agent.heard.insert(member.clone())
+                && agent.world.clusters.heard(&member, "once", now)
+            {
+                agent.world.mark_cluster(&member);
+            }
+        }
+    }
+
     pub(crate) fn read_all(&mut self, cluster: &str) {
+        self.hear(cluster);
         for (_, source, _) in SOURCES {
             self.read(cluster, source);
         }

@@ -13,16 +13,15 @@ use super::values::{cluster_id, domain, duration, range, url};
 pub struct DeployBroker {
     /// enable support for Overlapping CIDRs in connecting clusters
     #[arg(
-        long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
-        action = ArgAction::Set
+        long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
     )]
-    pub globalnet: bool,
-    /// GlobalCIDR supernet range for allocating GlobalCIDRs to each cluster
-    #[arg(long, value_name = "CIDR", default_value = "242.0.0.0/8", value_parser = range)]
-    pub globalnet_cidr_range: Ipv4Net,
-    /// default cluster size for GlobalCIDR allocated to each cluster (amount of global IPs)
-    #[arg(long, value_name = "N", default_value_t = 65536)]
-    pub globalnet_cluster_size: u32,
+    pub globalnet: Option<bool>,
+    /// GlobalCIDR supernet range for allocating GlobalCIDRs to each cluster [default: 242.0.0.0/8]
+    #[arg(long, value_name = "CIDR", value_parser = range)]
+    pub globalnet_cidr_range: Option<Ipv4Net>,
+    /// default cluster size for GlobalCIDR allocated to each cluster (amount of global IPs) [default: 65536]
+    #[arg(long, value_name = "N")]
+    pub globalnet_cluster_size: Option<u32>,
     /// import IPsec PSK from existing submariner broker file, like broker-info.subm
     #[arg(long, value_name = "FILE")]
     pub ipsec_psk_from: Option<PathBuf>,
@@ -42,13 +41,12 @@ pub struct DeployBroker {
     pub broker_url: Option<String>,
     /// set default support for use of clusterset IP for exported services
     #[arg(
-        long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
-        action = ArgAction::Set
+        long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
     )]
-    pub enable_clusterset_ip: bool,
-    /// Clusterset IP CIDR supernet range for allocating Clusterset IP CIDRs to each cluster
-    #[arg(long, value_name = "CIDR", default_value = "243.0.0.0/8", value_parser = range)]
-    pub clusterset_ip_cidr_range: Ipv4Net,
+    pub enable_clusterset_ip: Option<bool>,
+    /// Clusterset IP CIDR supernet range for allocating Clusterset IP CIDRs to each cluster [default: 243.0.0.0/8]
+    #[arg(long, value_name = "CIDR", value_parser = range)]
+    pub clusterset_ip_cidr_range: Option<Ipv4Net>,
     /// Write an invitation for this cluster alone, broker-info-ID.subm, may be repeated; its token is the cluster's own.
     #[arg(long, value_name = "ID,ID", value_delimiter = ',', value_parser = cluster_id)]
     pub per_cluster: Vec<ClusterId>,

@@ -1,14 +1,15 @@
 //! Flags of `join`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum, value_parser};
 use ipnet::Ipv4Net;
 use subm_install::ClusterId;
 
-use super::values::{Cidrs, cidrs, cluster_id, domain, duration, range, url};
+use super::values::{Cidrs, cidrs, cluster_id, domain, duration, object_name, range, url};
 
 #[derive(Clone, Debug, Args)]
 pub struct Join {
@@ -70,9 +71,9 @@ pub struct Join {
     #[arg(long, value_name = "N")]
     pub globalnet_cluster_size: Option<u32>,
     /// Namespaces that export and import although the agent would not have them (kube-*, openshift, openshift-*, default): names, or
-    /// prefixes that end in *
+    /// prefixes that end in * [default: as the cluster has joined before]
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
-    pub allow_namespaces: Vec<String>,
+    pub allow_namespaces: Option<Vec<String>>,
     /// image repository
     #[arg(long, value_name = "REPOSITORY")]
     pub repository: Option<String>,
@@ -103,16 +104,19 @@ pub struct Join {
     pub connectivity: Connectivity,
 }
 
-/// Of the connectivity component, which comes with the data plane: read and checked, not used yet.
+/// Of the connectivity component.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Options of the connectivity component, which is not installed yet")]
+#[command(next_help_heading = "Options of the connectivity component")]
 pub struct Connectivity {
-    /// cable driver implementation
-    #[arg(long, value_enum, default_value_t = CableDriver::Libreswan)]
+    /// cable driver implementation; vxlan does not encrypt
+    #[arg(long, value_enum, default_value_t = CableDriver::Wireguard)]
     pub cable_driver: CableDriver,
-    /// IPsec NATT port
-    #[arg(long, value_name = "PORT", default_value_t = 4500)]
-    pub nattport: u16,
+    /// UDP port of cables
+    #[arg(long, alias = "natt-port", value_name = "PORT", default_value = "4500")]
+    pub nattport: NonZeroU16,
+    /// Nodes to label as gateways, instead of the one worker node or a question
+    #[arg(long, value_name = "NODE,NODE", value_delimiter = ',', value_parser = object_name)]
+    pub gateway: Vec<String>,
     /// enable NAT traversal for IPsec
     #[arg(
         long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
@@ -132,10 +136,10 @@ pub struct Connectivity {
     )]
     pub health_check: bool,
     /// interval in seconds between health check packets
-    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = value_parser!(u64).range(1..))]
     pub health_check_interval: u64,
     /// maximum number of packets lost before the connection is marked as down
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u64).range(1..))]
     pub health_check_max_packet_loss_count: u64,
     /// enable this cluster as a preferred server for data-plane connections
     #[arg(
@@ -175,7 +179,8 @@ pub struct Connectivity {
     pub operator_debug: bool,
 }
 
-/// Upstream does not check the value, and a gateway crashes later.
+/// Upstream does not check the value, and a gateway crashes later. Its default is the first, which is known here to be refused in
+/// words of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CableDriver {
     Libreswan,

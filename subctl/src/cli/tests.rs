@@ -46,7 +46,7 @@ fn the_article_is_understood() {
     let Command::DeployBroker(deploy) = cli.command else {
         panic!()
     };
-    assert!(deploy.globalnet);
+    assert!(deploy.globalnet == Some(true));
 }
 
 trait ClusterIdText {

@@ -127,6 +127,7 @@ pub mod kind {
     pub const CLUSTERS: Kind = Kind::new("submariner.io", "v1", "clusters");
     pub const ENDPOINTS: Kind = Kind::new("submariner.io", "v1", "endpoints");
     pub const GATEWAYS: Kind = Kind::new("submariner.io", "v1", "gateways");
+    pub const ROUTE_AGENTS: Kind = Kind::new("submariner.io", "v1", "routeagents");
     pub const IP_POOLS: Kind = Kind::new("crd.projectcalico.org", "v1", "ippools");
     pub const OPENSHIFT_NETWORKS: Kind = Kind::new("config.openshift.io", "v1", "networks");
     pub const OPENSHIFT_DNS: Kind = Kind::new("operator.openshift.io", "v1", "dnses");

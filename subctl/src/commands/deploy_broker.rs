@@ -1,7 +1,9 @@
 //! `deploy-broker`: a namespace, accounts, rights, and the file that invites members.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
+use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use subm_install::broker::{self, InfoMap, Purpose, Settings};
@@ -20,6 +22,11 @@ use crate::error::Error;
 use crate::output::print_objects;
 use crate::status::Status;
 
+/// Submariner's ranges, where nobody names others.
+const GLOBALNET_RANGE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(242, 0, 0, 0), 8);
+const CLUSTERSET_IP_RANGE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(243, 0, 0, 0), 8);
+/// Global IPs of a member.
+const GLOBALNET_SIZE: u32 = 65536;
 /// Part of the cluster set IPs that a member gets, as in Go Submariner.
 const CLUSTERSET_IP_SIZE: u32 = 4096;
 /// Bytes of a pre-shared key.
@@ -70,7 +77,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &DeployBroker) -> Result<(), Er
     apply_policy(&broker, &mut status).await?;
 
     status.start("Deploying the broker");
-    let settings = address_ranges(&mut status, &broker, settings).await?;
+    let settings = address_ranges(&mut status, &broker, flags, settings).await?;
     for object in broker::objects(&settings).iter().filter(|o| is_cr(o)) {
         broker.cluster.apply(object).await?;
     }
@@ -102,8 +109,9 @@ pub(super) async fn run(kube: &KubeFlags, flags: &DeployBroker) -> Result<(), Er
 fn settings(kube: &KubeFlags, flags: &DeployBroker) -> Result<Settings, Error> {
     let usage = |error: &dyn std::fmt::Display| Error::Usage(error.to_string());
     let components = broker::components(&flags.components).map_err(|error| usage(&error))?;
-    let globalnet = Pool::new(flags.globalnet_cidr_range, flags.globalnet_cluster_size);
-    let globalnet = match (flags.globalnet, globalnet) {
+    let range = flags.globalnet_cidr_range.unwrap_or(GLOBALNET_RANGE);
+    let size = flags.globalnet_cluster_size.unwrap_or(GLOBALNET_SIZE);
+    let globalnet = match (flags.globalnet.unwrap_or_default(), Pool::new(range, size)) {
         (true, Ok(pool)) => Some(pool),
         (true, Err(error)) => {
             return Err(Error::Usage(format!(
@@ -112,7 +120,10 @@ fn settings(kube: &KubeFlags, flags: &DeployBroker) -> Result<Settings, Error> {
         }
         (false, _) => None,
     };
-    let clusterset_ip = Pool::new(flags.clusterset_ip_cidr_range, CLUSTERSET_IP_SIZE)
+    let range = flags
+        .clusterset_ip_cidr_range
+        .unwrap_or(CLUSTERSET_IP_RANGE);
+    let clusterset_ip = Pool::new(range, CLUSTERSET_IP_SIZE)
         .map_err(|error| Error::Usage(format!("invalid ClustersetIP configuration: {error}")))?;
     Ok(Settings {
         namespace: kube
@@ -123,7 +134,7 @@ fn settings(kube: &KubeFlags, flags: &DeployBroker) -> Result<Settings, Error> {
         custom_domains: flags.custom_domains.clone(),
         globalnet,
         clusterset_ip,
-        clusterset_ip_enabled: flags.enable_clusterset_ip,
+        clusterset_ip_enabled: flags.enable_clusterset_ip.unwrap_or_default(),
     })
 }
 
@@ -142,10 +153,22 @@ fn leads_nowhere(url: &str) -> bool {
 async fn address_ranges(
     status: &mut Status,
     broker: &Broker,
+    flags: &DeployBroker,
     mut settings: Settings,
 ) -> Result<Settings, Error> {
     for wanted in settings.info_maps() {
         let purpose = wanted.purpose;
+        // A second run for another reason, such as an invitation, is no wish to change it.
+        let asked = match purpose {
+            Purpose::Globalnet => {
+                flags.globalnet.is_some()
+                    || flags.globalnet_cidr_range.is_some()
+                    || flags.globalnet_cluster_size.is_some()
+            }
+            Purpose::ClustersetIp => {
+                flags.enable_clusterset_ip.is_some() || flags.clusterset_ip_cidr_range.is_some()
+            }
+        };
         if broker
             .cluster
             .create(&wanted.object(&settings.namespace))
@@ -155,15 +178,32 @@ async fn address_ranges(
         }
         let stands = broker
             .change_info(purpose, |there| {
-                let was = there.enabled;
-                there.ask(&wanted);
+                let was = there.clone();
+                if asked {
+                    there.ask(&wanted);
+                }
                 Ok((was, there.clone()))
             })
             .await?;
         let Some((was, stands)) = stands else {
             continue;
         };
-        if stands.enabled != was {
+        let words = |map: &InfoMap| {
+            let range = map.pool.as_ref().map(|pool| pool.range().to_string());
+            format!(
+                "range {}, enabled: {}",
+                range.as_deref().unwrap_or("none"),
+                map.enabled
+            )
+        };
+        if stands != was {
+            status.success(format!(
+                "ConfigMap {} has changed ({})",
+                purpose.map_name(),
+                words(&stands)
+            ));
+        }
+        if stands.enabled != was.enabled {
             for id in broker.members(None).await? {
                 status.warning(format!(
                     "Cluster {id:?} joined before ConfigMap {} changed; let it `join` again",
@@ -172,13 +212,13 @@ async fn address_ranges(
             }
         }
         let range = |map: &InfoMap| map.pool.as_ref().map(Pool::range);
-        if stands.enabled != wanted.enabled || (wanted.enabled && range(&stands) != range(&wanted))
-        {
-            let range = range(&stands).map_or_else(|| "none".to_owned(), |range| range.to_string());
+        let differs =
+            stands.enabled != wanted.enabled || wanted.enabled && range(&stands) != range(&wanted);
+        if asked && differs {
             status.warning(format!(
-                "ConfigMap {} stays as it is (range {range}, enabled: {}): members have addresses of it",
+                "ConfigMap {} stays as it is ({}): members have addresses of it",
                 purpose.map_name(),
-                stands.enabled
+                words(&stands)
             ));
         }
         settings.take(stands);

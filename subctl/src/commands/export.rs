@@ -62,7 +62,9 @@ pub(super) async fn export(kube: &KubeFlags, flags: &ExportService) -> Result<()
             status.success("Service already exported");
         }
     }
-    if !namespace_rules(cluster).await?.permit(&namespace) {
+    // Advice: who may not read the agent's settings can export all the same.
+    let rules = namespace_rules(cluster).await.unwrap_or_default();
+    if !rules.permit(&namespace) || Some(&*namespace) == MEMBER {
         status.warning(format!(
             "The agent of this cluster takes nothing from namespace {namespace:?}, and by default no cluster does: export from another \
              one, or let all members `join` again with --allow-namespaces {namespace}"
@@ -76,7 +78,7 @@ pub(super) async fn export(kube: &KubeFlags, flags: &ExportService) -> Result<()
 }
 
 /// As the agent here was told.
-async fn namespace_rules(cluster: &Cluster) -> Result<NamespaceRules, Error> {
+pub(super) async fn namespace_rules(cluster: &Cluster) -> Result<NamespaceRules, Error> {
     let agent = cluster.get(&kind::DEPLOYMENTS, MEMBER, AGENT).await?;
     let agent = agent.unwrap_or_default();
     let containers = list_at(&agent, "/spec/template/spec/containers");

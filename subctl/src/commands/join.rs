@@ -1,31 +1,32 @@
-//! `join BROKER-INFO`: service discovery in a cluster, and the cluster's place on the broker.
+//! `join BROKER-INFO`: service discovery and connectivity in a cluster, and the cluster's place on the broker.
 
+mod connectivity;
+mod gateways;
+mod networks;
 mod on_broker;
 
-use ipnet::IpNet;
 use subm_install::broker::Addresses;
 use subm_install::coredns::parse_custom;
 use subm_install::images::{Images, REPOSITORY, parse_override};
-use subm_install::member::{self, BrokerAccess, ClustersetIp, Replicas, Settings};
+use subm_install::member::{self, BrokerAccess, ClustersetIp, Connectivity, Replicas, Settings};
 use subm_install::names::{
-    AGENT, BROKER_INFO_FILE, BROKER_NAMESPACE, CONNECTIVITY, DNS, SERVICE_DISCOVERY,
+    AGENT, BROKER_INFO_FILE, BROKER_NAMESPACE, CONNECTIVITY, DNS, GATEWAY, ROUTE_AGENT,
+    SERVICE_DISCOVERY,
 };
-use subm_install::network::{self, Network};
 use subm_install::{BrokerInfo, ClusterId, Object, broker};
 
 use crate::broker::{Access, read_info};
 use crate::cli::{Join, KubeFlags};
-use crate::cluster::{Cluster, kind, name, str_at};
-use crate::commands::export::member_id;
+use crate::cluster::{Cluster, Kind, cluster_uid, kind, name, str_at};
+use crate::commands::export::{member_id, namespace_rules};
 use crate::commands::{member_dns, operator, wait};
 use crate::contexts::{self, Target};
 use crate::error::Error;
-use crate::output::{print, print_objects};
+use crate::output::print_objects;
 use crate::prompt;
 use crate::status::Status;
+use networks::Need;
 
-/// Kubernetes of the first EndpointSlices in v1.
-const OLDEST_MINOR: u32 = 21;
 /// What the cluster set is called where nobody asks (KEP-2149 wants a name).
 const CLUSTER_SET: &str = "submariner";
 
@@ -42,7 +43,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     }
     let known = member_id(&target.cluster).await?;
     let id = cluster_id(flags, &info, &target, known.as_deref())?;
-    check_version(&mut status, &target.cluster, flags).await?;
+    check_version(&mut status, &target.cluster, flags, plan.service_discovery).await?;
     check_not_a_member_as_another(known.as_deref(), &id)?;
     status.success(format!(
         "The cluster of context {:?} joins as {:?}",
@@ -50,7 +51,15 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         id.as_str()
     ));
     operator::check_at_rest(&target.cluster).await?;
-    let network = discover(&mut status, &target.cluster, flags).await?;
+    let mut new_gateways = Vec::new();
+    let mut need = Need::Nice;
+    if plan.connectivity.is_some() {
+        operator::check_no_other_data_plane(&target.cluster).await?;
+        let nodes = target.cluster.list(&kind::NODES, None, "").await?;
+        new_gateways = gateways::find(&mut status, &nodes, &flags.connectivity)?;
+        need = Need::All { nodes: nodes.len() };
+    }
+    let network = networks::discover(&mut status, &target.cluster, flags, need).await?;
 
     let access = Access {
         url: flags
@@ -73,8 +82,25 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         was_member: known.is_some(),
     };
     let place = on_broker::find(&mut status, &broker, flags, &info, &joining).await?;
+    let addresses = Addresses {
+        pods: network.pods.iter().map(ToString::to_string).collect(),
+        services: network.services.iter().map(ToString::to_string).collect(),
+        global: place.global_cidr.iter().cloned().collect(),
+    };
+    if plan.connectivity.is_some() {
+        let go_on = flags.ignore_requirements;
+        connectivity::check_networks(&mut status, &broker, &id, &addresses, go_on).await?;
+    }
     status.end();
 
+    let namespaces_allowed = match &flags.allow_namespaces {
+        Some(names) => names
+            .iter()
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .collect(),
+        None => namespace_rules(&target.cluster).await?.allow,
+    };
     let mut settings = Settings {
         cluster_id: id.clone(),
         broker: BrokerAccess {
@@ -89,13 +115,10 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
             insecure: access.insecure,
             halt_on_certificate_error: true,
         },
-        addresses: Addresses {
-            pods: network.pods.iter().map(ToString::to_string).collect(),
-            services: network.services.iter().map(ToString::to_string).collect(),
-            global: Vec::new(),
-        },
+        addresses,
         network_plugin: network.plugin.to_string(),
-        components: vec![SERVICE_DISCOVERY.to_owned()],
+        service_discovery: plan.service_discovery,
+        connectivity: plan.connectivity,
         custom_domains: plan.custom_domains,
         clusterset_ip: ClustersetIp {
             enabled: flags
@@ -104,9 +127,9 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
             cidr: None,
             by_service: flags.clusterset_ip_by_service,
         },
-        globalnet: false,
+        globalnet: place.global_cidr.is_some(),
         images: plan.images,
-        namespaces_allowed: flags.allow_namespaces.clone(),
+        namespaces_allowed,
         debug: flags.pod_debug,
         replicas: Replicas::default(),
         proxies: flags.proxies.env(),
@@ -122,6 +145,11 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         }
         print_objects("broker", &[record])?;
         print_objects(&target.name, &member::objects(&settings))?;
+        let labels: Vec<Object> = new_gateways
+            .iter()
+            .map(|node| member::gateway_label(node))
+            .collect();
+        print_objects(&target.name, &labels)?;
         print_objects(&target.name, &member::properties(&id, CLUSTER_SET))?;
         return Ok(());
     }
@@ -149,7 +177,9 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     let record = broker::cluster_record(&own.namespace, &id, &cluster_uid, &declared);
     own.cluster.apply(&record).await?;
 
-    status.start("Deploying service discovery");
+    gateways::label_all(&mut status, &target.cluster, &new_gateways).await?;
+    let components = words(&settings);
+    status.start(format!("Deploying {components}"));
     target
         .cluster
         .apply_all(&member::objects(&settings))
@@ -169,26 +199,58 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
             ));
         }
     }
-    status.start("Forwarding the domains of the cluster set to Lighthouse");
-    let custom = flags
-        .coredns_custom_configmap
-        .as_deref()
-        .and_then(parse_custom);
-    member_dns::forward(&mut status, &target.cluster, &settings.domains(), custom).await?;
+    if settings.service_discovery {
+        status.start("Forwarding the domains of the cluster set to Lighthouse");
+        let custom = flags
+            .coredns_custom_configmap
+            .as_deref()
+            .and_then(parse_custom);
+        member_dns::forward(&mut status, &target.cluster, &settings.domains(), custom).await?;
+    }
     if flags.wait {
-        status.start("Waiting for service discovery to run");
-        wait::for_deployments(&target.cluster, &[AGENT, DNS], flags.timeout).await?;
-        status.success("Service discovery is up and running");
+        status.start(format!("Waiting for {components} to run"));
+        wait::for_workloads(&target.cluster, &workloads(&settings), flags.timeout).await?;
+        status.success(format!("{} is up and running", capital(&components)));
     } else {
-        status
-            .success("Service discovery is deployed; `subctl show versions` tells whether it runs");
+        status.success(format!(
+            "{} is deployed; `subctl show versions` tells whether it runs",
+            capital(&components)
+        ));
+    }
+    if settings.connectivity.is_some() {
+        status.note("`subctl show connections` tells when the other clusters are connected");
     }
     status.end();
     Ok(())
 }
 
+/// What is installed.
+fn words(settings: &Settings) -> String {
+    let components = settings.components();
+    components.join(" and ").replace('-', " ")
+}
+
+fn capital(words: &str) -> String {
+    let (first, rest) = words.split_at(words.len().min(1));
+    first.to_uppercase() + rest
+}
+
+/// Those that have to run.
+fn workloads(settings: &Settings) -> Vec<(Kind, &'static str)> {
+    let mut workloads = Vec::new();
+    if settings.service_discovery {
+        workloads.extend([AGENT, DNS].map(|name| (kind::DEPLOYMENTS, name)));
+    }
+    if settings.connectivity.is_some() {
+        workloads.extend([GATEWAY, ROUTE_AGENT].map(|name| (kind::DAEMON_SETS, name)));
+    }
+    workloads
+}
+
 /// What can be decided without asking anybody.
 struct Plan {
+    service_discovery: bool,
+    connectivity: Option<Connectivity>,
     images: Images,
     custom_domains: Vec<String>,
 }
@@ -202,15 +264,15 @@ impl Plan {
         };
         let components =
             broker::components(components).map_err(|error| Error::Usage(error.to_string()))?;
-        if !components
-            .iter()
-            .any(|component| component == SERVICE_DISCOVERY)
-        {
+        let has = |name: &str| components.iter().any(|component| component == name);
+        if components.is_empty() {
             return Err(Error::Usage(format!(
-                "there is nothing to install: {CONNECTIVITY} comes with the data plane, which this release does not have; \
-                 name {SERVICE_DISCOVERY} in --components"
+                "there is nothing to install; name {SERVICE_DISCOVERY} or {CONNECTIVITY} in --components"
             )));
         }
+        let connectivity = has(CONNECTIVITY)
+            .then(|| connectivity::settings(&flags.connectivity, info))
+            .transpose()?;
         if let Some(text) = &flags.coredns_custom_configmap
             && parse_custom(text).is_none()
         {
@@ -229,6 +291,8 @@ impl Plan {
             &flags.custom_domains
         };
         Ok(Self {
+            service_discovery: has(SERVICE_DISCOVERY),
+            connectivity,
             images: Images {
                 repository: flags
                     .repository
@@ -253,17 +317,6 @@ fn greet(status: &mut Status, flags: &Join, info: &BrokerInfo) {
     status.success(format!("{file} indicates broker is at {}", info.broker_url));
     if let Some(url) = &flags.broker_url {
         status.success(format!("Overriding broker URL using {url}"));
-    }
-    let components = if flags.components.is_empty() {
-        &info.components
-    } else {
-        &flags.components
-    };
-    if components.iter().any(|component| component == CONNECTIVITY) {
-        status.warning(
-            "The connectivity component comes with the data plane, which this release does not have: it is not installed, \
-             service discovery is",
-        );
     }
 }
 
@@ -298,19 +351,28 @@ fn cluster_id(
     ClusterId::new(&answer).map_err(|error| Error::Usage(error.to_string()))
 }
 
-async fn check_version(status: &mut Status, cluster: &Cluster, flags: &Join) -> Result<(), Error> {
+async fn check_version(
+    status: &mut Status,
+    cluster: &Cluster,
+    flags: &Join,
+    service_discovery: bool,
+) -> Result<(), Error> {
+    // EndpointSlices of v1 are of 1.21; upstream's gateways say 1.19.
+    let (what, oldest) = if service_discovery {
+        ("Service discovery", 21)
+    } else {
+        ("Connectivity", 19)
+    };
     let version = cluster.version().await?;
     let mut numbers = version
         .trim_start_matches('v')
         .split('.')
         .map(|part| part.parse::<u32>().unwrap_or(0));
     let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if major > 1 || minor >= OLDEST_MINOR {
+    if major > 1 || minor >= oldest {
         return Ok(());
     }
-    let message = format!(
-        "Service discovery requires Kubernetes 1.{OLDEST_MINOR} or later, this is {version}"
-    );
+    let message = format!("{what} requires Kubernetes 1.{oldest} or later, this is {version}");
     if flags.ignore_requirements {
         status.warning(message);
         Ok(())
@@ -329,64 +391,6 @@ fn check_not_a_member_as_another(known: Option<&str>, id: &ClusterId) -> Result<
     Err(Error::Taken(format!(
         "this cluster is a member as {have:?} already; run `subctl uninstall` first, or use --clusterid {have}"
     )))
-}
-
-async fn discover(status: &mut Status, cluster: &Cluster, flags: &Join) -> Result<Network, Error> {
-    status.start("Discovering network details");
-    let mut network = crate::facts::network(cluster).await;
-    let given = |cidrs: &Option<crate::cli::Cidrs>| {
-        cidrs
-            .as_ref()
-            .map(|cidrs| cidrs.0.clone())
-            .unwrap_or_default()
-    };
-    for mismatch in network.overridden(&given(&flags.clustercidr), &given(&flags.servicecidr)) {
-        status.warning(mismatch.to_string());
-    }
-    status.end();
-    fill(status, &mut network.pods, "Pod", "--clustercidr")?;
-    fill(status, &mut network.services, "Service", "--servicecidr")?;
-    if !flags.dry_run {
-        print(&describe(&network))?;
-    }
-    Ok(network)
-}
-
-fn fill(status: &mut Status, nets: &mut Vec<IpNet>, what: &str, flag: &str) -> Result<(), Error> {
-    if !nets.is_empty() {
-        return Ok(());
-    }
-    if !prompt::can_ask() {
-        status.warning(format!(
-            "Could not determine the {what} CIDR of the cluster; give it with {flag}"
-        ));
-        return Ok(());
-    }
-    let answer = prompt::ask(&format!("What's the {what} CIDR for your cluster?"), flag)?;
-    *nets =
-        network::parse(&answer).map_err(|error| Error::Usage(format!("{answer:?}: {error}")))?;
-    Ok(())
-}
-
-/// As Go subctl prints it.
-pub(super) fn describe(network: &Network) -> String {
-    let list = |nets: &[IpNet]| network::joined(nets).replace(", ", " ");
-    format!(
-        "        Network plugin:  {}\n        Service CIDRs:   [{}]\n        Cluster CIDRs:   [{}]\n",
-        network.plugin,
-        list(&network.services),
-        list(&network.pods)
-    )
-}
-
-/// What a cluster is known by whatever it is called.
-async fn cluster_uid(cluster: &Cluster) -> Result<String, Error> {
-    let namespace = cluster.get(&kind::NAMESPACES, None, "kube-system").await?;
-    Ok(namespace
-        .as_ref()
-        .map(|namespace| str_at(namespace, "/metadata/uid"))
-        .unwrap_or_default()
-        .to_owned())
 }
 
 /// What the cluster promises the others to stay inside: nothing that a new node would break.

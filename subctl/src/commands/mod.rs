@@ -2,6 +2,7 @@
 
 mod completion;
 mod deploy_broker;
+mod diagnose;
 mod explain;
 mod export;
 mod join;
@@ -34,6 +35,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
             what: Unexport::Service { name, dry_run },
         } => export::unexport(kube, &name, dry_run).await,
         Command::Show(flags) => show::run(kube, &flags).await,
+        Command::Diagnose(flags) => diagnose::run(kube, &flags).await,
         Command::Explain {
             what: Explain::Export { name },
         } => explain::run(kube, &name).await,

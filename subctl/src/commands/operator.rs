@@ -1,6 +1,6 @@
 //! Submariner's own operator, which keeps its own programs where ours are to be.
 
-use subm_install::names::{OPERATOR_NAMESPACE, SETTINGS};
+use subm_install::names::{GATEWAY, OPERATOR_NAMESPACE, ROUTE_AGENT, SETTINGS};
 
 use crate::cluster::{Cluster, is_ours, kind};
 use crate::error::Error;
@@ -25,6 +25,22 @@ pub(super) async fn check_not_only_submariners(cluster: &Cluster) -> Result<(), 
         "this cluster is a member by Submariner's own programs (there is a Submariner object in {OPERATOR_NAMESPACE}), which this \
          subctl did not install: use the subctl that did"
     )))
+}
+
+/// A gateway or route agent that somebody else installed would be half ours and half theirs.
+pub(super) async fn check_no_other_data_plane(cluster: &Cluster) -> Result<(), Error> {
+    for name in [GATEWAY, ROUTE_AGENT] {
+        let there = cluster
+            .get(&kind::DAEMON_SETS, Some(OPERATOR_NAMESPACE), name)
+            .await?;
+        if there.is_some_and(|there| !is_ours(&there)) {
+            return Err(Error::Taken(format!(
+                "DaemonSet {OPERATOR_NAMESPACE}/{name} is Submariner's own: join with --components service-discovery, which leaves it, or \
+                 remove that Submariner first with the subctl that installed it"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// An operator that runs would put back what we replace, or what we remove.

@@ -1,9 +1,10 @@
 //! `uninstall`: what was installed goes, and with it what members left on each other.
 //!
-//! First the plan: everything that would go, in order. The agent goes before what it writes, or it would write it again; the
-//! definitions come late, as objects need them; the namespace last.
+//! First the plan: everything that would go, in order. The agent goes before what it writes, or it would write it again, and so do
+//! the data plane's programs before what they made on nodes; the definitions come late, as objects need them; the namespace last.
 
 mod departure;
+mod nodes;
 mod plan;
 
 use subm_install::ClusterId;
@@ -18,6 +19,7 @@ use crate::error::Error;
 use crate::output::print;
 use crate::prompt;
 use crate::status::Status;
+use nodes::Nodes;
 use plan::Plan;
 
 pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error> {
@@ -50,7 +52,11 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
     let stays = broker.is_some() && going.is_none();
     let plan = Plan::new(cluster, going, stays, flags.delete_definitions).await?;
     let dns = member_dns::traces(cluster).await?;
+    let nodes = Nodes::look(cluster).await?;
     if flags.dry_run {
+        for line in nodes.lines() {
+            print(&format!("{line}\n"))?;
+        }
         for trace in dns {
             print(&format!("{trace}\n"))?;
         }
@@ -63,11 +69,11 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
             broker.namespace,
             kept_for.join(", ")
         ));
-        if plan.is_empty() && dns.is_empty() {
+        if plan.is_empty() && dns.is_empty() && nodes.is_empty() {
             return Ok(());
         }
     }
-    if plan.is_empty() && dns.is_empty() {
+    if plan.is_empty() && dns.is_empty() && nodes.is_empty() {
         status.success(format!(
             "Submariner is not installed in the cluster {:?}",
             target.name
@@ -96,6 +102,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
     }
     status.start("Stopping service discovery");
     plan.stop(cluster).await?;
+    let on_nodes = nodes.clean(&mut status, cluster, flags.timeout).await?;
     let mut on_broker = None;
     if let Some(id) = &id {
         status.start(format!(
@@ -111,6 +118,10 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
     status.start("Removing what was installed");
     let removed = plan.remove(cluster).await?;
     status.success(format!("Removed {removed} objects"));
+    let unlabelled = nodes.unlabel(cluster).await?;
+    if unlabelled > 0 {
+        status.success(format!("Unlabeled {unlabelled} gateway nodes"));
+    }
     let exports = exported(cluster).await?;
     if exports > 0 {
         status.note(format!(
@@ -119,7 +130,9 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
     }
     status.end();
     // All is done that could be; a script has to know that something is left elsewhere.
-    on_broker.map_or(Ok(()), |error| Err(Error::Told(Box::new(error))))
+    on_broker
+        .or(on_nodes)
+        .map_or(Ok(()), |error| Err(Error::Told(Box::new(error))))
 }
 
 /// How many ServiceExports users have here.

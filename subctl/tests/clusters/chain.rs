@@ -232,7 +232,7 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     conditions(&in_a, "Valid", "False").await?;
     broken("ServiceExport shop/web is not valid: Because: words").await?;
     conditions(&in_a, "Ready", "True").await?;
-    broken("The broker has no ServiceImport web-shop").await?;
+    broken("The broker has no ServiceImport of shop/web").await?;
     let own = "a";
     import(&in_a, BROKER, "web-shop", "b").await?;
     broken("ServiceImport web-shop on the broker does not list a").await?;
@@ -291,8 +291,74 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
         .await?;
     let run = desk.good("export service web").await?;
     ensure!(run.err == " ✓ Service already exported\n", "{run:#?}");
+    // It stays so until somebody says otherwise.
+    desk.good("join broker-info.subm --clusterid a").await?;
     let allowed = &environment(&in_a).await?["SUBMARINER_IMPORT_NAMESPACE_ALLOW_LIST"];
     ensure!(allowed == "default,kube-public", "{allowed}");
+    exported_by_who_may_only_that(&desk, first, &in_a).await?;
+    uninstalled_where_the_id_is_anothers(&desk, &in_a).await?;
+    Ok(())
+}
+
+/// A developer may write in a namespace, and not read what the agent was told.
+async fn exported_by_who_may_only_that(desk: &Desk, cluster: &Cluster, api: &Api) -> Result<()> {
+    let rbac = "rbac.authorization.k8s.io";
+    let role = json!({
+        "apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": {"name": "dev", "namespace": "shop"},
+        "rules": [
+            {"apiGroups": [""], "resources": ["services"], "verbs": ["get"]},
+            {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceexports"], "verbs": ["get", "create"]},
+        ],
+    });
+    let binding = json!({
+        "apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": {"name": "dev", "namespace": "shop"},
+        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "dev"},
+        "subjects": [{"kind": "ServiceAccount", "name": "dev", "namespace": "shop"}],
+    });
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "dev", "namespace": "shop"}});
+    api.create_value(&kind::ACCOUNTS, &account).await?;
+    api.create_value(&kind::ROLES, &role).await?;
+    api.create_value(&kind::ROLE_BINDINGS, &binding).await?;
+    let token = cluster.service_account_token("shop", "dev").await?;
+    let kubeconfig = cluster.kubeconfig_for(&token)?;
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "shop"}, "spec": {"ports": [{"port": 80}]},
+    });
+    api.create_value(&kind::SERVICES, &service).await?;
+    let line = format!(
+        "--kubeconfig {} export service api -n shop",
+        kubeconfig.display()
+    );
+    let run = desk.good(&line).await?;
+    ensure!(run.err == " ✓ Service exported successfully\n", "{run:#?}");
+    Ok(())
+}
+
+/// Its Secrets were copied, say from a backup: what is on the broker is the other cluster's.
+async fn uninstalled_where_the_id_is_anothers(desk: &Desk, api: &Api) -> Result<()> {
+    let record = api.get(&kind::CLUSTERS, Some(BROKER), "a").await?;
+    let mut record = record.context("the Cluster")?;
+    record["metadata"]["annotations"]["submariner.io/cluster-uid"] = json!("another");
+    api.replace(&kind::CLUSTERS, "", &record).await?;
+    let run = desk.good("uninstall --yes").await?;
+    ensure!(
+        run.err.contains(
+            " ⚠ a on the broker is another cluster (its kube-system has the uid another)"
+        ),
+        "{run:#?}"
+    );
+    ensure!(api.get(&kind::CLUSTERS, Some(BROKER), "a").await?.is_some());
+    ensure!(
+        api.get(&kind::SLICES, Some(BROKER), "web-x1")
+            .await?
+            .is_some()
+    );
+    let agent = "submariner-lighthouse-agent";
+    ensure!(
+        api.get(&kind::DEPLOYMENTS, Some(MEMBER), agent)
+            .await?
+            .is_none()
+    );
     Ok(())
 }
 

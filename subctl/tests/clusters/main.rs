@@ -2,6 +2,7 @@
 
 mod chain;
 mod common;
+mod connectivity;
 mod policy;
 mod questions;
 mod walk;

@@ -122,6 +122,7 @@ fn record(name: &str, id: &str) -> Value {
         "apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ServiceImport",
         "metadata": {"name": name, "namespace": BROKER, "labels": {
             "multicluster.kubernetes.io/source-cluster": id, "multicluster.kubernetes.io/service-name": "web",
+            "lighthouse.submariner.io/sourceNamespace": "sample",
         }},
         "spec": {"type": "ClusterSetIP", "ports": [], "ips": ["10.96.1.1"]},
     })
@@ -212,6 +213,20 @@ async fn a_member_cannot_touch_what_is_anothers() -> Result<()> {
         )?;
     }
 
+    for name in [
+        "web-sample-east-c1",
+        "web-other-c1",
+        "web-sample-12345678901-c1",
+    ] {
+        refused(
+            "a record under a name that another cluster may need",
+            own.create_value(&GO_IMPORTS, &record(name, "c1")).await,
+        )?;
+    }
+    let longer = "web-sample-1234567890-c1";
+    own.create_value(&GO_IMPORTS, &record(longer, "c1")).await?;
+    own.delete(&GO_IMPORTS, space, longer).await?;
+
     // Objects with one owner: made by it, changed by it, deleted by it; by nobody else.
     let owned: [(&Kind, Value, Value, &str); 5] = [
         (
@@ -223,7 +238,7 @@ async fn a_member_cannot_touch_what_is_anothers() -> Result<()> {
         (
             &GO_IMPORTS,
             record("web-sample-c1", "c1"),
-            record("api-sample-c1", "c1"),
+            record("web-sample-1234567890-c1", "c1"),
             "web-sample-c1",
         ),
         (

@@ -8,7 +8,7 @@ use subm_test_support::random_loopback;
 use crate::common::Desk;
 
 /// Every command, so that a new one is not forgotten: `help` lists them.
-const LINES: [&str; 13] = [
+const LINES: [&str; 14] = [
     "deploy-broker",
     "join broker-info.subm",
     "export service web",
@@ -17,6 +17,7 @@ const LINES: [&str; 13] = [
     "show all",
     "show all -o json",
     "explain export web",
+    "diagnose all",
     "uninstall",
     "uninstall --yes",
     "recover-broker-info",

@@ -135,13 +135,13 @@ async fn join(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Result<
     desk.fails("--context kind-c1 join broken.subm", 8, "broken.subm")
         .await?;
     desk.fails(
-        "--context kind-c1 join broker-info.subm --components connectivity",
+        "--context kind-c1 join broker-info.subm --cable-driver libreswan",
         2,
-        "nothing to install",
+        "no cables of IPsec",
     )
     .await?;
     let dry = desk
-        .good("--context kind-c1 join broker-info.subm --clusterid c1 --dry-run")
+        .good("--context kind-c1 join broker-info.subm --components service-discovery --clusterid c1 --dry-run")
         .await?
         .out;
     ensure!(
@@ -153,7 +153,7 @@ async fn join(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Result<
 
     // The article's line, with one dash.
     let run = desk
-        .good("--context kind-c1 join broker-info.subm -clusterid c1 --clustercidr 10.8.0.0/16 --image-override submariner-lighthouse-agent=agent:7")
+        .good("--context kind-c1 join broker-info.subm --components service-discovery -clusterid c1 --clustercidr 10.8.0.0/16 --image-override submariner-lighthouse-agent=agent:7")
         .await?;
     ensure!(
         run.out.contains(
@@ -163,7 +163,6 @@ async fn join(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Result<
     );
     for line in [
         " ✓ broker-info.subm indicates broker is at https://",
-        " ⚠ The connectivity component comes with the data plane",
         " ✓ Discovering network details\n",
         " ✓ Gathering relevant information from Broker\n",
         " ✓ Creating SA for cluster\n",
@@ -204,13 +203,13 @@ async fn join(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Result<
 
     // Again: nothing that was there is written anew.
     let version = coredns_version(in_c1).await?;
-    desk.good("--context kind-c1 join broker-info.subm --clusterid c1 --clustercidr 10.8.0.0/16")
+    desk.good("--context kind-c1 join broker-info.subm --components service-discovery --clusterid c1 --clustercidr 10.8.0.0/16")
         .await?;
     ensure!(coredns_version(in_c1).await? == version);
 
     // One id, one cluster; one cluster, one id.
     desk.fails(
-        "--context kind-c2 join broker-info.subm --clusterid c1",
+        "--context kind-c2 join broker-info.subm --components service-discovery --clusterid c1",
         6,
         "Cluster IDs must be unique",
     )
@@ -220,13 +219,15 @@ async fn join(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Result<
         "nothing was written"
     );
     desk.fails(
-        "--context kind-c1 join broker-info.subm --clusterid c9",
+        "--context kind-c1 join broker-info.subm --components service-discovery --clusterid c9",
         6,
         "is a member as \"c1\" already",
     )
     .await?;
-    desk.good("--context kind-c2 join broker-info.subm --clusterid c2")
-        .await?;
+    desk.good(
+        "--context kind-c2 join broker-info.subm --components service-discovery --clusterid c2",
+    )
+    .await?;
     let parts = on_broker
         .get(
             &kind::CONFIG_MAPS,

@@ -16,9 +16,10 @@ use crate::Desk;
 const SOON: Duration = Duration::from_secs(90);
 
 /// Images that `join` names, and the programs that they stand for.
-const IMAGES: [(&str, &str); 2] = [
+const IMAGES: [(&str, &str); 3] = [
     ("lighthouse-agent", "lighthouse-agent"),
     ("lighthouse-coredns", "lighthouse-dns"),
+    ("submariner-route-agent", "submariner-route-agent"),
 ];
 
 /// A broker cluster, members, and a desk.

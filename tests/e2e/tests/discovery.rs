@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(90);
 async fn end_to_end_cases() -> Result<()> {
     let lab = Lab::start(3).await?;
     let desk = &lab.desk;
-    desk.subctl("--context kind-broker deploy-broker --enable-clusterset-ip=false")
+    desk.subctl("--context kind-broker deploy-broker --components service-discovery --enable-clusterset-ip=false")
         .await?;
     for member in &lab.members {
         member

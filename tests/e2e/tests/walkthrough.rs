@@ -44,7 +44,9 @@ async fn walk(lab: &Lab) -> Result<()> {
     let corefile_before = corefile(c1).await?;
 
     desk.row("8-11", "a broker");
-    let ran = desk.subctl("--context kind-broker deploy-broker").await?;
+    let ran = desk
+        .subctl("--context kind-broker deploy-broker --components service-discovery")
+        .await?;
     ensure!(
         ran.err
             .contains("✓ Saving broker info to file \"broker-info.subm\""),

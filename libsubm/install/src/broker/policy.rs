@@ -151,6 +151,16 @@ fn validations() -> Value {
             format!("its ServiceImports carry the label {SOURCE_CLUSTER} with its id, and end with it"),
         ),
         (
+            // As Lighthouse names them, or with ten letters where another service has that: else `east` could have what `us-east` needs.
+            format!(
+                "!variables.imports || !variables.record || object == null || \
+                 [object.metadata.?labels[?'{SERVICE_NAME}'].orValue('') + '-' + object.metadata.?labels[?'{SOURCE_NAMESPACE}'].orValue('')]\
+                 .all(n, object.metadata.name == n + '-' + variables.id || (object.metadata.name.startsWith(n + '-') && \
+                 size(object.metadata.name) == size(n) + 12 + size(variables.id)))"
+            ),
+            format!("its ServiceImports are named after the service, the namespace and it, as the labels {SERVICE_NAME} and {SOURCE_NAMESPACE} say"),
+        ),
+        (
             "!variables.aggregate || object == null || \
              (variables.shallOthers.all(k, k in variables.was && variables.was[k] == variables.shall[k]) && \
               variables.wasOthers.all(k, k in variables.shall))"

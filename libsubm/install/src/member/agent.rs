@@ -3,7 +3,7 @@
 use serde_json::json;
 use subm_api::NamespaceRules;
 
-use super::{Settings, account, env, metrics_service};
+use super::{Settings, account, env, metrics_service, role};
 use crate::Object;
 use crate::images::LIGHTHOUSE_AGENT;
 use crate::names::{AGENT, BROKER_SECRET, OPERATOR_NAMESPACE};
@@ -48,26 +48,12 @@ fn rules(settings: &Settings) -> Vec<serde_json::Value> {
 
 /// One of several replicas leads; its Lease is in its own namespace.
 fn lease_rights() -> [Object; 2] {
-    [
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "Role",
-            "metadata": {"name": AGENT, "namespace": OPERATOR_NAMESPACE},
-            "rules": [{
-                "apiGroups": ["coordination.k8s.io"],
-                "resources": ["leases"],
-                "verbs": ["create", "get", "update", "delete"],
-            }],
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": AGENT, "namespace": OPERATOR_NAMESPACE},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": AGENT},
-            "subjects": [{"kind": "ServiceAccount", "name": AGENT, "namespace": OPERATOR_NAMESPACE}],
-        }),
-    ]
-    .map(Object::ours)
+    let rules = json!([{
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "verbs": ["create", "get", "update", "delete"],
+    }]);
+    role(AGENT, &rules)
 }
 
 fn deployment(settings: &Settings) -> Object {

@@ -1,20 +1,28 @@
-//! What `join` installs in a member: service discovery, which is the agent and the DNS server, and what both need.
-//!
-//! The data plane brings the objects of its own.
+//! What `join` installs in a member: service discovery, which is the agent and the DNS server; connectivity, which is the gateway
+//! and the route agent; and what they need.
 
 mod agent;
+pub mod cleanup;
+mod connectivity;
 mod dns;
+mod gateway;
+mod route_agent;
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use jiff::Timestamp;
 use serde_json::json;
+use subm_api::names::GATEWAY_LABEL;
 
 use crate::broker::Addresses;
 use crate::images::Images;
-use crate::names::{BROKER_SECRET, CLUSTERSET_DOMAIN, OPERATOR_NAMESPACE, SETTINGS, TOKEN_EXPIRES};
+use crate::names::{
+    BROKER_SECRET, CLUSTERSET_DOMAIN, CONNECTIVITY, OPERATOR_NAMESPACE, SERVICE_DISCOVERY,
+    SETTINGS, TOKEN_EXPIRES,
+};
 use crate::{ClusterId, Object, crds};
+pub use connectivity::{CableDriver, Connectivity, HealthCheck};
 
 /// What a member joins with.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +32,10 @@ pub struct Settings {
     pub addresses: Addresses,
     /// Upstream's name of the network plugin.
     pub network_plugin: String,
-    pub components: Vec<String>,
+    /// Whether agent and DNS server are installed.
+    pub service_discovery: bool,
+    /// Whether, and how, gateway and route agent are.
+    pub connectivity: Option<Connectivity>,
     /// Served beside clusterset.local.
     pub custom_domains: Vec<String>,
     pub clusterset_ip: ClustersetIp,
@@ -99,6 +110,13 @@ impl BrokerAccess {
 }
 
 impl Settings {
+    /// Names of what is installed.
+    pub fn components(&self) -> Vec<&'static str> {
+        let discovery = self.service_discovery.then_some(SERVICE_DISCOVERY);
+        let connectivity = self.connectivity.as_ref().map(|_| CONNECTIVITY);
+        connectivity.into_iter().chain(discovery).collect()
+    }
+
     /// `clusterset.local` and then the user's own.
     pub fn domains(&self) -> Vec<String> {
         let mut domains = vec![CLUSTERSET_DOMAIN.to_owned()];
@@ -125,8 +143,16 @@ pub fn objects(settings: &Settings) -> Vec<Object> {
     objects.extend(crds::of_member());
     objects.push(record(settings));
     objects.push(broker_secret(&settings.broker));
-    objects.extend(agent::objects(settings));
-    objects.extend(dns::objects(settings));
+    if settings.service_discovery {
+        objects.extend(agent::objects(settings));
+        objects.extend(dns::objects(settings));
+    }
+    if let Some(connectivity) = &settings.connectivity {
+        objects.extend(connectivity::psk_secret(connectivity));
+        // First where traffic goes, then what sends it there.
+        objects.extend(gateway::objects(settings, connectivity));
+        objects.extend(route_agent::objects(settings));
+    }
     objects
 }
 
@@ -146,9 +172,20 @@ pub fn properties(id: &ClusterId, cluster_set: &str) -> [Object; 2] {
     })
 }
 
+/// The label that makes a node a gateway, for a node that is there already.
+pub fn gateway_label(node: &str) -> Object {
+    Object::plain(json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": node, "labels": {GATEWAY_LABEL: "true"}},
+    }))
+}
+
 /// What was chosen at the time of joining, for `show`, `uninstall` and a later `join`.
 fn record(settings: &Settings) -> Object {
     let list = |texts: &[String]| texts.join(",");
+    let connectivity = settings.connectivity.as_ref();
+    let driver = connectivity.map_or("", |connectivity| connectivity.cable_driver.as_str());
     Object::ours(json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -158,7 +195,8 @@ fn record(settings: &Settings) -> Object {
             "brokerURL": settings.broker.url,
             "brokerNamespace": settings.broker.namespace,
             "brokerInsecure": settings.broker.insecure.to_string(),
-            "components": list(&settings.components),
+            "components": settings.components().join(","),
+            "cableDriver": driver,
             "clusterCIDR": list(&settings.addresses.pods),
             "serviceCIDR": list(&settings.addresses.services),
             "globalCIDR": list(&settings.addresses.global),
@@ -213,8 +251,33 @@ fn account(name: &str, rules: &serde_json::Value) -> [Object; 3] {
     .map(Object::ours)
 }
 
+/// A Role in the components' namespace for the account of the same name, and their binding.
+fn role(name: &str, rules: &serde_json::Value) -> [Object; 2] {
+    [
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": name, "namespace": OPERATOR_NAMESPACE},
+            "rules": rules,
+        }),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": name, "namespace": OPERATOR_NAMESPACE},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": OPERATOR_NAMESPACE}],
+        }),
+    ]
+    .map(Object::ours)
+}
+
 /// The Service that Prometheus finds a workload's metrics by, upstream's name.
 fn metrics_service(app: &str, port: u16) -> Object {
+    metrics_service_to(app, port, port)
+}
+
+/// As [`metrics_service`], of pods that have them at another port.
+fn metrics_service_to(app: &str, port: u16, target: u16) -> Object {
     let name = format!("{app}-metrics");
     Object::ours(json!({
         "apiVersion": "v1",
@@ -222,7 +285,7 @@ fn metrics_service(app: &str, port: u16) -> Object {
         "metadata": {"name": name, "namespace": OPERATOR_NAMESPACE, "labels": {"app": app, "name": name}},
         "spec": {
             "selector": {"app": app},
-            "ports": [{"name": "metrics", "port": port, "protocol": "TCP", "targetPort": port}],
+            "ports": [{"name": "metrics", "port": port, "protocol": "TCP", "targetPort": target}],
         },
     }))
 }

@@ -3,6 +3,8 @@ use serde_json::Value;
 use super::*;
 use crate::names::{AGENT, DNS, INSTALLER, MANAGED_BY};
 
+mod connectivity;
+
 fn settings() -> Settings {
     Settings {
         cluster_id: ClusterId::new("c1").unwrap(),
@@ -21,7 +23,8 @@ fn settings() -> Settings {
             global: Vec::new(),
         },
         network_plugin: "kindnet".to_owned(),
-        components: vec!["service-discovery".to_owned()],
+        service_discovery: true,
+        connectivity: None,
         custom_domains: vec!["a.example".to_owned(), CLUSTERSET_DOMAIN.to_owned()],
         clusterset_ip: ClustersetIp {
             enabled: false,
@@ -42,7 +45,11 @@ fn settings() -> Settings {
 }
 
 fn find(kind: &str, name: &str) -> Value {
-    let objects = objects(&settings());
+    find_of(&settings(), kind, name)
+}
+
+fn find_of(settings: &Settings, kind: &str, name: &str) -> Value {
+    let objects = objects(settings);
     let found = objects
         .iter()
         .find(|object| object.kind() == kind && object.name() == name);
@@ -52,21 +59,19 @@ fn find(kind: &str, name: &str) -> Value {
         .clone()
 }
 
+/// Variables with a value of their own.
+fn plain_env(container: &Value) -> BTreeMap<&str, &str> {
+    let variables = container["env"].as_array().unwrap().iter();
+    let plain = variables
+        .filter_map(|variable| Some((variable["name"].as_str()?, variable["value"].as_str()?)));
+    plain.collect()
+}
+
 #[test]
 fn the_agent_has_upstreams_environment() {
     let deployment = find("Deployment", AGENT);
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-    let env: BTreeMap<&str, &str> = container["env"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|variable| {
-            (
-                variable["name"].as_str().unwrap(),
-                variable["value"].as_str().unwrap(),
-            )
-        })
-        .collect();
+    let env = plain_env(container);
     assert_eq!(
         env,
         BTreeMap::from([
@@ -120,7 +125,7 @@ fn what_deploy_has_and_what_join_installs_are_the_same_rights() {
 
 #[test]
 fn objects_are_named_once_carry_our_label_and_keep_the_token_to_the_secret() {
-    let objects = objects(&settings());
+    let objects = objects(&connectivity::settings());
     let mut seen = std::collections::BTreeSet::new();
     for object in &objects {
         let key = (

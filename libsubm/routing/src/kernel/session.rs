@@ -10,7 +10,7 @@ use super::links::Links;
 use super::proc::{Memory, Proc};
 use super::routes::{Select, rule_request};
 use super::socket::{BATCH, Netlink};
-use crate::model::{Address, Family, Key, Network, Object, Sysctl, SysctlKey};
+use crate::model::{Address, Family, Key, Network, Object, Route, Sysctl, SysctlKey};
 use crate::plan::needs;
 use crate::{Error, Settings};
 
@@ -18,6 +18,9 @@ use crate::{Error, Settings};
 pub(crate) type Request = (RouteNetlinkMessage, u16);
 
 pub(crate) type Objects = BTreeMap<Key, Object>;
+
+/// Protocol numbers up to this one are the kernel's and everybody's; beyond are those of programs, which are owners of their own.
+const EVERYBODYS: u8 = 4;
 
 pub(crate) struct Session {
     pub(crate) settings: Settings,
@@ -67,7 +70,10 @@ impl Session {
         for family in Family::BOTH {
             for device in &take_over.links {
                 if let Ok(index) = self.links.index(*device) {
-                    network.extend(self.look_at_routes(family, Select::Device(index))?);
+                    let routes = self.look_at_routes(family, Select::Device(index))?;
+                    let unmarked =
+                        |route: &Route| route.protocol == protocol || route.protocol <= EVERYBODYS;
+                    network.extend(routes.into_iter().filter(unmarked));
                 }
             }
             for (table, _) in &take_over.tables {

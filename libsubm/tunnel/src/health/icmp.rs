@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use surge_ping::{Client, Config, ICMP, PingIdentifier, PingSequence, SurgeError};
+use surge_ping::{Client, Config, ICMP, IcmpPacket, PingIdentifier, PingSequence, SurgeError};
 
 use super::{PingError, Pinger};
 
@@ -59,9 +59,21 @@ impl Pinger for Icmp {
         let mut pinger = self.client(target)?.pinger(target, identifier).await;
         pinger.timeout(patience);
         match pinger.ping(PingSequence(sequence), &PAYLOAD).await {
-            Ok((_, round_trip)) => Ok(round_trip),
+            Ok((packet, round_trip)) if is_reply(&packet) => Ok(round_trip),
+            // A router on the way, or this node, says that there is no way.
+            Ok(_) => Err(PingError::Lost(Some("it cannot be reached".to_owned()))),
             Err(SurgeError::Timeout { .. }) => Err(PingError::Lost(None)),
             Err(error) => Err(PingError::Lost(Some(error.to_string()))),
         }
+    }
+}
+
+/// What comes back for an echo may be an error, too.
+fn is_reply(packet: &IcmpPacket) -> bool {
+    const REPLY: u8 = 0;
+    const REPLY6: u8 = 129;
+    match packet {
+        IcmpPacket::V4(packet) => packet.get_icmp_type().0 == REPLY,
+        IcmpPacket::V6(packet) => packet.get_icmpv6_type().0 == REPLY6,
     }
 }

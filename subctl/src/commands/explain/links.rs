@@ -197,8 +197,10 @@ impl Walk<'_> {
             let Some(kind) = imports(&broker.cluster).await? else {
                 return Ok(None);
             };
-            let name = format!("{}-{}", self.name, self.namespace);
-            broker.cluster.get(&kind, namespace, &name).await
+            // By what it says of itself: where two services share a name, the later has a longer one.
+            let all = broker.cluster.list(&kind, namespace, "").await?;
+            let mut aggregates = all.into_iter().filter(|import| self.is_aggregate(import));
+            Ok(aggregates.next())
         };
         let import = match import.await {
             Ok(import) => import,
@@ -230,14 +232,14 @@ impl Walk<'_> {
             }
             Err(error) => return Err(error),
         };
-        let name = format!("{}-{}", self.name, self.namespace);
         let logs = format!("See `kubectl -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`");
         let Some(import) = import else {
             return Ok(vec![broken(
-                format!("The broker has no ServiceImport {name}"),
+                format!("The broker has no ServiceImport of {}", self.service_name()),
                 logs,
             )]);
         };
+        let name = crate::cluster::name(&import);
         if !lists(&import, &self.id) {
             return Ok(vec![broken(
                 format!(
@@ -336,6 +338,18 @@ impl Walk<'_> {
             }
         }
         Ok(links)
+    }
+
+    /// Whether this is what the broker has of the service for all clusters. Some of Go Lighthouse do not say of which they are.
+    fn is_aggregate(&self, import: &Value) -> bool {
+        let of = (
+            annotation(import, SERVICE_NAME),
+            annotation(import, SOURCE_NAMESPACE),
+        );
+        let plain = format!("{}-{}", self.name, self.namespace);
+        label(import, SOURCE_CLUSTER).is_empty()
+            && (of == (self.name, self.namespace)
+                || of == ("", "") && crate::cluster::name(import) == plain)
     }
 
     fn labels(&self) -> String {

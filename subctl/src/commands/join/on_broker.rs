@@ -15,6 +15,8 @@ use crate::status::Status;
 /// What the broker says to a new member.
 pub(super) struct Place {
     pub(super) clusterset_ip_enabled: bool,
+    /// The global CIDR that the member gets, unless another member is faster.
+    pub(super) global_cidr: Option<String>,
     globalnet: Option<InfoMap>,
     clusterset_ip: Option<InfoMap>,
 }
@@ -68,14 +70,15 @@ pub(super) async fn find(
         status
             .warning("Globalnet is not enabled on the Broker: ignoring the specified global CIDR");
     }
-    let place = Place {
+    let mut place = Place {
+        global_cidr: None,
         clusterset_ip_enabled: clusterset_ip.as_ref().is_some_and(|map| map.enabled),
         globalnet: globalnet.filter(|_| flags.globalnet),
         clusterset_ip,
     };
     // A trial on copies: what is refused is refused before anything is written.
     if let Some(mut map) = place.globalnet.clone() {
-        global_cidr(&mut map, flags, id)?;
+        place.global_cidr = global_cidr(&mut map, flags, id)?.map(|(cidr, _)| cidr);
     }
     if let Some(mut map) = place.clusterset_ip.clone() {
         clusterset_ip_cidr(&mut map, flags, id)?;
@@ -99,6 +102,7 @@ async fn invited(broker: &Broker, flags: &Join, invitation: &Invitation) -> Resu
         .list(&kind::IMPORTS.at("v1alpha1"), Some(&broker.namespace), "")
         .await?;
     Ok(Place {
+        global_cidr: invitation.global_cidr.clone().filter(|_| flags.globalnet),
         clusterset_ip_enabled: invitation.clusterset_ip_enabled,
         globalnet: None,
         clusterset_ip: None,
@@ -185,7 +189,7 @@ pub(super) async fn take(
             }
             given.global_cidr = Some(cidr);
             status.warning(
-                "Global IPs come with the data plane: exported services wait for one until it is there (--globalnet=false opts out)",
+                "Nothing gives Services global IPs yet: exported services wait for one (--globalnet=false opts out)",
             );
         }
         status.end();

@@ -2,15 +2,17 @@
 
 use serde_json::{Value, json};
 use subm_api::names::{
-    DERIVED_SERVICE_MANAGER, EXPORT_CONDITIONS, LIGHTHOUSE_AGENT, MANAGED_BY, SOURCE_CLUSTER,
-    TIMESTAMP_PREFIX, marks_lighthouses_import,
+    CLUSTER_UID, DERIVED_SERVICE_MANAGER, EXPORT_CONDITIONS, LIGHTHOUSE_AGENT, MANAGED_BY,
+    SOURCE_CLUSTER, TIMESTAMP_PREFIX, marks_lighthouses_import,
 };
 use subm_install::ClusterId;
 use subm_install::broker::{Purpose, token_secret_name};
 use subm_install::names::{BROKER_CLUSTER_ROLE, OPERATOR_NAMESPACE};
 
 use crate::broker::{Access, Broker, account_of};
-use crate::cluster::{Cluster, PAUSE, kind, label, list_at, name, namespace, str_at};
+use crate::cluster::{
+    Cluster, PAUSE, annotation, cluster_uid, kind, label, list_at, name, namespace, str_at,
+};
 use crate::commands::export::{exports, imports};
 use crate::error::Error;
 use crate::status::Status;
@@ -61,6 +63,12 @@ pub(super) async fn leave(
             Err(error) => return Ok(Some(stays(status, id, error))),
         }
     };
+    if let Some(uid) = anothers(member, &broker, id).await? {
+        status.warning(format!(
+            "{id} on the broker is another cluster (its kube-system has the uid {uid}): what is there stays"
+        ));
+        return Ok(None);
+    }
     match clean(&broker, id).await {
         Ok(()) => {}
         Err(error) => return Ok(Some(stays(status, id, error))),
@@ -74,6 +82,27 @@ pub(super) async fn leave(
         ));
     }
     Ok(None)
+}
+
+/// The uid that the broker knows the member by, where that is not this cluster's: it was copied, with its Secrets.
+async fn anothers(
+    member: &Cluster,
+    broker: &Broker,
+    id: &ClusterId,
+) -> Result<Option<String>, Error> {
+    let space = Some(&*broker.namespace);
+    let record = match broker
+        .cluster
+        .get(&kind::CLUSTERS, space, id.as_str())
+        .await
+    {
+        Ok(record) => record.unwrap_or_default(),
+        // Told when it is to be cleaned.
+        Err(_) => return Ok(None),
+    };
+    let own = cluster_uid(member).await?;
+    let there = annotation(&record, CLUSTER_UID);
+    Ok((!there.is_empty() && there != own).then(|| there.to_owned()))
 }
 
 fn stays(status: &mut Status, id: &ClusterId, error: Error) -> Error {

@@ -24,8 +24,9 @@ struct Item {
 }
 
 /// Kinds in a namespace, users of others before what they use.
-const NAMESPACED: [Kind; 8] = [
+const NAMESPACED: [Kind; 9] = [
     kind::DEPLOYMENTS,
+    kind::DAEMON_SETS,
     kind::BUDGETS,
     kind::SERVICES,
     kind::CONFIG_MAPS,

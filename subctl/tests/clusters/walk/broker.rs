@@ -68,7 +68,17 @@ pub(super) async fn deploy(desk: &Desk, on_broker: &Api) -> Result<()> {
     );
     ensure!(ranges(on_broker).await? == ["true", "241.0.0.0/9", "true", "\"241.0.0.0/9\""]);
     allocated(on_broker, "[]").await?;
-    let run = desk.good("--context kind-broker deploy-broker").await?;
+    // Who asks for something else asks for no change of it.
+    desk.good("--context kind-broker deploy-broker").await?;
+    ensure!(ranges(on_broker).await? == ["true", "241.0.0.0/9", "true", "\"241.0.0.0/9\""]);
+    let run = desk
+        .good("--context kind-broker deploy-broker --globalnet=false")
+        .await?;
+    ensure!(
+        run.err
+            .contains("submariner-globalnet-info has changed (range 241.0.0.0/9, enabled: false)"),
+        "{run:#?}"
+    );
     ensure!(ranges(on_broker).await?[..3] == ["false", "", "false"]);
     ensure!(
         run.err

@@ -80,7 +80,9 @@ async fn demo() -> Result<()> {
         "Ready after {:.0?}. Now Submariner's part:",
         began.elapsed()
     ));
-    shown.subctl("--context kind-broker deploy-broker").await?;
+    shown
+        .subctl("--context kind-broker deploy-broker --components service-discovery")
+        .await?;
     shown
         .subctl("--context kind-c1 join broker-info.subm --clusterid c1 --wait")
         .await?;

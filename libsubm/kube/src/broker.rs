@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use kube::config::AuthInfo;
 use kube::{Client, Config};
-use subm_kube::ConnectError;
+
+use crate::ConnectError;
 
 /// `BROKER_K8S_*` of the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,18 +75,18 @@ impl BrokerAccess {
                 .map(|path| path.display().to_string()),
             ..AuthInfo::default()
         };
-        Ok(subm_kube::with_timeouts(config)?)
+        Ok(crate::with_timeouts(config)?)
     }
 }
 
 /// DER of each certificate.
 fn certificates(text: &str) -> Result<Vec<Vec<u8>>, BrokerError> {
     if text.contains("-----BEGIN") {
-        return subm_kube::certificates(text).ok_or(BrokerError::Ca);
+        return crate::certificates(text).ok_or(BrokerError::Ca);
     }
     let text: String = text.split_whitespace().collect();
     let pem = data_encoding::BASE64.decode(text.as_bytes());
     let pem = pem.ok().and_then(|pem| String::from_utf8(pem).ok());
-    pem.and_then(|pem| subm_kube::certificates(&pem))
+    pem.and_then(|pem| crate::certificates(&pem))
         .ok_or(BrokerError::Ca)
 }

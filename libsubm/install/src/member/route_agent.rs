@@ -1,0 +1,55 @@
+//! The route agent: on every node, brings traffic for the other clusters to the active gateway.
+
+use serde_json::{Value, json};
+
+use super::connectivity::NodeProgram;
+use super::{Settings, account, role};
+use crate::Object;
+use crate::images;
+use crate::names::{OPERATOR_NAMESPACE, ROUTE_AGENT};
+use crate::rbac::{MANAGE, READ};
+
+pub(super) fn objects(settings: &Settings) -> Vec<Object> {
+    let nodes = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": READ}]);
+    let mut objects = account(ROUTE_AGENT, &nodes).to_vec();
+    objects.extend(role(ROUTE_AGENT, &rights()));
+    objects.push(daemon_set(settings));
+    objects
+}
+
+/// In its own namespace.
+fn rights() -> Value {
+    json!([
+        {"apiGroups": ["submariner.io"], "resources": ["endpoints"], "verbs": READ},
+        {"apiGroups": ["submariner.io"], "resources": ["routeagents"], "verbs": MANAGE},
+    ])
+}
+
+fn daemon_set(settings: &Settings) -> Object {
+    let list = |texts: &[String]| texts.join(",");
+    let addresses = &settings.addresses;
+    let (pods, services) = (list(&addresses.pods), list(&addresses.services));
+    let global = list(&addresses.global);
+    let debug = if settings.debug { "true" } else { "false" };
+    NodeProgram {
+        name: ROUTE_AGENT,
+        component: "routeagent",
+        image: settings.images.of(images::ROUTE_AGENT),
+        variables: vec![
+            ("SUBMARINER_NAMESPACE", OPERATOR_NAMESPACE),
+            ("SUBMARINER_CLUSTERID", settings.cluster_id.as_str()),
+            ("SUBMARINER_CLUSTERCIDR", &*pods),
+            ("SUBMARINER_SERVICECIDR", &*services),
+            ("SUBMARINER_GLOBALCIDR", &*global),
+            ("SUBMARINER_NETWORKPLUGIN", &*settings.network_plugin),
+            ("SUBMARINER_DEBUG", debug),
+        ],
+        node_selector: json!({"kubernetes.io/os": "linux"}),
+        // What it made stays while it is replaced.
+        max_unavailable: json!("100%"),
+        ports: json!([]),
+        probes: None,
+        secrets: Vec::new(),
+    }
+    .daemon_set(settings)
+}

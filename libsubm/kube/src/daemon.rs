@@ -1,0 +1,110 @@
+//! The frame of a program: its arguments, its log, TLS, and a runtime.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+/// How a program logs, to standard error.
+#[derive(Clone, Copy, Debug)]
+pub struct Log<'a> {
+    /// A level, or a filter of `tracing`.
+    pub filter: &'a str,
+    pub json: bool,
+}
+
+/// Runs a daemon until it ends. `name` is what a message begins with before there is a log.
+pub fn run<E: Display>(
+    name: &str,
+    log: Log<'_>,
+    daemon: impl Future<Output = Result<(), E>>,
+) -> ExitCode {
+    let filter = match EnvFilter::try_new(log.filter) {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("{name}: LOG_LEVEL {:?}: {error}", log.filter);
+            return ExitCode::from(2);
+        }
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr);
+    if log.json {
+        builder.json().init();
+    } else {
+        builder.init();
+    }
+    use_tls();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(daemon) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Chooses the process's TLS, of which there is one.
+pub fn use_tls() {
+    // Another crate may have chosen it already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// The command line, where long flags may begin with one dash, as Go programs take them.
+pub fn arguments() -> impl Iterator<Item = OsString> {
+    std::env::args_os().map(|argument| match argument.to_str() {
+        Some(text) if is_single_dash_flag(text) => format!("-{text}").into(),
+        _ => argument,
+    })
+}
+
+/// The filter for a number of Submariner's programs (`-v`): 2 is their default, and as much as `info` is here.
+pub fn verbosity(number: i32) -> &'static str {
+    match number {
+        ..=-1 => "warn",
+        0..=2 => "info",
+        3 => "debug",
+        4.. => "trace",
+    }
+}
+
+fn is_single_dash_flag(text: &str) -> bool {
+    text.strip_prefix('-').is_some_and(|rest| {
+        let name = rest.split('=').next().unwrap_or_default();
+        name.len() > 1
+            && !rest.starts_with('-')
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_go_programs_are_told_from_short_ones() {
+        assert!(is_single_dash_flag("-kubeconfig") && is_single_dash_flag("-alsologtostderr=true"));
+        assert!(
+            !is_single_dash_flag("-v")
+                && !is_single_dash_flag("-v=2")
+                && !is_single_dash_flag("--v")
+                && !is_single_dash_flag("-1")
+        );
+    }
+}

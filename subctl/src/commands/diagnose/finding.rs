@@ -1,0 +1,94 @@
+//! What a check found: judgements with the remedy of each that is none good.
+
+use serde_json::{Value, json};
+
+/// One part of a check, as `diagnose` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) title: String,
+    /// Empty where there was nothing to say.
+    pub(super) findings: Vec<Finding>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) verdict: Verdict,
+    pub(super) text: String,
+    pub(super) remedy: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Good,
+    /// May be on purpose, or will be well soon.
+    Doubtful,
+    Broken,
+}
+
+impl Part {
+    pub(super) fn new(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            findings: Vec::new(),
+        }
+    }
+
+    pub(super) fn good(&mut self, text: impl Into<String>) {
+        self.push(Verdict::Good, text, "");
+    }
+
+    pub(super) fn doubtful(&mut self, text: impl Into<String>, remedy: impl Into<String>) {
+        self.push(Verdict::Doubtful, text, remedy);
+    }
+
+    pub(super) fn broken(&mut self, text: impl Into<String>, remedy: impl Into<String>) {
+        self.push(Verdict::Broken, text, remedy);
+    }
+
+    fn push(&mut self, verdict: Verdict, text: impl Into<String>, remedy: impl Into<String>) {
+        self.findings.push(Finding {
+            verdict,
+            text: text.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.findings
+            .iter()
+            .any(|finding| finding.verdict == Verdict::Broken)
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let findings = self.findings.iter().map(|finding| {
+            let verdict = match finding.verdict {
+                Verdict::Good => "good",
+                Verdict::Doubtful => "doubtful",
+                Verdict::Broken => "broken",
+            };
+            json!({"verdict": verdict, "text": finding.text, "remedy": finding.remedy})
+        });
+        json!({"check": self.title, "findings": findings.collect::<Vec<_>>()})
+    }
+}
+
+/// Of parts that are checked, the texts that are not good.
+#[cfg(test)]
+pub(super) fn faults(parts: &[Part]) -> Vec<String> {
+    let findings = parts.iter().flat_map(|part| &part.findings);
+    let faults = findings.filter(|finding| finding.verdict != Verdict::Good);
+    faults
+        .map(|finding| {
+            assert!(!finding.remedy.is_empty(), "{finding:?} has no remedy");
+            format!(
+                "{}{}",
+                if finding.verdict == Verdict::Broken {
+                    ""
+                } else {
+                    "? "
+                },
+                finding.text
+            )
+        })
+        .collect()
+}
