@@ -44,9 +44,9 @@ impl Switch {
             ("ipv6/conf/default/accept_dad", "0"),
             ("ipv6/conf/eth0/accept_dad", "0"),
         ])?;
-        // Its link-local address would come when it pleases.
+        // A link-local address of the kernel's making would come when it pleases.
         node.ip(&format!(
-            "link set eth0 addrgenmode none\naddr add 172.31.0.{n}/24 dev eth0\naddr add fd00:31::{n}/64 dev eth0 nodad\nlink set eth0 up\n\
+            "link set eth0 addrgenmode none\naddr add fe80::{n}/64 dev eth0 nodad\naddr add 172.31.0.{n}/24 dev eth0\naddr add fd00:31::{n}/64 dev eth0 nodad\nlink set eth0 up\n\
              addr add 10.{n}.0.1/32 dev lo\naddr add fd0{n}::1/128 dev lo nodad"
         ))?;
         Ok(Arc::new(node))
