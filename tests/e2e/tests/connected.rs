@@ -1,0 +1,345 @@
+//! The network half of Submariner's walk-through, row by row, with each cable driver: join two clusters, see them connected, reach a
+//! Service and a pod of the other cluster by name, look at what is on the wire, cut and heal, and take all of it down again.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use subm_e2e::{Lab, Member, client_pod, deployment, namespace, service, stateful_set};
+use subm_test_support::{Capture, KernelState, Packet, TestNode, eventually, whereami};
+
+const NS: &str = "sample";
+const OPERATOR: &str = "submariner-operator";
+const SOON: Duration = Duration::from_secs(90);
+const NAME: &str = "whereami-cs.sample.svc.clusterset.local";
+const HEADLESS: &str = "whereami-ss.sample.svc.clusterset.local";
+/// What a cut cable may take until it is told.
+const NOTICED: Duration = Duration::from_secs(6);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clusters_are_connected_by_vxlan() -> Result<()> {
+    run("vxlan").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clusters_are_connected_by_wireguard() -> Result<()> {
+    run("wireguard").await
+}
+
+/// One lab at a time: each has three control planes.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+async fn run(driver: &str) -> Result<()> {
+    let _turn = TURN.lock().await;
+    let began = Instant::now();
+    let lab = Lab::joined(2).await?;
+    let result = walk(&lab, driver).await;
+    writeln!(
+        std::io::stdout(),
+        "{}\n\n({driver}: {:.0?} from the first control plane to the last command)",
+        lab.desk.transcript(),
+        began.elapsed()
+    )?;
+    if result.is_err() {
+        println!("{}{}", lab.member("c1").logs(), lab.member("c2").logs());
+    }
+    result
+}
+
+async fn walk(lab: &Lab, driver: &str) -> Result<()> {
+    let (desk, c1, c2) = (&lab.desk, lab.member("c1"), lab.member("c2"));
+    for member in [c1, c2] {
+        member
+            .cluster
+            .wait_available("kube-system", "coredns", SOON)
+            .await?;
+    }
+    let before = kernels(lab)?;
+
+    desk.row("10-13", "a broker, two clusters join; the gateway is named");
+    desk.subctl("--context kind-broker deploy-broker").await?;
+    for member in [c1, c2] {
+        let (name, pods) = (&member.name, member.cluster.pod_cidr());
+        desk.subctl(&format!(
+            "--context kind-{name} join broker-info.subm --clusterid {name} --cable-driver {driver} --gateway {name}-worker \
+             --clustercidr {pods} --wait"
+        ))
+        .await
+        .with_context(|| member.logs())?;
+    }
+
+    desk.row("14-16", "they are connected");
+    for (member, other) in [(c1, c2), (c2, c1)] {
+        connected(member, other, driver).await?;
+    }
+    desk.subctl("--context kind-c1 show endpoints").await?;
+    desk.subctl("--context kind-c1 show connections").await?;
+    desk.subctl("--context kind-c2 show connections").await?;
+    desk.subctl("--context kind-c1 show gateways").await?;
+
+    desk.row("17-19", "a service in c2 is exported");
+    for member in [c1, c2] {
+        member.apply(namespace(NS)).await?;
+    }
+    let client = on("c1-worker2", client_pod(), "");
+    c1.apply(client).await?;
+    c1.wait_pods("default", "run=client", 1).await?;
+    whereami_in(c2, "c2-worker2").await?;
+    desk.subctl("--context kind-c2 export service --namespace sample whereami-cs --wait")
+        .await?;
+
+    desk.row(
+        "22-27",
+        "a pod on a worker of c1 reaches a pod on a worker of c2",
+    );
+    let own = c1.pod_ip("default", "client").await?;
+    let answer = on_the_wire(lab, driver, &own).await?;
+    ensure!(
+        answer.server.node == "c2-worker2" && answer.client.to_string() == own,
+        "{answer:?}, and the client is {own}"
+    );
+    desk.note(&format!(
+        "client in c1$ curl {NAME}\n{} on {}, which sees the client as {}",
+        answer.server.pod, answer.server.node, answer.client
+    ));
+
+    desk.row(
+        "28-31",
+        "the same service in c1: local first, the other by its name",
+    );
+    whereami_in(c1, "c1-worker").await?;
+    desk.subctl("--context kind-c1 export service -n sample whereami-cs --wait")
+        .await?;
+    answered_by(c1, &format!("http://{NAME}"), "c1-worker").await?;
+    answered_by(c1, &format!("http://c2.{NAME}"), "c2-worker2").await?;
+
+    desk.row("32-36", "a headless service, and one of its pods");
+    c2.apply(service(NS, "whereami-ss", "whereami-ss", true))
+        .await?;
+    let set = stateful_set(NS, "whereami", "whereami-ss", 3);
+    c2.apply(named(set)).await?;
+    c2.wait_pods(NS, "app=whereami-ss", 3).await?;
+    desk.subctl("--context kind-c2 export service whereami-ss --namespace sample --wait")
+        .await?;
+    c1.wait_dig(desk, HEADLESS, &c2.pod_ips(NS, "app=whereami-ss").await?)
+        .await?;
+    let url = format!("http://whereami-0.c2.{HEADLESS}");
+    let answer = eventually(SOON, || c1.whereami(&url)).await?;
+    ensure!(answer.server.pod == "whereami-0", "{answer:?}");
+    desk.note(&format!("client in c1$ curl {url}\n{}", answer.server.pod));
+
+    desk.row(
+        "cut",
+        "a link that is cut is told, and its cluster leaves the answers",
+    );
+    let cut = c2.cluster.lan()?.uplink()?.cut()?;
+    let at = Instant::now();
+    eventually(NOTICED, || async {
+        let status = status_of(c1).await?;
+        ensure!(status != "connected", "still connected");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+    .with_context(|| format!("{:?} after the cut", at.elapsed()))?;
+    c1.wait_dig(desk, HEADLESS, &[]).await?;
+    let local = answered_by(c1, &format!("http://{NAME}"), "c1-worker").await;
+    local.context("while the other cluster is away")?;
+    desk.subctl("--context kind-c1 show connections").await?;
+    cut.heal()?;
+    connected(c1, c2, driver).await?;
+    answered_by(c1, &format!("http://c2.{NAME}"), "c2-worker2").await?;
+
+    desk.row("diagnose", "nothing is wrong");
+    desk.subctl("--context kind-c1 diagnose deployment").await?;
+    desk.subctl("--context kind-c1 diagnose connections")
+        .await?;
+
+    desk.row("53", "uninstall leaves nothing");
+    for member in [c1, c2] {
+        desk.subctl(&format!("--context kind-{} uninstall --yes", member.name))
+            .await
+            .with_context(|| member.logs())?;
+    }
+    for member in [c1, c2] {
+        for (kind, name) in [("Deployment", "whereami"), ("StatefulSet", "whereami")] {
+            delete(member, kind, NS, name).await?;
+        }
+        for name in ["whereami-cs", "whereami-ss"] {
+            delete(member, "Service", NS, name).await?;
+        }
+        delete(member, "Pod", "default", "client").await?;
+    }
+    for (name, before) in before {
+        let node = node(lab, &name)?;
+        eventually(SOON, || async {
+            let now = KernelState::of(node.net().netns())?;
+            before.ensure_same(&now).with_context(|| name.clone())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// One answer, and what it looked like on each link: plain nowhere but on pods' links, VXLAN 4800 between worker and gateway, and
+/// the cable between the clusters.
+async fn on_the_wire(lab: &Lab, driver: &str, client: &str) -> Result<whereami::Answer> {
+    let c1 = lab.member("c1");
+    let lan = c1.cluster.lan()?;
+    let worker = lan.node_link("c1-worker2")?;
+    let inside = Capture::start(worker.netns(), worker.device())?;
+    let uplink = lan.uplink()?;
+    let between = Capture::start(uplink.netns(), uplink.device())?;
+    let url = format!("http://{NAME}");
+    let answer = eventually(SOON, || c1.whereami(&url)).await;
+    let answer = answer.with_context(|| c1.logs())?;
+    let (inside, between) = (inside.stop()?, between.stop()?);
+    let client: std::net::IpAddr = client.parse()?;
+    let of_client = |packet: &Packet| {
+        packet
+            .addresses
+            .is_some_and(|(from, to)| from == client || to == client)
+    };
+    let in_vxlan = |packet: &Packet, port| packet.vxlan(port).filter(|(_, inner)| of_client(inner));
+    let intra: Vec<u32> = inside
+        .iter()
+        .filter_map(|packet| Some(in_vxlan(packet, 4800)?.0))
+        .collect();
+    ensure!(
+        !intra.is_empty() && intra.iter().all(|id| *id == 100),
+        "VXLAN 100 to the gateway: {intra:?}"
+    );
+    let plain =
+        |packets: &[Packet], text: &[u8]| packets.iter().any(|packet| packet.contains(text));
+    ensure!(
+        !between.iter().any(of_client),
+        "the client's packets are between the clusters as they are"
+    );
+    let cable: Vec<&Packet> = between
+        .iter()
+        .filter(|packet| packet.is_port(4500))
+        .collect();
+    ensure!(!cable.is_empty(), "nothing at port 4500: {between:?}");
+    match driver {
+        "vxlan" => {
+            let ids: Vec<u32> = cable
+                .iter()
+                .filter_map(|packet| Some(in_vxlan(packet, 4500)?.0))
+                .collect();
+            ensure!(
+                !ids.is_empty() && ids.iter().all(|id| *id == 1000),
+                "{ids:?}"
+            );
+        }
+        "wireguard" => {
+            ensure!(
+                plain(&inside, b"GET / HTTP") && !plain(&between, b"GET / HTTP"),
+                "what the pod asks can be read between the clusters"
+            );
+            // Types 1 to 4, and three zeros: WireGuard's messages.
+            let messages = cable
+                .iter()
+                .all(|packet| matches!(packet.payload(), [1..=4, 0, 0, 0, ..]));
+            ensure!(messages, "not all at port 4500 is WireGuard's");
+        }
+        other => bail!("no such driver: {other}"),
+    }
+    Ok(answer)
+}
+
+async fn answered_by(member: &Member, url: &str, node: &str) -> Result<()> {
+    eventually(SOON, || async {
+        let answer = member.whereami(url).await?;
+        ensure!(answer.server.node == node, "{url}: {answer:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+    .with_context(|| member.logs())
+}
+
+/// Waits until a cluster's active gateway says so, with a round-trip time.
+async fn connected(member: &Member, other: &Member, driver: &str) -> Result<()> {
+    eventually(SOON, || async {
+        let connection = connection(member).await?;
+        ensure!(
+            connection["status"] == "connected"
+                && connection["endpoint"]["cluster_id"] == other.name.as_str()
+                && connection["endpoint"]["backend"] == driver
+                && connection["latencyRTT"]["average"].is_string(),
+            "{connection}"
+        );
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+    .with_context(|| member.logs())
+}
+
+async fn status_of(member: &Member) -> Result<String> {
+    let connection = connection(member).await?;
+    Ok(connection["status"].as_str().unwrap_or_default().to_owned())
+}
+
+async fn connection(member: &Member) -> Result<Value> {
+    let gateway = format!("{}-worker", member.name);
+    let gateway = member.get("Gateway", OPERATOR, &gateway).await?;
+    match gateway["status"]["connections"]
+        .as_array()
+        .map(Vec::as_slice)
+    {
+        Some([one]) => Ok(one.clone()),
+        _ => bail!("not one connection: {gateway}"),
+    }
+}
+
+/// The article's Deployment and Service, two pods on one node.
+async fn whereami_in(member: &Member, node: &str) -> Result<()> {
+    let pods = deployment(NS, "whereami", 2);
+    member
+        .apply(on(node, named(pods), "/spec/template"))
+        .await?;
+    member
+        .apply(service(NS, "whereami-cs", "whereami", false))
+        .await?;
+    member.wait_pods(NS, "app=whereami", 2).await?;
+    Ok(())
+}
+
+/// A pod, or pods of a template, on this node.
+fn on(node: &str, mut object: Value, template: &str) -> Value {
+    if let Some(template) = object.pointer_mut(template) {
+        template["spec"]["nodeName"] = json!(node);
+    }
+    object
+}
+
+/// Pods of a template know where they are.
+fn named(mut object: Value) -> Value {
+    let field = |path: &str| json!({"fieldRef": {"fieldPath": path}});
+    object["spec"]["template"]["spec"]["containers"][0]["env"] = json!([
+        {"name": "NODE_NAME", "valueFrom": field("spec.nodeName")},
+        {"name": "POD_NAME", "valueFrom": field("metadata.name")},
+    ]);
+    object
+}
+
+async fn delete(member: &Member, kind: &str, namespace: &str, name: &str) -> Result<()> {
+    let api = member.api(kind, namespace);
+    match api.delete(name, &kube::api::DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        result => Ok(result.map(drop)?),
+    }
+}
+
+fn node<'a>(lab: &'a Lab, name: &str) -> Result<&'a TestNode> {
+    let mut nodes = lab.members.iter().flat_map(|member| &member.nodes);
+    let node = nodes.find(|node| node.name() == name);
+    node.with_context(|| format!("no node {name:?}"))
+}
+
+/// What is in the kernels of all nodes.
+fn kernels(lab: &Lab) -> Result<Vec<(String, KernelState)>> {
+    let nodes = lab.members.iter().flat_map(|member| &member.nodes);
+    nodes
+        .map(|node| Ok((node.name().to_owned(), KernelState::of(node.net().netns())?)))
+        .collect()
+}
