@@ -173,7 +173,6 @@ impl TestNodeBuilder {
                 objects: Objects::watch(&client),
                 client,
                 name: self.name,
-                labels,
                 images: self.images,
                 api_service: nth(services, 1)?,
                 cluster_dns: nth(services, DNS_ADDRESS)?,

@@ -55,6 +55,7 @@ pub fn api(client: &Client, kind: &str, namespace: Option<&str>) -> Api<DynamicO
         "ServiceImport" | "ServiceExport" => ("multicluster.x-k8s.io", "v1beta1"),
         "EndpointSlice" => ("discovery.k8s.io", "v1"),
         "Deployment" | "StatefulSet" => ("apps", "v1"),
+        "Gateway" | "Endpoint" | "Cluster" | "RouteAgent" => ("submariner.io", "v1"),
         "Lease" => ("coordination.k8s.io", "v1"),
         "Event" => ("events.k8s.io", "v1"),
         _ => ("", "v1"),

@@ -10,7 +10,7 @@ use subm_api::Whole;
 use subm_api::names::GLOBAL_IP;
 use subm_api::submariner::{Cluster, ClusterSpec, Endpoint, EndpointSpec, Gateway};
 use subm_routing::Kernel;
-use subm_tunnel::Local;
+use subm_tunnel::{Connection, ConnectionStatus, Local};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -198,7 +198,6 @@ impl Brain {
         problems: &mut Vec<String>,
     ) -> bool {
         let public = self.public_ip.borrow().clone();
-        problems.extend(public.trouble);
         let here = Here {
             node: self.host.clone(),
             private_ip: local.private_ip.into(),
@@ -339,6 +338,12 @@ impl Brain {
             return;
         }
         let mut problems = self.problems.clone();
+        // It is needed where cables do not come about without it.
+        let broken =
+            |(_, cable): &(EndpointSpec, Connection)| cable.status != ConnectionStatus::Connected;
+        if self.leads && cables.iter().any(broken) {
+            problems.extend(self.public_ip.borrow().trouble.clone());
+        }
         if self.leads {
             let left_out = self.cables.left_out.clone();
             problems.extend(seen.troubles.into_iter().chain(untold).chain(left_out));

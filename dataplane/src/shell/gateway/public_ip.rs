@@ -1,9 +1,12 @@
 //! Finds this gateway's public address, and looks again every minute.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use futures::StreamExt as _;
+use futures::stream::FuturesOrdered;
 use http::{Request, Uri};
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client, Config};
@@ -14,11 +17,13 @@ use crate::gateway::public_ip::{Ingress, PublicIp, choose, first_ipv4};
 
 const AGAIN: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a gateway that begins waits for it.
+const HASTE: Duration = Duration::from_secs(1);
 
 /// What is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
-    /// Somebody has looked.
+    /// Somebody has looked, or it takes too long to wait for.
     pub(super) tried: bool,
     /// The last that was found.
     pub(super) address: Option<IpAddr>,
@@ -36,7 +41,15 @@ pub(super) async fn follow(
     loop {
         let list = sources.borrow_and_update().clone();
         if let Some(list) = &list {
-            let result = find(&client, &namespace, list).await;
+            let mut looking = pin!(find(&client, &namespace, list));
+            // Where nobody outside answers, the others can do with the private address meanwhile.
+            let early = timeout(HASTE, &mut looking).await;
+            let result = if let Ok(result) = early {
+                result
+            } else {
+                known.send_if_modified(|known| !std::mem::replace(&mut known.tried, true));
+                looking.await
+            };
             known.send_if_modified(|known| {
                 let before = known.clone();
                 known.tried = true;
@@ -46,7 +59,13 @@ pub(super) async fn follow(
                         known.trouble = None;
                     }
                     // What was found before is better than nothing.
-                    Err(error) => known.trouble = Some(format!("{error:#}")),
+                    Err(error) => {
+                        let trouble = Some(format!("{error:#}"));
+                        if known.trouble != trouble {
+                            tracing::warn!("{error:#}");
+                        }
+                        known.trouble = trouble;
+                    }
                 }
                 *known != before
             });
@@ -58,11 +77,16 @@ pub(super) async fn follow(
     }
 }
 
-/// By the first way that works.
+/// By the first way that works. All are tried at once: each may take as long as the patience lasts.
 async fn find(client: &Client, namespace: &str, sources: &[PublicIp]) -> Result<Option<IpAddr>> {
     let mut troubles = Vec::new();
-    for source in sources {
-        match timeout(PATIENCE, ask(client, namespace, source)).await {
+    let answers = sources.iter().map(|source| async move {
+        let answer = timeout(PATIENCE, ask(client, namespace, source)).await;
+        (source, answer)
+    });
+    let mut answers = answers.collect::<FuturesOrdered<_>>();
+    while let Some((source, answer)) = answers.next().await {
+        match answer {
             Ok(Ok(address)) => return Ok(Some(address)),
             Ok(Err(error)) => troubles.push(format!("{source}: {error:#}")),
             Err(_) => troubles.push(format!("{source}: no answer")),

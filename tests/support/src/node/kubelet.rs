@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, Pod as Manifest};
+use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, Pod as Manifest};
 use kube::api::{Api, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
@@ -35,7 +35,6 @@ pub(super) type Key = (String, String);
 pub(super) struct Kubelet {
     pub(super) client: Client,
     pub(super) name: String,
-    pub(super) labels: BTreeMap<String, String>,
     pub(super) network: Arc<Network>,
     pub(super) images: Images,
     pub(super) objects: Objects,
@@ -97,7 +96,7 @@ impl Kubelet {
             .and_then(|status| status.phase.as_deref())
             .is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
         match spec.and_then(|spec| spec.node_name.as_deref()) {
-            None if pod.metadata.deletion_timestamp.is_none() && self.fits(&pod) => {
+            None if pod.metadata.deletion_timestamp.is_none() => {
                 let pods = u32::try_from(workers.len()).unwrap_or(u32::MAX);
                 tasks.spawn(Arc::clone(self).bind(pod, POLITENESS * pods));
             }
@@ -118,13 +117,13 @@ impl Kubelet {
     }
 
     /// What a scheduler looks at, as far as tests have it: selectors and required affinity. Room there always is.
-    fn fits(&self, pod: &Manifest) -> bool {
+    fn fits(&self, pod: &Manifest, own: &BTreeMap<String, String>) -> bool {
         let Some(spec) = &pod.spec else { return false };
         let selected = spec
             .node_selector
             .iter()
             .flatten()
-            .all(|(key, value)| self.labels.get(key) == Some(value));
+            .all(|(key, value)| own.get(key) == Some(value));
         let name = [("metadata.name".to_owned(), self.name.clone())].into();
         let affinity = spec.affinity.as_ref();
         let required = affinity
@@ -137,16 +136,30 @@ impl Kubelet {
             required.node_selector_terms.iter().any(|term| {
                 let mut labels = term.match_expressions.iter().flatten();
                 let mut fields = term.match_fields.iter().flatten();
-                labels.all(|want| holds(want, &self.labels))
-                    && fields.all(|want| holds(want, &name))
+                labels.all(|want| holds(want, own)) && fields.all(|want| holds(want, &name))
             })
         });
         selected && allowed
     }
 
-    /// The first node to bind a pod has it.
+    /// The node's labels as they are now: an installation may have added some.
+    async fn labels(&self) -> BTreeMap<String, String> {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        loop {
+            match nodes.get(&self.name).await {
+                Ok(node) => return node.metadata.labels.unwrap_or_default(),
+                Err(kube::Error::Api(error)) if error.code == 404 => return BTreeMap::new(),
+                Err(_) => sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// The first node to bind a pod has it, if it fits.
     async fn bind(self: Arc<Self>, pod: Manifest, politeness: Duration) {
         sleep(politeness).await;
+        if !self.fits(&pod, &self.labels().await) {
+            return;
+        }
         let name = pod.name_any();
         let namespace = pod.namespace().unwrap_or_default();
         let api: Api<Manifest> = Api::namespaced(self.client.clone(), &namespace);
