@@ -130,8 +130,13 @@ impl Network {
     /// With what the user gave, which wins.
     pub fn overridden(&mut self, pods: &[IpNet], services: &[IpNet]) -> Vec<Mismatch> {
         let mut mismatches = Vec::new();
+        // Of nodes only parts are known: the whole that was given has them.
+        let has = |part: &IpNet| pods.iter().any(|net| net.contains(part));
+        let whole = self.pods_by_node && self.pods.iter().all(has);
         self.pods_by_node &= pods.is_empty();
-        if let Some((given, found)) = replace(&mut self.pods, pods) {
+        if let Some((given, found)) = replace(&mut self.pods, pods)
+            && !whole
+        {
             mismatches.push(Mismatch::Pods { given, found });
         }
         if let Some((given, found)) = replace(&mut self.services, services) {

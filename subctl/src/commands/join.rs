@@ -207,13 +207,18 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
             .and_then(parse_custom);
         member_dns::forward(&mut status, &target.cluster, &settings.domains(), custom).await?;
     }
+    let verb = if settings.components().len() > 1 {
+        "are"
+    } else {
+        "is"
+    };
     if flags.wait {
         status.start(format!("Waiting for {components} to run"));
         wait::for_workloads(&target.cluster, &workloads(&settings), flags.timeout).await?;
-        status.success(format!("{} is up and running", capital(&components)));
+        status.success(format!("{} {verb} up and running", capital(&components)));
     } else {
         status.success(format!(
-            "{} is deployed; `subctl show versions` tells whether it runs",
+            "{} {verb} deployed; `subctl show versions` tells what runs",
             capital(&components)
         ));
     }

@@ -9,4 +9,4 @@ mod workloads;
 
 pub use desk::{Desk, Ran};
 pub use lab::{Lab, Member};
-pub use workloads::{client_pod, deployment, namespace, service, stateful_set};
+pub use workloads::{client_pod, deployment, named, namespace, on, service, stateful_set};

@@ -56,3 +56,23 @@ pub fn client_pod() -> Value {
         "spec": {"terminationGracePeriodSeconds": 0, "containers": [{"name": "client", "image": "nettool"}]},
     })
 }
+
+/// A pod, or the pods of a template, on this node.
+pub fn on(node: &str, mut object: Value) -> Value {
+    let pods = match object.pointer_mut("/spec/template") {
+        Some(template) => template,
+        None => &mut object,
+    };
+    pods["spec"]["nodeName"] = json!(node);
+    object
+}
+
+/// Pods of a template that know where they are.
+pub fn named(mut object: Value) -> Value {
+    let field = |path: &str| json!({"fieldRef": {"fieldPath": path}});
+    object["spec"]["template"]["spec"]["containers"][0]["env"] = json!([
+        {"name": "NODE_NAME", "valueFrom": field("spec.nodeName")},
+        {"name": "POD_NAME", "valueFrom": field("metadata.name")},
+    ]);
+    object
+}

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::{Value, json};
-use subm_e2e::{Lab, Member, client_pod, deployment, namespace, service, stateful_set};
+use serde_json::Value;
+use subm_e2e::{Lab, Member, client_pod, deployment, named, namespace, on, service, stateful_set};
 use subm_test_support::{Capture, KernelState, Packet, TestNode, eventually, whereami};
 
 const NS: &str = "sample";
@@ -87,8 +87,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     for member in [c1, c2] {
         member.apply(namespace(NS)).await?;
     }
-    let client = on("c1-worker2", client_pod(), "");
-    c1.apply(client).await?;
+    c1.apply(on("c1-worker2", client_pod())).await?;
     c1.wait_pods("default", "run=client", 1).await?;
     whereami_in(c2, "c2-worker2").await?;
     desk.subctl("--context kind-c2 export service --namespace sample whereami-cs --wait")
@@ -299,32 +298,12 @@ async fn connection(member: &Member) -> Result<Value> {
 /// The article's Deployment and Service, two pods on one node.
 async fn whereami_in(member: &Member, node: &str) -> Result<()> {
     let pods = deployment(NS, "whereami", 2);
-    member
-        .apply(on(node, named(pods), "/spec/template"))
-        .await?;
+    member.apply(on(node, named(pods))).await?;
     member
         .apply(service(NS, "whereami-cs", "whereami", false))
         .await?;
     member.wait_pods(NS, "app=whereami", 2).await?;
     Ok(())
-}
-
-/// A pod, or pods of a template, on this node.
-fn on(node: &str, mut object: Value, template: &str) -> Value {
-    if let Some(template) = object.pointer_mut(template) {
-        template["spec"]["nodeName"] = json!(node);
-    }
-    object
-}
-
-/// Pods of a template know where they are.
-fn named(mut object: Value) -> Value {
-    let field = |path: &str| json!({"fieldRef": {"fieldPath": path}});
-    object["spec"]["template"]["spec"]["containers"][0]["env"] = json!([
-        {"name": "NODE_NAME", "valueFrom": field("spec.nodeName")},
-        {"name": "POD_NAME", "valueFrom": field("metadata.name")},
-    ]);
-    object
 }
 
 async fn delete(member: &Member, kind: &str, namespace: &str, name: &str) -> Result<()> {

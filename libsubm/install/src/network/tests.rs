@@ -211,4 +211,11 @@ fn what_the_user_gave_wins_and_differences_are_told() {
         ]
     );
     assert_eq!(network.overridden(&[], &[]), []);
+    let mut by_node = Network {
+        pods: [net("10.8.1.0/24"), net("10.8.2.0/24")].concat(),
+        pods_by_node: true,
+        ..network
+    };
+    assert_eq!(by_node.clone().overridden(&net("10.8.0.0/16"), &[]), []);
+    assert_eq!(by_node.overridden(&net("10.8.1.0/24"), &[]).len(), 1);
 }

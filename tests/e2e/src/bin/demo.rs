@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
-use subm_e2e::{Lab, client_pod, deployment, namespace, service};
+use anyhow::{Context as _, Result, bail, ensure};
+use subm_e2e::{Lab, Member, client_pod, deployment, named, namespace, on, service};
+use subm_test_support::eventually;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -63,9 +64,9 @@ async fn asked_to_end() -> Result<&'static str> {
 async fn demo() -> Result<()> {
     let began = Instant::now();
     say(
-        "Starting a broker and two clusters with a node each (real API servers, controllers, kube-proxy and CoreDNS) …",
+        "Starting a broker and two clusters of two nodes, with a router between them (real API servers, controllers, kube-proxy and CoreDNS) …",
     );
-    let lab = Lab::start(2).await?;
+    let lab = Lab::joined(2).await?;
     for member in &lab.members {
         member
             .cluster
@@ -80,22 +81,21 @@ async fn demo() -> Result<()> {
         "Ready after {:.0?}. Now Submariner's part:",
         began.elapsed()
     ));
-    shown
-        .subctl("--context kind-broker deploy-broker --components service-discovery")
-        .await?;
-    shown
-        .subctl("--context kind-c1 join broker-info.subm --clusterid c1 --wait")
-        .await?;
-    shown
-        .subctl("--context kind-c2 join broker-info.subm --clusterid c2 --wait")
-        .await?;
-    say("A Deployment of two pods and a Service in c2, a client pod in c1:");
+    shown.subctl("--context kind-broker deploy-broker").await?;
+    shown.subctl(&join(lab.member("c1"))).await?;
+    shown.subctl(&join(lab.member("c2"))).await?;
     let (c1, c2) = (lab.member("c1"), lab.member("c2"));
+    say("The gateways find each other:");
+    eventually(SOON, || connected(c1)).await?;
+    shown.subctl("--context kind-c1 show connections").await?;
+    say("A Deployment of two pods and a Service in c2, a client pod on a worker of c1:");
     for member in [c1, c2] {
         member.apply(namespace(NS)).await?;
-        member.apply(client_pod()).await?;
+        member
+            .apply(on(&format!("{}-worker2", member.name), client_pod()))
+            .await?;
     }
-    c2.apply(deployment(NS, "whereami", 2)).await?;
+    c2.apply(named(deployment(NS, "whereami", 2))).await?;
     c2.apply(service(NS, "whereami-cs", "whereami", false))
         .await?;
     c1.wait_pods("default", "run=client", 1).await?;
@@ -110,19 +110,48 @@ async fn demo() -> Result<()> {
         .to_owned();
     c1.wait_dig(&lab.desk, NAME, &[ip]).await?;
     shown.news();
+    let url = format!("http://{NAME}");
+    let answer = eventually(SOON, || c1.whereami(&url)).await?;
+    lab.desk.note(&format!(
+        "client in c1$ curl -s {url}\n{}",
+        serde_json::to_string(&answer)?
+    ));
+    shown.news();
+    say(&format!(
+        "The answer is of a pod in c2, which sees the client's own address: {}.",
+        c1.pod_ip("default", "client").await?
+    ));
     shown.subctl("--context kind-c1 show imports").await?;
     shown
         .subctl("--context kind-c2 explain export whereami-cs -n sample")
         .await?;
-    say(&format!(
-        "Done after {:.0?}. The name resolves in c1; packets to that address are the data plane's, which this release does not have.",
-        began.elapsed()
-    ));
+    say(&format!("Done after {:.0?}.", began.elapsed()));
     if std::io::stdin().is_terminal() {
         shell(&lab).await?;
     } else {
         say("No terminal: everything is taken down again.");
     }
+    Ok(())
+}
+
+/// The gateway of each cluster is its first node; the driver is WireGuard, the default.
+fn join(member: &Member) -> String {
+    let (name, pods) = (&member.name, member.cluster.pod_cidr());
+    format!(
+        "--context kind-{name} join broker-info.subm --clusterid {name} --clustercidr {pods} --gateway {name}-worker --wait"
+    )
+}
+
+async fn connected(member: &Member) -> Result<()> {
+    let gateway = format!("{}-worker", member.name);
+    let gateway = member
+        .get("Gateway", "submariner-operator", &gateway)
+        .await?;
+    let connection = &gateway["status"]["connections"][0];
+    ensure!(
+        connection["status"] == "connected",
+        "not connected yet: {connection}"
+    );
     Ok(())
 }
 
@@ -155,7 +184,7 @@ async fn shell(lab: &Lab) -> Result<()> {
         "A shell with KUBECONFIG set (contexts kind-broker, kind-c1, kind-c2); `subctl` is in PATH. Try:",
     );
     println!(
-        "subctl --context kind-c2 unexport service -n sample whereami-cs\nsubctl show all\nexit   # takes everything down"
+        "subctl --context kind-c2 unexport service -n sample whereami-cs\nsubctl show all\nsubctl diagnose all\nexit   # takes everything down"
     );
     let path = std::env::var("PATH").unwrap_or_default();
     let programs = lab.desk.programs().display();
