@@ -16,7 +16,7 @@ use subm_install::{BrokerInfo, ClusterId, Invitation, Object, backup_name};
 
 use crate::broker::{Broker, read_info};
 use crate::cli::{DeployBroker, KubeFlags};
-use crate::cluster::{Cluster, kind, str_at};
+use crate::cluster::{Cluster, kind, list_at, str_at};
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::print_objects;
@@ -64,6 +64,11 @@ pub(super) async fn run(kube: &KubeFlags, flags: &DeployBroker) -> Result<(), Er
     };
 
     let mut status = Status::new();
+    let there = find(&broker.cluster, Some(&broker.namespace)).await?;
+    let settings = match there {
+        Some(there) => remember(&mut status, &there, flags, settings),
+        None => settings,
+    };
     status.start("Setting up broker RBAC");
     if leads_nowhere(&url) {
         status.warning(format!(
@@ -108,7 +113,11 @@ pub(super) async fn run(kube: &KubeFlags, flags: &DeployBroker) -> Result<(), Er
 /// Everything that can be wrong is wrong before anything is written.
 fn settings(kube: &KubeFlags, flags: &DeployBroker) -> Result<Settings, Error> {
     let usage = |error: &dyn std::fmt::Display| Error::Usage(error.to_string());
-    let components = broker::components(&flags.components).map_err(|error| usage(&error))?;
+    let components = match &*flags.components {
+        [] => &[SERVICE_DISCOVERY, CONNECTIVITY].map(str::to_owned),
+        asked => asked,
+    };
+    let components = broker::components(components).map_err(|error| usage(&error))?;
     let range = flags.globalnet_cidr_range.unwrap_or(GLOBALNET_RANGE);
     let size = flags.globalnet_cluster_size.unwrap_or(GLOBALNET_SIZE);
     let globalnet = match (flags.globalnet.unwrap_or_default(), Pool::new(range, size)) {
@@ -136,6 +145,47 @@ fn settings(kube: &KubeFlags, flags: &DeployBroker) -> Result<Settings, Error> {
         clusterset_ip,
         clusterset_ip_enabled: flags.enable_clusterset_ip.unwrap_or_default(),
     })
+}
+
+/// What a second run does not name stays as the Broker object has it: a run for another reason is no wish to change it.
+fn remember(
+    status: &mut Status,
+    there: &Value,
+    flags: &DeployBroker,
+    mut settings: Settings,
+) -> Settings {
+    let texts = |pointer: &str| -> Vec<String> {
+        let texts = list_at(there, pointer).iter().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
+    };
+    let mut keep = |what: &str, asked: bool, have: Vec<String>, wanted: &mut Vec<String>| {
+        if !asked && !have.is_empty() {
+            *wanted = have;
+        } else if asked && *wanted != have {
+            let words = |list: &[String]| match list {
+                [] => "none".to_owned(),
+                list => list.join(", "),
+            };
+            status.success(format!(
+                "{what} have changed: {}, before {}; members have what they joined with until they `join` again",
+                words(wanted),
+                words(&have)
+            ));
+        }
+    };
+    keep(
+        "The broker's components",
+        !flags.components.is_empty(),
+        texts("/spec/components"),
+        &mut settings.components,
+    );
+    keep(
+        "The broker's custom domains",
+        !flags.custom_domains.is_empty(),
+        texts("/spec/defaultCustomDomains"),
+        &mut settings.custom_domains,
+    );
+    settings
 }
 
 fn leads_nowhere(url: &str) -> bool {
