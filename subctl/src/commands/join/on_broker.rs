@@ -7,7 +7,7 @@ use subm_install::{BrokerInfo, ClusterId, Invitation};
 
 use crate::broker::{Broker, decoded};
 use crate::cli::Join;
-use crate::cluster::{annotation, kind};
+use crate::cluster::{annotation, kind, str_at};
 use crate::commands::deploy_broker;
 use crate::error::Error;
 use crate::status::Status;
@@ -48,6 +48,7 @@ pub(super) async fn find(
     if let Some(invitation) = &info.invitation {
         let place = invited(broker, flags, invitation).await?;
         check_record(broker, joining).await?;
+        check_one_id(broker, joining).await?;
         return Ok(place);
     }
     if deploy_broker::find(&broker.cluster, Some(&broker.namespace))
@@ -61,6 +62,7 @@ pub(super) async fn find(
         )));
     }
     check_free(broker, joining).await?;
+    check_one_id(broker, joining).await?;
     let globalnet = broker
         .info(Purpose::Globalnet)
         .await?
@@ -146,6 +148,29 @@ async fn check_record(broker: &Broker, joining: &Joining<'_>) -> Result<(), Erro
         return Ok(());
     }
     Err(taken(broker, id))
+}
+
+/// One cluster under two ids would import what it exports itself.
+async fn check_one_id(broker: &Broker, joining: &Joining<'_>) -> Result<(), Error> {
+    let space = Some(&*broker.namespace);
+    let records = broker.cluster.list(&kind::CLUSTERS, space, "").await?;
+    let Some(other) = other_id(&records, joining) else {
+        return Ok(());
+    };
+    Err(Error::Taken(format!(
+        "the broker knows this cluster (its kube-system has the uid {}) as {other:?} already: join with --clusterid {other}, or, if it \
+         is to have another id, delete Cluster {other} in namespace {} of the broker first",
+        joining.cluster_uid, broker.namespace
+    )))
+}
+
+/// The other id under which the broker has the joining cluster.
+fn other_id<'a>(records: &'a [Value], joining: &Joining<'_>) -> Option<&'a str> {
+    let own = records.iter().filter(|record| {
+        !joining.cluster_uid.is_empty() && annotation(record, CLUSTER_UID) == joining.cluster_uid
+    });
+    own.map(|record| str_at(record, "/spec/cluster_id"))
+        .find(|id| *id != joining.id.as_str())
 }
 
 fn taken(broker: &Broker, id: &ClusterId) -> Error {
