@@ -198,7 +198,7 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     desk.good("deploy-broker --components service-discovery")
         .await?;
     let line = "explain export web -n shop";
-    let broken = async |words: &str| desk.fails(line, 10, &format!(" ✗ {words}")).await;
+    let broken = async |words: &str| desk.answers(line, 10, &format!(" ✗ {words}")).await;
 
     broken("Service shop/web does not exist").await?;
     in_a.create_value(&kind::NAMESPACES, &namespace("shop"))
@@ -209,7 +209,7 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     in_a.create_value(&kind::SERVICES, &service).await?;
     let run = broken("this cluster knows no ServiceExport").await?;
     ensure!(
-        run.err.contains("   Run `subctl join` for this cluster\n"),
+        run.out.contains("   Run `subctl join` for this cluster\n"),
         "{run:#?}"
     );
     desk.good("join broker-info.subm --clusterid a").await?;
@@ -217,7 +217,7 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
         .await?;
     let run = broken("ServiceExport shop/web does not exist").await?;
     ensure!(
-        run.err
+        run.out
             .contains("   Run `subctl export service web -n shop`\n"),
         "{run:#?}"
     );
@@ -229,9 +229,9 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
         available(api, "submariner-lighthouse-coredns").await?;
     }
     broken("ServiceExport shop/web has no condition: no agent has looked at it").await?;
-    conditions(&in_a, "Valid", "False").await?;
+    conditions(&in_a, "web", "Valid", "False").await?;
     broken("ServiceExport shop/web is not valid: Because: words").await?;
-    conditions(&in_a, "Ready", "True").await?;
+    conditions(&in_a, "web", "Ready", "True").await?;
     broken("The broker has no ServiceImport of shop/web").await?;
     let own = "a";
     import(&in_a, BROKER, "web-shop", "b").await?;
@@ -241,7 +241,7 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     in_a.create_value(&kind::SLICES, &slice(BROKER)).await?;
     let run = broken("\"kind-b\" has no namespace \"shop\": nothing is imported into it").await?;
     ensure!(
-        run.err
+        run.out
             .contains("   Run `kubectl --context kind-b create namespace shop`\n"),
         "{run:#?}"
     );
@@ -253,13 +253,13 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     in_b.create_value(&kind::SLICES, &slice("shop")).await?;
     let run = desk.good(line).await?;
     ensure!(
-        run.err
+        run.out
             .contains(" ✓ \"kind-b\" has the EndpointSlices of a\n"),
         "{run:#?}"
     );
 
     // From the other end.
-    desk.fails(
+    desk.answers(
         "--context kind-b explain export web -n shop",
         10,
         "Service shop/web does not exist in this cluster, which imports it from a",
@@ -290,7 +290,10 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     desk.good("join broker-info.subm --clusterid a --allow-namespaces default,kube-public")
         .await?;
     let run = desk.good("export service web").await?;
-    ensure!(run.err == " ✓ Service already exported\n", "{run:#?}");
+    ensure!(
+        run.err.starts_with(" ✓ Service already exported\n") && !run.err.contains("takes nothing"),
+        "{run:#?}"
+    );
     // It stays so until somebody says otherwise.
     desk.good("join broker-info.subm --clusterid a").await?;
     let allowed = &environment(&in_a).await?["SUBMARINER_IMPORT_NAMESPACE_ALLOW_LIST"];
@@ -331,6 +334,27 @@ async fn exported_by_who_may_only_that(desk: &Desk, cluster: &Cluster, api: &Api
     );
     let run = desk.good(&line).await?;
     ensure!(run.err == " ✓ Service exported successfully\n", "{run:#?}");
+    // What it may not look at is no broken link, and the missing right is named.
+    conditions(api, "api", "Ready", "True").await?;
+    let line = line.replace("export service", "explain export");
+    let run = desk.good(&format!("{line} -o json")).await?;
+    let answer: Value = serde_json::from_str(&run.out)?;
+    let links = subm_subctl::cluster::list_at(&answer, "/links");
+    let has = |verdict: &str, words: &str| {
+        links
+            .iter()
+            .any(|link| link["verdict"] == verdict && str_at(link, "/text").contains(words))
+    };
+    for (verdict, words) in [
+        ("good", "Service shop/api exists"),
+        ("good", "ServiceExport shop/api exists"),
+        ("doubtful", "cannot get resource \"configmaps\""),
+        ("doubtful", "cannot list resource \"endpointslices\""),
+        ("doubtful", "cannot get resource \"deployments\""),
+        ("doubtful", "cannot get resource \"secrets\""),
+    ] {
+        ensure!(has(verdict, words), "{verdict} {words}: {run:#?}");
+    }
     Ok(())
 }
 
@@ -379,12 +403,12 @@ async fn environment(api: &Api) -> Result<Value> {
     Ok(env)
 }
 
-fn namespace(name: &str) -> Value {
+pub(crate) fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
 /// As the Deployment controller says it once pods run.
-async fn available(api: &Api, name: &str) -> Result<()> {
+pub(crate) async fn available(api: &Api, name: &str) -> Result<()> {
     let mut deployment = api
         .get(&kind::DEPLOYMENTS, Some(MEMBER), name)
         .await?
@@ -400,9 +424,9 @@ async fn available(api: &Api, name: &str) -> Result<()> {
 }
 
 /// Valid as `Valid` says, or all of both kinds true.
-async fn conditions(api: &Api, last: &str, status: &str) -> Result<()> {
+pub(crate) async fn conditions(api: &Api, name: &str, last: &str, status: &str) -> Result<()> {
     let mut export = api
-        .get(&kind::EXPORTS, Some("shop"), "web")
+        .get(&kind::EXPORTS, Some("shop"), name)
         .await?
         .context("the export")?;
     let kinds = if last == "Ready" {
@@ -423,7 +447,7 @@ async fn conditions(api: &Api, last: &str, status: &str) -> Result<()> {
     Ok(())
 }
 
-async fn import(api: &Api, namespace: &str, name: &str, id: &str) -> Result<()> {
+pub(crate) async fn import(api: &Api, namespace: &str, name: &str, id: &str) -> Result<()> {
     let import = json!({
         "apiVersion": "multicluster.x-k8s.io/v1beta1", "kind": "ServiceImport", "metadata": {"name": name, "namespace": namespace},
         "spec": {"type": "ClusterSetIP", "ports": []},
@@ -442,7 +466,7 @@ async fn list(api: &Api, namespace: &str, name: &str, id: &str) -> Result<()> {
     Ok(())
 }
 
-fn slice(namespace: &str) -> Value {
+pub(crate) fn slice(namespace: &str) -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {"name": "web-x1", "namespace": namespace, "labels": {
