@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
@@ -346,7 +347,7 @@ pub(super) fn save(status: &mut Status, name: &str, info: &BrokerInfo) -> Result
         }
     };
     if path.exists() {
-        let backup = backup_name(name, Timestamp::now());
+        let backup = free(backup_name(name, Timestamp::now()));
         std::fs::rename(path, &backup).map_err(failed("cannot be kept as a backup"))?;
         status.success(format!("Backed up previous file {name:?} to {backup:?}"));
     }
@@ -360,6 +361,16 @@ pub(super) fn save(status: &mut Status, name: &str, info: &BrokerInfo) -> Result
         .map_err(failed("cannot be written"))?;
     status.end();
     Ok(())
+}
+
+/// The name, or where a file has it, as after two runs within a second, the name with the first number that none has.
+fn free(name: String) -> String {
+    if !Path::new(&name).exists() {
+        return name;
+    }
+    let mut numbered = (1u64..).map(|number| format!("{name}.{number}"));
+    let other = numbered.find(|name| !Path::new(name).exists());
+    other.unwrap_or(name)
 }
 
 /// A file for one member: its account, its addresses, a token that expires.
@@ -414,7 +425,24 @@ async fn invite(
         "The invitation of {id} to {} expires at {expires}",
         target.name
     ));
+    if let Some(words) = differs(flags.invitation_ttl, Timestamp::now(), expires) {
+        status.warning(words);
+    }
     Ok(())
+}
+
+/// What to say where the API server gave a token of another age than was asked for.
+fn differs(asked: Duration, now: Timestamp, expires: Timestamp) -> Option<String> {
+    const MINUTE: u64 = 60;
+    let given = u64::try_from(expires.as_second() - now.as_second()).unwrap_or(0);
+    (given.abs_diff(asked.as_secs()) > MINUTE).then(|| {
+        format!(
+            "That is not the {} min that were asked for, but {} min: the API server gives tokens no other age (its flag \
+             --service-account-max-token-expiration; ten minutes at least)",
+            asked.as_secs() / MINUTE,
+            given.div_ceil(MINUTE)
+        )
+    })
 }
 
 fn allocate(map: &mut InfoMap, id: &ClusterId) -> Result<Option<String>, Error> {
@@ -436,7 +464,7 @@ async fn token(
     cluster: &Cluster,
     namespace: &str,
     account: &str,
-    ttl: std::time::Duration,
+    ttl: Duration,
 ) -> Result<(String, Timestamp), Error> {
     let request = json!({
         "apiVersion": "authentication.k8s.io/v1",
@@ -488,4 +516,34 @@ pub(super) async fn find(
     Ok(brokers
         .into_iter()
         .find(|broker| crate::cluster::name(broker) == BROKER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_overwrites_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = dir.path().join("file.time").display().to_string();
+        for wanted in ["file.time", "file.time.1", "file.time.2"] {
+            let free = free(name.clone());
+            assert!(free.ends_with(wanted), "{free}");
+            std::fs::write(&free, "").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_age_is_said_to_be_one() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let in_seconds = |more: i64| Timestamp::from_second(1_000_000 + more).unwrap();
+        let hour = Duration::from_secs(3600);
+        assert_eq!(differs(hour, now, in_seconds(3599)), None);
+        let words = differs(Duration::from_secs(60), now, in_seconds(600)).unwrap();
+        assert!(
+            words.contains("not the 1 min that were asked for, but 10 min"),
+            "{words}"
+        );
+        assert!(differs(hour, now, in_seconds(1800)).is_some());
+    }
 }

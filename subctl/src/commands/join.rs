@@ -80,6 +80,8 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     if plan.connectivity.is_some() {
         let go_on = flags.ignore_requirements;
         connectivity::check_networks(&mut status, &broker, &id, &addresses, go_on).await?;
+    } else {
+        connectivity::warn_of_networks(&mut status, &broker, &id, &addresses).await?;
     }
     status.end();
 

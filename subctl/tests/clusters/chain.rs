@@ -170,6 +170,30 @@ async fn an_invitation_is_for_one_cluster_and_its_token_for_its_objects() -> Res
             .is_some()
     );
 
+    // An invitation is worth what its account is.
+    let run = desk
+        .good("deploy-broker --per-cluster late --invitation-ttl 1m")
+        .await?;
+    ensure!(
+        run.err
+            .contains("not the 1 min that were asked for, but 10 min"),
+        "{run:#?}"
+    );
+    on_broker
+        .delete(&kind::ACCOUNTS, Some(BROKER), "cluster-late")
+        .await?;
+    let run = desk
+        .fails(
+            "--context kind-a join broker-info-late.subm",
+            4,
+            "does not know its account any more",
+        )
+        .await?;
+    ensure!(
+        run.err.contains("https://127.") && run.err.contains("--per-cluster late"),
+        "{run:#?}"
+    );
+
     // A broker that is away does not hold up the rest, and the exit code says that it keeps something.
     first.kill_api_server();
     desk.fails("--context kind-b uninstall -y", 3, "stays on the broker")
@@ -222,6 +246,8 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
         "{run:#?}"
     );
     desk.good("export service web -n shop").await?;
+    let run = desk.good("show exports --context kind-a").await?;
+    ensure!(run.err.contains(" ⚠ No agent runs in this"), "{run:#?}");
     broken("Deployment submariner-lighthouse-agent of this cluster has no available replica")
         .await?;
     for api in [&in_a, &in_b] {
@@ -231,6 +257,37 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     broken("ServiceExport shop/web has no condition: no agent has looked at it").await?;
     conditions(&in_a, "web", "Valid", "False").await?;
     broken("ServiceExport shop/web is not valid: Because: words").await?;
+    for (reasons, words, remedy) in [
+        (
+            &[("Valid", "False", "ServiceGlobalIPUnavailable")][..],
+            "ServiceExport shop/web is not valid: ServiceGlobalIPUnavailable",
+            "--globalnet=false",
+        ),
+        (
+            &[
+                ("Valid", "True", "Valid"),
+                ("Ready", "False", "Failed"),
+                ("Conflict", "True", "TypeConflict"),
+            ],
+            "ServiceExport shop/web conflicts: TypeConflict",
+            "Change the Service's type",
+        ),
+    ] {
+        say(&in_a, "web", reasons).await?;
+        let run = broken(words).await?;
+        ensure!(run.out.contains(remedy), "{remedy} {run:#?}");
+    }
+    // The last one is for good.
+    desk.fails(
+        "export service web -n shop --wait",
+        10,
+        "ServiceExport shop/web conflicts with that of another cluster: TypeConflict",
+    )
+    .await?;
+    // Where nobody has looked at anything, it is said that nobody will.
+    say(&in_a, "web", &[]).await?;
+    let run = desk.good("show exports --context kind-a").await?;
+    ensure!(!run.err.contains("No agent runs"), "one is: {run:#?}");
     conditions(&in_a, "web", "Ready", "True").await?;
     broken("The broker has no ServiceImport of shop/web").await?;
     let own = "a";
@@ -248,6 +305,12 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     in_b.create_value(&kind::NAMESPACES, &namespace("shop"))
         .await?;
     broken("\"kind-b\" has no ServiceImport shop/web").await?;
+    let agent = "submariner-lighthouse-agent";
+    let denies = json!([{"name": "SUBMARINER_IMPORT_NAMESPACE_DENY_LIST", "value": "sh*"}]);
+    variables(&in_b, agent, denies).await?;
+    let run = broken("\"kind-b\" has no ServiceImport shop/web: its agent leaves out").await?;
+    ensure!(run.out.contains("--allow-namespaces shop"), "{run:#?}");
+    variables(&in_b, agent, json!([])).await?;
     import(&in_b, "shop", "web", own).await?;
     broken("\"kind-b\" has no EndpointSlice of a for shop/web").await?;
     in_b.create_value(&kind::SLICES, &slice("shop")).await?;
@@ -266,7 +329,27 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     )
     .await?;
 
-    // A broker that is away is said to be away; a token that is not accepted is a broken link.
+    // A broker that is away is said to be away, and the others, of the same authority, are looked at all the same; a token that is not
+    // accepted is a broken link.
+    let settings = "submariner-settings";
+    let there = in_a.get(&kind::CONFIG_MAPS, Some(MEMBER), settings).await?;
+    let url = str_at(&there.unwrap_or_default(), "/data/brokerURL").to_owned();
+    for (place, words) in [
+        (
+            "https://127.0.0.1:1",
+            " ⚠ The broker at https://127.0.0.1:1 does not answer",
+        ),
+        (&*url, " ✓ ServiceImport web-shop on the broker lists a"),
+    ] {
+        let fields = json!({"data": {"brokerURL": place}});
+        in_a.merge(&kind::CONFIG_MAPS, Some(MEMBER), settings, &fields)
+            .await?;
+        let run = desk.answers(line, 0, words).await?;
+        ensure!(
+            run.out.contains("\"kind-b\" has the EndpointSlices of a"),
+            "{run:#?}"
+        );
+    }
     let mut secret = in_a
         .get(&kind::SECRETS, Some(MEMBER), "submariner-broker-secret")
         .await?
@@ -445,6 +528,29 @@ pub(crate) async fn conditions(api: &Api, name: &str, last: &str, status: &str) 
     export["status"] = json!({"conditions": conditions});
     api.replace(&kind::EXPORTS, "status", &export).await?;
     Ok(())
+}
+
+/// Conditions as they are named: type, status, reason.
+async fn say(api: &Api, name: &str, said: &[(&str, &str, &str)]) -> Result<()> {
+    let export = api.get(&kind::EXPORTS, Some("shop"), name).await?;
+    let mut export = export.context("the export")?;
+    let said = said.iter().map(|(kind, status, reason)| {
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": "words", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    });
+    export["status"] = json!({"conditions": said.collect::<Vec<_>>()});
+    api.replace(&kind::EXPORTS, "status", &export).await?;
+    Ok(())
+}
+
+/// Gives a Deployment these variables, and says that it runs with them.
+async fn variables(api: &Api, name: &str, env: Value) -> Result<()> {
+    let deployment = api.get(&kind::DEPLOYMENTS, Some(MEMBER), name).await?;
+    let mut deployment = deployment.context("a Deployment")?;
+    deployment["spec"]["template"]["spec"]["containers"][0]["env"] = env;
+    api.replace(&kind::DEPLOYMENTS, "", &deployment).await?;
+    available(api, name).await
 }
 
 pub(crate) async fn import(api: &Api, namespace: &str, name: &str, id: &str) -> Result<()> {

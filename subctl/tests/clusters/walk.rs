@@ -238,10 +238,17 @@ async fn join(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Result<
         "is a member as \"c1\" already",
     )
     .await?;
-    desk.good(
-        "--context kind-c2 join broker-info.subm --components service-discovery --clusterid c2",
-    )
-    .await?;
+    let run = desk
+        .good(
+            "--context kind-c2 join broker-info.subm --components service-discovery --clusterid c2",
+        )
+        .await?;
+    ensure!(
+        run.err.contains(
+            "networks are another's too: 10.96.0.0/16 overlaps with 10.96.0.0/16 of cluster \"c1\""
+        ),
+        "{run:#?}"
+    );
     let parts = on_broker
         .get(
             &kind::CONFIG_MAPS,

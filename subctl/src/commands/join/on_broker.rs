@@ -46,7 +46,7 @@ pub(super) async fn find(
 ) -> Result<Place, Error> {
     let id = joining.id;
     if let Some(invitation) = &info.invitation {
-        let place = invited(broker, flags, invitation).await?;
+        let place = invited(broker, flags, info, invitation).await?;
         check_record(broker, joining).await?;
         check_one_id(broker, joining).await?;
         return Ok(place);
@@ -88,7 +88,13 @@ pub(super) async fn find(
     Ok(place)
 }
 
-async fn invited(broker: &Broker, flags: &Join, invitation: &Invitation) -> Result<Place, Error> {
+async fn invited(
+    broker: &Broker,
+    flags: &Join,
+    info: &BrokerInfo,
+    invitation: &Invitation,
+) -> Result<Place, Error> {
+    let url = flags.broker_url.as_ref().unwrap_or(&info.broker_url);
     if invitation.expires <= jiff::Timestamp::now() {
         return Err(Error::Refused {
             doing: format!("the invitation {}", flags.broker_info.display()),
@@ -99,10 +105,21 @@ async fn invited(broker: &Broker, flags: &Join, invitation: &Invitation) -> Resu
         });
     }
     // Whether the token is good.
-    broker
-        .cluster
-        .list(&kind::IMPORTS.at("v1alpha1"), Some(&broker.namespace), "")
-        .await?;
+    let imports = kind::IMPORTS.at("v1alpha1");
+    let space = Some(&*broker.namespace);
+    if let Err(error) = broker.cluster.list(&imports, space, "").await {
+        return Err(match error {
+            Error::Refused { message, .. } => Error::Refused {
+                doing: format!("the invitation {}", flags.broker_info.display()),
+                message: format!(
+                    "{url} does not know its account any more, or not its token ({message}); run `subctl deploy-broker --per-cluster {}` \
+                     on the broker for a new one",
+                    invitation.cluster_id
+                ),
+            },
+            error => error,
+        });
+    }
     Ok(Place {
         global_cidr: invitation.global_cidr.clone().filter(|_| flags.globalnet),
         clusterset_ip_enabled: invitation.clusterset_ip_enabled,
