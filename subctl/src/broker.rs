@@ -67,6 +67,15 @@ impl Access {
         })
     }
 
+    /// Whether both lead to one broker: the same namespace of the same API server, which is known by its URL or, as that may change,
+    /// by the certificate authority that the control plane made for itself.
+    pub fn is_same_broker(&self, other: &Self) -> bool {
+        let url = |access: &Self| access.url.trim_end_matches('/').to_ascii_lowercase();
+        let ca = |access: &Self| access.ca.as_deref().and_then(certificates);
+        self.namespace == other.namespace
+            && (url(self) == url(other) || ca(self).is_some_and(|own| ca(other) == Some(own)))
+    }
+
     /// What a member joined with.
     pub async fn of_member(member: &Cluster) -> Result<Option<Self>, Error> {
         let namespace = Some(OPERATOR_NAMESPACE);
@@ -250,6 +259,36 @@ mod tests {
         assert_eq!(account_of(&token(requested)), Some("two".to_owned()));
         assert_eq!(account_of("opaque"), None);
         assert_eq!(account_of("a.b.c"), None);
+    }
+
+    #[test]
+    fn a_broker_is_known_by_its_namespace_and_its_url_or_authority() {
+        let pem = |body: &str| {
+            format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+        };
+        let access = |url: &str, namespace: &str, ca: Option<&str>| Access {
+            url: url.to_owned(),
+            namespace: namespace.to_owned(),
+            token: String::new(),
+            ca: ca.map(pem),
+            insecure: false,
+        };
+        let own = access("https://b1:6443", "broker", Some("AAEC"));
+        for same in [
+            access("https://B1:6443/", "broker", None),
+            access("https://b1.example", "broker", Some("AAEC")),
+        ] {
+            assert!(own.is_same_broker(&same), "{}", same.url);
+        }
+        for other in [
+            access("https://b2:6443", "broker", Some("AwQF")),
+            access("https://b2:6443", "broker", None),
+            access("https://b1:6443", "broker-2", Some("AAEC")),
+        ] {
+            assert!(!own.is_same_broker(&other), "{}", other.url);
+        }
+        let blind = access("https://b1:6443", "broker", None);
+        assert!(!blind.is_same_broker(&access("https://b2:6443", "broker", None)));
     }
 
     #[test]

@@ -131,6 +131,9 @@ pub enum Explain {
         /// Service.
         #[arg(value_parser = object_name)]
         name: String,
+        /// Form of the answer.
+        #[arg(short, long, value_enum, default_value_t = Format::Text)]
+        output: Format,
     },
 }
 

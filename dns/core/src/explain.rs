@@ -59,6 +59,12 @@ pub fn explain(
                 zones.join(", ")
             ),
         );
+        if let Some(whole) = short_for(name, authority) {
+            explanation.say(
+                "",
+                format_args!("if a Service is meant, its name is {whole}"),
+            );
+        }
         return explanation;
     };
     let policy = match zone.lost_cluster {
@@ -80,6 +86,18 @@ pub fn explain(
     }
     explain_answer(&mut explanation, catalog, authority, zone, name, qtype);
     explanation
+}
+
+/// The name of a Service in the first zone, where `name` is SERVICE.NAMESPACE or SERVICE.NAMESPACE.svc alone.
+fn short_for(name: &WireName, authority: &Authority) -> Option<String> {
+    let zone = authority.zones().first()?;
+    let labels: Vec<&[u8]> = name.labels().collect();
+    let ([service, namespace] | [service, namespace, b"svc"]) = &*labels else {
+        return None;
+    };
+    let text = |bytes: &[u8]| Some(std::str::from_utf8(bytes).ok()?.to_owned());
+    let (service, namespace) = (text(service)?, text(namespace)?);
+    Some(format!("{service}.{namespace}.svc.{}", zone.origin))
 }
 
 /// The service that a name belongs to, if it has the shape of one.

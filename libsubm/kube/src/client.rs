@@ -25,6 +25,10 @@ pub enum ConnectError {
         "no kubeconfig found where kubectl looks (KUBECONFIG, ~/.kube/config); name one, or run in a cluster"
     )]
     NoKubeconfig(#[source] KubeconfigFault),
+    #[error(
+        "the kubeconfig has no context {0:?}; `kubectl config get-contexts` lists those that it has"
+    )]
+    NoContext(String),
     #[error("cannot use the service account of this pod; is its token mounted?")]
     InCluster(#[source] kube::config::InClusterError),
     #[error("cannot build a client from this configuration")]
@@ -63,9 +67,11 @@ pub async fn connect(
     };
     let config = match kubeconfig {
         Some(path) => {
-            let failed = |error: KubeconfigError| ConnectError::Kubeconfig {
-                path: path.to_owned(),
-                source: (&error).into(),
+            let failed = |error: KubeconfigError| {
+                no_context(&error, context).unwrap_or_else(|| ConnectError::Kubeconfig {
+                    path: path.to_owned(),
+                    source: (&error).into(),
+                })
             };
             let file = Kubeconfig::read_from(path).map_err(failed)?;
             Config::from_custom_kubeconfig(file, &options)
@@ -75,11 +81,22 @@ pub async fn connect(
         None if context.is_none() && in_cluster() => {
             Config::incluster().map_err(ConnectError::InCluster)?
         }
-        None => Config::from_kubeconfig(&options)
-            .await
-            .map_err(|error| ConnectError::NoKubeconfig((&error).into()))?,
+        None => Config::from_kubeconfig(&options).await.map_err(|error| {
+            no_context(&error, context)
+                .unwrap_or_else(|| ConnectError::NoKubeconfig((&error).into()))
+        })?,
     };
     with_timeouts(config)
+}
+
+/// The library calls any context that it looks for the current one, and where kubectl's files were read they are not missing.
+fn no_context(error: &KubeconfigError, asked: Option<&str>) -> Option<ConnectError> {
+    match (error, asked) {
+        (KubeconfigError::LoadContext(_), Some(asked)) => {
+            Some(ConnectError::NoContext(asked.to_owned()))
+        }
+        _ => None,
+    }
 }
 
 /// A client of a configuration that was made otherwise, with the patience of [`connect`].
@@ -130,6 +147,16 @@ mod tests {
             !format!("{error} {error:?} {source}").contains("HUSH"),
             "{error:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_context_that_is_missing_is_named() {
+        let path = std::env::temp_dir().join(format!("subm-contexts-{}", std::process::id()));
+        std::fs::write(&path, "apiVersion: v1\nkind: Config\n").unwrap();
+        let error = connect(Some(&path), Some("nope")).await.err();
+        std::fs::remove_file(&path).unwrap();
+        let message = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(message.contains("no context \"nope\""), "{message}");
     }
 
     #[tokio::test]

@@ -25,16 +25,12 @@ pub struct DeployBroker {
     /// import IPsec PSK from existing submariner broker file, like broker-info.subm
     #[arg(long, value_name = "FILE")]
     pub ipsec_psk_from: Option<PathBuf>,
-    /// list of domains to use for multicluster service discovery
+    /// list of domains to use for multicluster service discovery [default: those that the broker has]
     #[arg(long, value_name = "DOMAIN,DOMAIN", value_delimiter = ',', value_parser = domain)]
     pub custom_domains: Vec<String>,
-    /// The components that members install - any of service-discovery,connectivity
-    #[arg(
-        long,
-        value_name = "NAME,NAME",
-        value_delimiter = ',',
-        default_value = "service-discovery,connectivity"
-    )]
+    /// The components that members install - any of service-discovery,connectivity [default: those that the broker has, both for
+    /// a new one]
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     pub components: Vec<String>,
     /// broker API endpoint URL (stored in the broker information file) [default: the context's URL]
     #[arg(long, value_name = "URL", value_parser = url)]

@@ -81,8 +81,13 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `https://host[:port]`; a scheme that is left out is https.
+/// `https://host[:port]`; a scheme that is left out is https, and then a host without a dot needs its port.
 pub(super) fn url(text: &str) -> Result<String, String> {
+    if !text.contains(['.', ':']) {
+        return Err(
+            "a word alone is no place; use a URL such as https://192.0.2.1:6443".to_owned(),
+        );
+    }
     let url = if text.contains("://") {
         text.to_owned()
     } else {
@@ -128,7 +133,9 @@ mod tests {
             url("https://b.example/k8s/").as_deref(),
             Ok("https://b.example/k8s")
         );
+        assert_eq!(url("broker:6443").as_deref(), Ok("https://broker:6443"));
         assert!(url("ftp://b").is_err());
+        assert!(url("nonsense").is_err());
         assert_eq!(domain("Shop.Example.").as_deref(), Ok("shop.example"));
         assert!(domain("a..b").is_err() && domain("a b {").is_err());
     }

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use subm_install::{BrokerInfo, ClusterId, Invitation, Object, backup_name};
 
 use crate::broker::{Broker, read_info};
 use crate::cli::{DeployBroker, KubeFlags};
-use crate::cluster::{Cluster, kind, str_at};
+use crate::cluster::{Cluster, kind, list_at, str_at};
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::print_objects;
@@ -64,6 +65,11 @@ pub(super) async fn run(kube: &KubeFlags, flags: &DeployBroker) -> Result<(), Er
     };
 
     let mut status = Status::new();
+    let there = find(&broker.cluster, Some(&broker.namespace)).await?;
+    let settings = match there {
+        Some(there) => remember(&mut status, &there, flags, settings),
+        None => settings,
+    };
     status.start("Setting up broker RBAC");
     if leads_nowhere(&url) {
         status.warning(format!(
@@ -108,7 +114,11 @@ pub(super) async fn run(kube: &KubeFlags, flags: &DeployBroker) -> Result<(), Er
 /// Everything that can be wrong is wrong before anything is written.
 fn settings(kube: &KubeFlags, flags: &DeployBroker) -> Result<Settings, Error> {
     let usage = |error: &dyn std::fmt::Display| Error::Usage(error.to_string());
-    let components = broker::components(&flags.components).map_err(|error| usage(&error))?;
+    let components = match &*flags.components {
+        [] => &[SERVICE_DISCOVERY, CONNECTIVITY].map(str::to_owned),
+        asked => asked,
+    };
+    let components = broker::components(components).map_err(|error| usage(&error))?;
     let range = flags.globalnet_cidr_range.unwrap_or(GLOBALNET_RANGE);
     let size = flags.globalnet_cluster_size.unwrap_or(GLOBALNET_SIZE);
     let globalnet = match (flags.globalnet.unwrap_or_default(), Pool::new(range, size)) {
@@ -136,6 +146,47 @@ fn settings(kube: &KubeFlags, flags: &DeployBroker) -> Result<Settings, Error> {
         clusterset_ip,
         clusterset_ip_enabled: flags.enable_clusterset_ip.unwrap_or_default(),
     })
+}
+
+/// What a second run does not name stays as the Broker object has it: a run for another reason is no wish to change it.
+fn remember(
+    status: &mut Status,
+    there: &Value,
+    flags: &DeployBroker,
+    mut settings: Settings,
+) -> Settings {
+    let texts = |pointer: &str| -> Vec<String> {
+        let texts = list_at(there, pointer).iter().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
+    };
+    let mut keep = |what: &str, asked: bool, have: Vec<String>, wanted: &mut Vec<String>| {
+        if !asked && !have.is_empty() {
+            *wanted = have;
+        } else if asked && *wanted != have {
+            let words = |list: &[String]| match list {
+                [] => "none".to_owned(),
+                list => list.join(", "),
+            };
+            status.success(format!(
+                "{what} have changed: {}, before {}; members have what they joined with until they `join` again",
+                words(wanted),
+                words(&have)
+            ));
+        }
+    };
+    keep(
+        "The broker's components",
+        !flags.components.is_empty(),
+        texts("/spec/components"),
+        &mut settings.components,
+    );
+    keep(
+        "The broker's custom domains",
+        !flags.custom_domains.is_empty(),
+        texts("/spec/defaultCustomDomains"),
+        &mut settings.custom_domains,
+    );
+    settings
 }
 
 fn leads_nowhere(url: &str) -> bool {
@@ -296,7 +347,7 @@ pub(super) fn save(status: &mut Status, name: &str, info: &BrokerInfo) -> Result
         }
     };
     if path.exists() {
-        let backup = backup_name(name, Timestamp::now());
+        let backup = free(backup_name(name, Timestamp::now()));
         std::fs::rename(path, &backup).map_err(failed("cannot be kept as a backup"))?;
         status.success(format!("Backed up previous file {name:?} to {backup:?}"));
     }
@@ -310,6 +361,16 @@ pub(super) fn save(status: &mut Status, name: &str, info: &BrokerInfo) -> Result
         .map_err(failed("cannot be written"))?;
     status.end();
     Ok(())
+}
+
+/// The name, or where a file has it, as after two runs within a second, the name with the first number that none has.
+fn free(name: String) -> String {
+    if !Path::new(&name).exists() {
+        return name;
+    }
+    let mut numbered = (1u64..).map(|number| format!("{name}.{number}"));
+    let other = numbered.find(|name| !Path::new(name).exists());
+    other.unwrap_or(name)
 }
 
 /// A file for one member: its account, its addresses, a token that expires.
@@ -364,7 +425,24 @@ async fn invite(
         "The invitation of {id} to {} expires at {expires}",
         target.name
     ));
+    if let Some(words) = differs(flags.invitation_ttl, Timestamp::now(), expires) {
+        status.warning(words);
+    }
     Ok(())
+}
+
+/// What to say where the API server gave a token of another age than was asked for.
+fn differs(asked: Duration, now: Timestamp, expires: Timestamp) -> Option<String> {
+    const MINUTE: u64 = 60;
+    let given = u64::try_from(expires.as_second() - now.as_second()).unwrap_or(0);
+    (given.abs_diff(asked.as_secs()) > MINUTE).then(|| {
+        format!(
+            "That is not the {} min that were asked for, but {} min: the API server gives tokens no other age (its flag \
+             --service-account-max-token-expiration; ten minutes at least)",
+            asked.as_secs() / MINUTE,
+            given.div_ceil(MINUTE)
+        )
+    })
 }
 
 fn allocate(map: &mut InfoMap, id: &ClusterId) -> Result<Option<String>, Error> {
@@ -386,7 +464,7 @@ async fn token(
     cluster: &Cluster,
     namespace: &str,
     account: &str,
-    ttl: std::time::Duration,
+    ttl: Duration,
 ) -> Result<(String, Timestamp), Error> {
     let request = json!({
         "apiVersion": "authentication.k8s.io/v1",
@@ -438,4 +516,34 @@ pub(super) async fn find(
     Ok(brokers
         .into_iter()
         .find(|broker| crate::cluster::name(broker) == BROKER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_overwrites_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = dir.path().join("file.time").display().to_string();
+        for wanted in ["file.time", "file.time.1", "file.time.2"] {
+            let free = free(name.clone());
+            assert!(free.ends_with(wanted), "{free}");
+            std::fs::write(&free, "").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_age_is_said_to_be_one() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let in_seconds = |more: i64| Timestamp::from_second(1_000_000 + more).unwrap();
+        let hour = Duration::from_secs(3600);
+        assert_eq!(differs(hour, now, in_seconds(3599)), None);
+        let words = differs(Duration::from_secs(60), now, in_seconds(600)).unwrap();
+        assert!(
+            words.contains("not the 1 min that were asked for, but 10 min"),
+            "{words}"
+        );
+        assert!(differs(hour, now, in_seconds(1800)).is_some());
+    }
 }

@@ -1,51 +1,101 @@
 //! `explain export NAME`: the way of an exported service from link to link, up to the first that is broken.
+//!
+//! The answer is on standard output, as lines or as data; what goes on meanwhile on standard error.
 
 mod links;
 
+use serde_json::{Value, json};
+
+use crate::broker::Access;
 use crate::cli::KubeFlags;
 use crate::commands::export::{member_id, namespace};
-use crate::contexts;
+use crate::contexts::{self, Target};
 use crate::error::Error;
-use crate::status::Status;
-use links::{Link, Walk};
+use crate::output::{Format, print, print_data};
+use links::{Link, Walk, permitted};
 
-pub(super) async fn run(kube: &KubeFlags, name: &str) -> Result<(), Error> {
+pub(super) async fn run(kube: &KubeFlags, name: &str, format: Format) -> Result<(), Error> {
     let own = contexts::selected(kube).await?;
     let namespace = namespace(kube, &own);
-    let mut status = Status::new();
+    let mut report = Report {
+        lines: !format.is_data(),
+        links: Vec::new(),
+    };
+    let walked = walk(kube, &own, (&namespace, name), &mut report).await;
+    if format.is_data() {
+        let links: Vec<Value> = report.links.iter().map(Link::to_json).collect();
+        let answer = json!({
+            "service": format!("{namespace}/{name}"), "cluster": own.name, "context": own.context, "links": links,
+        });
+        print_data(&answer, format)?;
+    }
+    walked
+}
+
+/// What was found so far.
+struct Report {
+    /// Told at once, for people.
+    lines: bool,
+    links: Vec<Link>,
+}
+
+impl Report {
+    /// The error is that the link is broken.
+    fn tell(&mut self, link: Link) -> Result<(), Error> {
+        if self.lines {
+            print(&match &link {
+                Link::Fine(what) => format!(" ✓ {what}\n"),
+                Link::Doubtful(what) => format!(" ⚠ {what}\n"),
+                Link::Broken { what, remedy } => format!(" ✗ {what}\n   {remedy}\n"),
+            })?;
+        }
+        let broken = match &link {
+            Link::Broken { what, remedy } => Some(format!("{what}. {remedy}")),
+            _ => None,
+        };
+        self.links.push(link);
+        broken.map_or(Ok(()), |words| {
+            Err(Error::Told(Box::new(Error::Broken(words))))
+        })
+    }
+
+    fn tell_all(&mut self, links: Result<Vec<Link>, Error>) -> Result<(), Error> {
+        let mut links = permitted(links)?.into_iter();
+        links.try_for_each(|link| self.tell(link))
+    }
+
+    fn tell_one(&mut self, link: Result<Link, Error>) -> Result<(), Error> {
+        self.tell_all(link.map(|link| vec![link]))
+    }
+}
+
+async fn walk(
+    kube: &KubeFlags,
+    own: &Target,
+    (namespace, name): (&str, &str),
+    report: &mut Report,
+) -> Result<(), Error> {
+    let api = &own.cluster;
+    let id = match member_id(api).await {
+        Err(refused @ Error::Refused { .. }) => {
+            report.tell_all(Err(refused))?;
+            None
+        }
+        id => id?,
+    };
     let walk = Walk {
-        id: member_id(&own.cluster).await?.unwrap_or_default(),
-        namespace: &namespace,
+        id: id.unwrap_or_default(),
+        namespace,
         name,
     };
-    let report = |status: &mut Status, link: Link| match link {
-        Link::Fine(what) => {
-            status.success(what);
-            Ok(())
-        }
-        Link::Doubtful(what) => {
-            status.warning(what);
-            Ok(())
-        }
-        Link::Broken { what, remedy } => {
-            status.failure(&what);
-            status.note(&remedy);
-            Err(Error::Told(Box::new(Error::Broken(format!(
-                "{what}. {remedy}"
-            )))))
-        }
-    };
     // Each link is looked at only if those before hold: later ones would be broken because of it.
-    report(&mut status, walk.service(&own.cluster).await?)?;
-    report(&mut status, walk.endpoints(&own.cluster).await?)?;
-    report(&mut status, walk.export(&own.cluster).await?)?;
-    report(&mut status, walk.agent(&own.cluster, "this cluster").await?)?;
-    for link in walk.conditions(&own.cluster).await? {
-        report(&mut status, link)?;
-    }
-    for link in walk.broker(&own.cluster).await? {
-        report(&mut status, link)?;
-    }
+    report.tell_one(walk.service(api).await)?;
+    report.tell_one(walk.endpoints(api).await)?;
+    report.tell_one(walk.export(api).await)?;
+    report.tell_one(walk.agent(api, "this cluster").await)?;
+    report.tell_all(walk.conditions(api).await)?;
+    report.tell_all(walk.broker(api).await)?;
+    let broker = Access::of_member(api).await.ok().flatten();
     let everywhere = KubeFlags {
         context: None,
         ..kube.clone()
@@ -55,27 +105,25 @@ pub(super) async fn run(kube: &KubeFlags, name: &str) -> Result<(), Error> {
     let mut broken = None;
     for other in targets.into_iter().filter(|target| target.url != own.url) {
         // One cluster's trouble says nothing of the next one's.
-        match walk.elsewhere(&other).await {
+        match walk.elsewhere(&other, broker.as_ref()).await {
             Ok(links) => {
                 looked += usize::from(!links.is_empty());
-                for link in links {
-                    if let Err(error) = report(&mut status, link) {
-                        broken.get_or_insert(error);
-                        break;
-                    }
+                if let Err(error) = report.tell_all(Ok(links)) {
+                    broken.get_or_insert(error);
                 }
             }
-            Err(error) => status.warning(format!(
+            Err(error) => report.tell(Link::Doubtful(format!(
                 "{:?} could not be asked: {}",
                 other.context,
                 error.with_causes()
-            )),
+            )))?,
         }
     }
     if looked == 0 {
-        status.warning(
-            "No other context leads to a member: whether it arrives there was not looked at",
-        );
+        report.tell(Link::Doubtful(
+            "No other context leads to a member: whether it arrives there was not looked at"
+                .to_owned(),
+        ))?;
     }
     broken.map_or(Ok(()), Err)
 }

@@ -6,12 +6,14 @@ pub(super) use resolvable::member_id;
 
 use serde_json::{Value, json};
 use subm_api::NamespaceRules;
-use subm_api::names::{MCS_GROUP, USE_CLUSTERSET_IP};
-use subm_install::names::AGENT;
+use subm_api::names::{EXPORT_CONDITIONS, MCS_GROUP, USE_CLUSTERSET_IP};
+use subm_install::names::{AGENT, OPERATOR_NAMESPACE};
 
 use crate::cli::{ExportService, KubeFlags};
-use crate::cluster::{Cluster, Kind, condition, kind, list_at, str_at};
-use crate::commands::MEMBER;
+use crate::cluster::{
+    Cluster, Kind, annotation, condition, condition_reason, kind, list_at, str_at,
+};
+use crate::commands::{MEMBER, wait};
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::print;
@@ -53,14 +55,32 @@ pub(super) async fn export(kube: &KubeFlags, flags: &ExportService) -> Result<()
             status.success("Service exported successfully");
         }
         Some(mut there) => {
-            let asked = flags.use_clusterset_ip.map(|on| on.to_string());
-            let have = crate::cluster::annotation(&there, USE_CLUSTERSET_IP).to_owned();
-            if let Some(asked) = asked.filter(|asked| *asked != have) {
-                there["metadata"]["annotations"][USE_CLUSTERSET_IP] = json!(asked);
-                cluster.replace(&exports, "", &there).await?;
+            let have = annotation(&there, USE_CLUSTERSET_IP).to_owned();
+            match flags.use_clusterset_ip {
+                Some(asked) if asked.to_string() != have => {
+                    there["metadata"]["annotations"][USE_CLUSTERSET_IP] = json!(asked.to_string());
+                    cluster.replace(&exports, "", &there).await?;
+                    let words = if asked {
+                        "asks for a clusterset IP"
+                    } else {
+                        "asks for no clusterset IP"
+                    };
+                    status.success(format!("Service already exported; now it {words}"));
+                }
+                _ => status.success("Service already exported"),
             }
-            status.success("Service already exported");
         }
+    }
+    if flags.use_clusterset_ip == Some(true) && !is_by_service(cluster).await {
+        status.warning(
+            "Nothing in this release routes the addresses of the clusterset IP pool, and no connection to one succeeds until another \
+             component does; members that `join` with --clusterset-ip-by-service take IPs of derived Services, which work",
+        );
+    }
+    let now = cluster.get(&exports, Some(&namespace), name).await;
+    let now = now.ok().flatten();
+    if has_no_agent(cluster, now.as_slice()).await {
+        status.warning(no_agent());
     }
     // Advice: who may not read the agent's settings can export all the same.
     let rules = namespace_rules(cluster).await.unwrap_or_default();
@@ -80,22 +100,36 @@ pub(super) async fn export(kube: &KubeFlags, flags: &ExportService) -> Result<()
 /// As the agent here was told.
 pub(super) async fn namespace_rules(cluster: &Cluster) -> Result<NamespaceRules, Error> {
     let agent = cluster.get(&kind::DEPLOYMENTS, MEMBER, AGENT).await?;
-    let agent = agent.unwrap_or_default();
-    let containers = list_at(&agent, "/spec/template/spec/containers");
-    let variables = containers
-        .iter()
-        .flat_map(|container| list_at(container, "/env"));
     let mut rules = NamespaceRules::default();
-    for variable in variables {
-        let names = str_at(variable, "/value").split(',');
-        let names = names.map(|name| name.trim().to_owned());
-        match str_at(variable, "/name") {
+    for (name, value) in variables(&agent.unwrap_or_default()) {
+        let names = value.split(',').map(|name| name.trim().to_owned());
+        match &*name {
             NamespaceRules::DENY_VARIABLE => rules.deny = names.collect(),
             NamespaceRules::ALLOW_VARIABLE => rules.allow = names.collect(),
             _ => {}
         }
     }
     Ok(rules)
+}
+
+/// Whether clusterset IPs are those of derived Services here.
+async fn is_by_service(cluster: &Cluster) -> bool {
+    let agent = cluster.get(&kind::DEPLOYMENTS, MEMBER, AGENT).await;
+    let agent = agent.ok().flatten().unwrap_or_default();
+    variables(&agent)
+        .iter()
+        .any(|(name, value)| name == "SUBMARINER_CLUSTERSET_IP_SOURCE" && value == "service")
+}
+
+fn variables(workload: &Value) -> Vec<(String, String)> {
+    let containers = list_at(workload, "/spec/template/spec/containers");
+    let variables = containers
+        .iter()
+        .flat_map(|container| list_at(container, "/env"));
+    let text = |variable: &Value, pointer: &str| str_at(variable, pointer).to_owned();
+    variables
+        .map(|variable| (text(variable, "/name"), text(variable, "/value")))
+        .collect()
 }
 
 pub(super) async fn unexport(kube: &KubeFlags, name: &str, dry_run: bool) -> Result<(), Error> {
@@ -140,6 +174,39 @@ pub(super) fn on_broker(export: &Value) -> Option<(&'static str, &str)> {
     types
         .into_iter()
         .find_map(|r#type| Some((r#type, condition(export, r#type)?)))
+}
+
+/// Whether what an export offers is in what the broker has, though another may win where they disagree. An export of another type
+/// than the oldest one's never is; Go Lighthouse repeats the conflict's reason where our agent says `Failed`.
+pub(super) fn takes_part(export: &Value) -> bool {
+    const KEPT_OUT: &str = "TypeConflict";
+    let conflicts = condition(export, "Conflict") == Some("True")
+        && condition_reason(export, "Conflict").contains(KEPT_OUT);
+    let failed = condition(export, "Ready") == Some("False")
+        && ["Failed", KEPT_OUT].contains(&condition_reason(export, "Ready"));
+    !(conflicts && failed)
+}
+
+/// Whether nobody has looked at any export: none has a condition of ours, and no agent is available.
+pub(super) async fn has_no_agent(cluster: &Cluster, exports: &[Value]) -> bool {
+    let looked_at = exports.iter().any(|export| {
+        let conditions = list_at(export, "/status/conditions");
+        conditions
+            .iter()
+            .any(|condition| EXPORT_CONDITIONS.contains(&str_at(condition, "/type")))
+    });
+    // Who may not look cannot tell.
+    let agent = cluster.get(&kind::DEPLOYMENTS, MEMBER, AGENT).await;
+    !looked_at
+        && agent.is_ok_and(|agent| agent.is_none_or(|agent| wait::availability(&agent).0 == 0))
+}
+
+/// Said where [`has_no_agent`].
+pub(super) fn no_agent() -> String {
+    format!(
+        "No agent runs in this cluster, and until one does nothing comes of exports: see `kubectl -n {OPERATOR_NAMESPACE} describe deployment \
+         {AGENT}`, or run `subctl join` if there is none"
+    )
 }
 
 /// ServiceImports as the cluster serves them; nothing where it does not.

@@ -41,6 +41,8 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
             "No images of this release are published: build and push them (`make images`, docs/images.md), and name the place with --repository, or pods will not start",
         );
     }
+    let access = access(flags, &info);
+    check_not_a_member_elsewhere(&target.cluster, &access).await?;
     let known = member_id(&target.cluster).await?;
     let id = cluster_id(flags, &info, &target, known.as_deref())?;
     check_version(&mut status, &target.cluster, flags, plan.service_discovery).await?;
@@ -61,18 +63,6 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     }
     let network = networks::discover(&mut status, &target.cluster, flags, need).await?;
 
-    let access = Access {
-        url: flags
-            .broker_url
-            .clone()
-            .unwrap_or_else(|| info.broker_url.clone()),
-        namespace: info
-            .namespace()
-            .unwrap_or_else(|| BROKER_NAMESPACE.to_owned()),
-        token: info.token().unwrap_or_default(),
-        ca: info.ca(),
-        insecure: !flags.check_broker_certificate,
-    };
     let broker = access.connect()?;
     let cluster_uid = cluster_uid(&target.cluster).await?;
     status.start("Gathering relevant information from Broker");
@@ -90,6 +80,8 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     if plan.connectivity.is_some() {
         let go_on = flags.ignore_requirements;
         connectivity::check_networks(&mut status, &broker, &id, &addresses, go_on).await?;
+    } else {
+        connectivity::warn_of_networks(&mut status, &broker, &id, &addresses).await?;
     }
     status.end();
 
@@ -386,6 +378,35 @@ async fn check_version(
             message + " (--ignore-requirements goes on nevertheless)",
         ))
     }
+}
+
+/// The way to the broker that the file and the flags name.
+fn access(flags: &Join, info: &BrokerInfo) -> Access {
+    Access {
+        url: flags
+            .broker_url
+            .clone()
+            .unwrap_or_else(|| info.broker_url.clone()),
+        namespace: info
+            .namespace()
+            .unwrap_or_else(|| BROKER_NAMESPACE.to_owned()),
+        token: info.token().unwrap_or_default(),
+        ca: info.ca(),
+        insecure: !flags.check_broker_certificate,
+    }
+}
+
+/// A cluster that moved would leave what it exported on the old broker, for the members there to go on asking for.
+async fn check_not_a_member_elsewhere(cluster: &Cluster, given: &Access) -> Result<(), Error> {
+    let have = Access::of_member(cluster).await?;
+    let Some(have) = have.filter(|have| !have.is_same_broker(given)) else {
+        return Ok(());
+    };
+    Err(Error::Taken(format!(
+        "this cluster is a member of another broker: that at {}, namespace {}, and not that at {}, namespace {}. Neither URL nor \
+         certificate authority is the same. Run `subctl uninstall` first, which takes it off the old one",
+        have.url, have.namespace, given.url, given.namespace
+    )))
 }
 
 /// A cluster whose id changes would leave its old objects on the broker for ever.

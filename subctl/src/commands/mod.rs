@@ -37,8 +37,8 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Show(flags) => show::run(kube, &flags).await,
         Command::Diagnose(flags) => diagnose::run(kube, &flags).await,
         Command::Explain {
-            what: Explain::Export { name },
-        } => explain::run(kube, &name).await,
+            what: Explain::Export { name, output },
+        } => explain::run(kube, &name, output).await,
         Command::Uninstall(flags) => uninstall::run(kube, &flags).await,
         Command::RecoverBrokerInfo(flags) => recover::run(kube, &flags).await,
         Command::Version => print(&format!("subctl version: {VERSION}\n")),

@@ -11,7 +11,7 @@ use subm_install::ClusterId;
 
 use crate::broker::Broker;
 use crate::cli::{KubeFlags, Uninstall};
-use crate::cluster::{Cluster, namespace};
+use crate::cluster::{Cluster, name, namespace};
 use crate::commands::export::{exports, member_id};
 use crate::commands::{deploy_broker, member_dns, operator};
 use crate::contexts;
@@ -59,6 +59,26 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
         }
         for trace in dns {
             print(&format!("{trace}\n"))?;
+        }
+        // On a broker that goes as a whole the plan has it.
+        if let (Some(id), None) = (&id, going) {
+            let here = broker.as_ref().filter(|_| broker_is_its);
+            match departure::lines(cluster, here, id).await {
+                Ok(lines) => print(
+                    &lines
+                        .iter()
+                        .map(|line| format!("{line}\n"))
+                        .collect::<String>(),
+                )?,
+                Err(error) => status.warning(format!(
+                    "What this cluster has on the broker is not listed: {}",
+                    error.with_causes()
+                )),
+            }
+        }
+        for (kind, object) in departure::imported(cluster).await? {
+            let place = namespace(&object).unwrap_or_default();
+            print(&format!("{kind} {place}/{}\n", name(&object)))?;
         }
         print(&plan.to_string())?;
         return Ok(());

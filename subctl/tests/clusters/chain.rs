@@ -170,6 +170,30 @@ async fn an_invitation_is_for_one_cluster_and_its_token_for_its_objects() -> Res
             .is_some()
     );
 
+    // An invitation is worth what its account is.
+    let run = desk
+        .good("deploy-broker --per-cluster late --invitation-ttl 1m")
+        .await?;
+    ensure!(
+        run.err
+            .contains("not the 1 min that were asked for, but 10 min"),
+        "{run:#?}"
+    );
+    on_broker
+        .delete(&kind::ACCOUNTS, Some(BROKER), "cluster-late")
+        .await?;
+    let run = desk
+        .fails(
+            "--context kind-a join broker-info-late.subm",
+            4,
+            "does not know its account any more",
+        )
+        .await?;
+    ensure!(
+        run.err.contains("https://127.") && run.err.contains("--per-cluster late"),
+        "{run:#?}"
+    );
+
     // A broker that is away does not hold up the rest, and the exit code says that it keeps something.
     first.kill_api_server();
     desk.fails("--context kind-b uninstall -y", 3, "stays on the broker")
@@ -198,7 +222,7 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     desk.good("deploy-broker --components service-discovery")
         .await?;
     let line = "explain export web -n shop";
-    let broken = async |words: &str| desk.fails(line, 10, &format!(" ✗ {words}")).await;
+    let broken = async |words: &str| desk.answers(line, 10, &format!(" ✗ {words}")).await;
 
     broken("Service shop/web does not exist").await?;
     in_a.create_value(&kind::NAMESPACES, &namespace("shop"))
@@ -209,7 +233,7 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     in_a.create_value(&kind::SERVICES, &service).await?;
     let run = broken("this cluster knows no ServiceExport").await?;
     ensure!(
-        run.err.contains("   Run `subctl join` for this cluster\n"),
+        run.out.contains("   Run `subctl join` for this cluster\n"),
         "{run:#?}"
     );
     desk.good("join broker-info.subm --clusterid a").await?;
@@ -217,11 +241,13 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
         .await?;
     let run = broken("ServiceExport shop/web does not exist").await?;
     ensure!(
-        run.err
+        run.out
             .contains("   Run `subctl export service web -n shop`\n"),
         "{run:#?}"
     );
     desk.good("export service web -n shop").await?;
+    let run = desk.good("show exports --context kind-a").await?;
+    ensure!(run.err.contains(" ⚠ No agent runs in this"), "{run:#?}");
     broken("Deployment submariner-lighthouse-agent of this cluster has no available replica")
         .await?;
     for api in [&in_a, &in_b] {
@@ -229,9 +255,40 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
         available(api, "submariner-lighthouse-coredns").await?;
     }
     broken("ServiceExport shop/web has no condition: no agent has looked at it").await?;
-    conditions(&in_a, "Valid", "False").await?;
+    conditions(&in_a, "web", "Valid", "False").await?;
     broken("ServiceExport shop/web is not valid: Because: words").await?;
-    conditions(&in_a, "Ready", "True").await?;
+    for (reasons, words, remedy) in [
+        (
+            &[("Valid", "False", "ServiceGlobalIPUnavailable")][..],
+            "ServiceExport shop/web is not valid: ServiceGlobalIPUnavailable",
+            "--globalnet=false",
+        ),
+        (
+            &[
+                ("Valid", "True", "Valid"),
+                ("Ready", "False", "Failed"),
+                ("Conflict", "True", "TypeConflict"),
+            ],
+            "ServiceExport shop/web conflicts: TypeConflict",
+            "Change the Service's type",
+        ),
+    ] {
+        say(&in_a, "web", reasons).await?;
+        let run = broken(words).await?;
+        ensure!(run.out.contains(remedy), "{remedy} {run:#?}");
+    }
+    // The last one is for good.
+    desk.fails(
+        "export service web -n shop --wait",
+        10,
+        "ServiceExport shop/web conflicts with that of another cluster: TypeConflict",
+    )
+    .await?;
+    // Where nobody has looked at anything, it is said that nobody will.
+    say(&in_a, "web", &[]).await?;
+    let run = desk.good("show exports --context kind-a").await?;
+    ensure!(!run.err.contains("No agent runs"), "one is: {run:#?}");
+    conditions(&in_a, "web", "Ready", "True").await?;
     broken("The broker has no ServiceImport of shop/web").await?;
     let own = "a";
     import(&in_a, BROKER, "web-shop", "b").await?;
@@ -241,32 +298,58 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     in_a.create_value(&kind::SLICES, &slice(BROKER)).await?;
     let run = broken("\"kind-b\" has no namespace \"shop\": nothing is imported into it").await?;
     ensure!(
-        run.err
+        run.out
             .contains("   Run `kubectl --context kind-b create namespace shop`\n"),
         "{run:#?}"
     );
     in_b.create_value(&kind::NAMESPACES, &namespace("shop"))
         .await?;
     broken("\"kind-b\" has no ServiceImport shop/web").await?;
+    let agent = "submariner-lighthouse-agent";
+    let denies = json!([{"name": "SUBMARINER_IMPORT_NAMESPACE_DENY_LIST", "value": "sh*"}]);
+    variables(&in_b, agent, denies).await?;
+    let run = broken("\"kind-b\" has no ServiceImport shop/web: its agent leaves out").await?;
+    ensure!(run.out.contains("--allow-namespaces shop"), "{run:#?}");
+    variables(&in_b, agent, json!([])).await?;
     import(&in_b, "shop", "web", own).await?;
     broken("\"kind-b\" has no EndpointSlice of a for shop/web").await?;
     in_b.create_value(&kind::SLICES, &slice("shop")).await?;
     let run = desk.good(line).await?;
     ensure!(
-        run.err
+        run.out
             .contains(" ✓ \"kind-b\" has the EndpointSlices of a\n"),
         "{run:#?}"
     );
 
     // From the other end.
-    desk.fails(
+    desk.answers(
         "--context kind-b explain export web -n shop",
         10,
         "Service shop/web does not exist in this cluster, which imports it from a",
     )
     .await?;
 
-    // A broker that is away is said to be away; a token that is not accepted is a broken link.
+    // A broker that is away is said to be away, and the others, of the same authority, are looked at all the same; a token that is not
+    // accepted is a broken link.
+    let settings = "submariner-settings";
+    let there = in_a.get(&kind::CONFIG_MAPS, Some(MEMBER), settings).await?;
+    let url = str_at(&there.unwrap_or_default(), "/data/brokerURL").to_owned();
+    for (place, words) in [
+        (
+            "https://127.0.0.1:1",
+            " ⚠ The broker at https://127.0.0.1:1 does not answer",
+        ),
+        (&*url, " ✓ ServiceImport web-shop on the broker lists a"),
+    ] {
+        let fields = json!({"data": {"brokerURL": place}});
+        in_a.merge(&kind::CONFIG_MAPS, Some(MEMBER), settings, &fields)
+            .await?;
+        let run = desk.answers(line, 0, words).await?;
+        ensure!(
+            run.out.contains("\"kind-b\" has the EndpointSlices of a"),
+            "{run:#?}"
+        );
+    }
     let mut secret = in_a
         .get(&kind::SECRETS, Some(MEMBER), "submariner-broker-secret")
         .await?
@@ -290,7 +373,10 @@ async fn explain_names_the_first_broken_link() -> Result<()> {
     desk.good("join broker-info.subm --clusterid a --allow-namespaces default,kube-public")
         .await?;
     let run = desk.good("export service web").await?;
-    ensure!(run.err == " ✓ Service already exported\n", "{run:#?}");
+    ensure!(
+        run.err.starts_with(" ✓ Service already exported\n") && !run.err.contains("takes nothing"),
+        "{run:#?}"
+    );
     // It stays so until somebody says otherwise.
     desk.good("join broker-info.subm --clusterid a").await?;
     let allowed = &environment(&in_a).await?["SUBMARINER_IMPORT_NAMESPACE_ALLOW_LIST"];
@@ -331,6 +417,27 @@ async fn exported_by_who_may_only_that(desk: &Desk, cluster: &Cluster, api: &Api
     );
     let run = desk.good(&line).await?;
     ensure!(run.err == " ✓ Service exported successfully\n", "{run:#?}");
+    // What it may not look at is no broken link, and the missing right is named.
+    conditions(api, "api", "Ready", "True").await?;
+    let line = line.replace("export service", "explain export");
+    let run = desk.good(&format!("{line} -o json")).await?;
+    let answer: Value = serde_json::from_str(&run.out)?;
+    let links = subm_subctl::cluster::list_at(&answer, "/links");
+    let has = |verdict: &str, words: &str| {
+        links
+            .iter()
+            .any(|link| link["verdict"] == verdict && str_at(link, "/text").contains(words))
+    };
+    for (verdict, words) in [
+        ("good", "Service shop/api exists"),
+        ("good", "ServiceExport shop/api exists"),
+        ("doubtful", "cannot get resource \"configmaps\""),
+        ("doubtful", "cannot list resource \"endpointslices\""),
+        ("doubtful", "cannot get resource \"deployments\""),
+        ("doubtful", "cannot get resource \"secrets\""),
+    ] {
+        ensure!(has(verdict, words), "{verdict} {words}: {run:#?}");
+    }
     Ok(())
 }
 
@@ -379,12 +486,12 @@ async fn environment(api: &Api) -> Result<Value> {
     Ok(env)
 }
 
-fn namespace(name: &str) -> Value {
+pub(crate) fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
 /// As the Deployment controller says it once pods run.
-async fn available(api: &Api, name: &str) -> Result<()> {
+pub(crate) async fn available(api: &Api, name: &str) -> Result<()> {
     let mut deployment = api
         .get(&kind::DEPLOYMENTS, Some(MEMBER), name)
         .await?
@@ -400,9 +507,9 @@ async fn available(api: &Api, name: &str) -> Result<()> {
 }
 
 /// Valid as `Valid` says, or all of both kinds true.
-async fn conditions(api: &Api, last: &str, status: &str) -> Result<()> {
+pub(crate) async fn conditions(api: &Api, name: &str, last: &str, status: &str) -> Result<()> {
     let mut export = api
-        .get(&kind::EXPORTS, Some("shop"), "web")
+        .get(&kind::EXPORTS, Some("shop"), name)
         .await?
         .context("the export")?;
     let kinds = if last == "Ready" {
@@ -423,7 +530,30 @@ async fn conditions(api: &Api, last: &str, status: &str) -> Result<()> {
     Ok(())
 }
 
-async fn import(api: &Api, namespace: &str, name: &str, id: &str) -> Result<()> {
+/// Conditions as they are named: type, status, reason.
+async fn say(api: &Api, name: &str, said: &[(&str, &str, &str)]) -> Result<()> {
+    let export = api.get(&kind::EXPORTS, Some("shop"), name).await?;
+    let mut export = export.context("the export")?;
+    let said = said.iter().map(|(kind, status, reason)| {
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": "words", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    });
+    export["status"] = json!({"conditions": said.collect::<Vec<_>>()});
+    api.replace(&kind::EXPORTS, "status", &export).await?;
+    Ok(())
+}
+
+/// Gives a Deployment these variables, and says that it runs with them.
+async fn variables(api: &Api, name: &str, env: Value) -> Result<()> {
+    let deployment = api.get(&kind::DEPLOYMENTS, Some(MEMBER), name).await?;
+    let mut deployment = deployment.context("a Deployment")?;
+    deployment["spec"]["template"]["spec"]["containers"][0]["env"] = env;
+    api.replace(&kind::DEPLOYMENTS, "", &deployment).await?;
+    available(api, name).await
+}
+
+pub(crate) async fn import(api: &Api, namespace: &str, name: &str, id: &str) -> Result<()> {
     let import = json!({
         "apiVersion": "multicluster.x-k8s.io/v1beta1", "kind": "ServiceImport", "metadata": {"name": name, "namespace": namespace},
         "spec": {"type": "ClusterSetIP", "ports": []},
@@ -442,7 +572,7 @@ async fn list(api: &Api, namespace: &str, name: &str, id: &str) -> Result<()> {
     Ok(())
 }
 
-fn slice(namespace: &str) -> Value {
+pub(crate) fn slice(namespace: &str) -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {"name": "web-x1", "namespace": namespace, "labels": {

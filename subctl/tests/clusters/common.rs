@@ -72,6 +72,16 @@ impl Desk {
         Ok(run)
     }
 
+    /// As [`Desk::subctl`], and it must end with `code` and have these words in its answer.
+    pub(crate) async fn answers(&self, line: &str, code: i32, words: &str) -> Result<Run> {
+        let run = self.subctl(line).await?;
+        ensure!(
+            run.code == code && run.out.contains(words),
+            "`subctl {line}`, expected {code} and {words:?}: {run:#?}"
+        );
+        Ok(run)
+    }
+
     /// As [`Desk::good`], its answer read as JSON.
     pub(crate) async fn json(&self, line: &str) -> Result<Value> {
         let run = self.good(line).await?;

@@ -3,6 +3,7 @@
 mod chain;
 mod common;
 mod connectivity;
+mod moves;
 mod policy;
 mod questions;
 mod walk;

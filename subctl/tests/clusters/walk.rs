@@ -57,6 +57,20 @@ async fn a_cluster_set_is_built_used_and_taken_down() -> Result<()> {
         plan.contains("deployments.apps submariner-operator/submariner-lighthouse-agent"),
         "{plan}"
     );
+    for line in [
+        "broker: clusters.submariner.io submariner-k8s-broker/c1\n",
+        "broker: endpointslices.discovery.k8s.io submariner-k8s-broker/web-x1\n",
+        "broker: serviceimports.multicluster.x-k8s.io submariner-k8s-broker/web-sample (the entry of c1; all",
+    ] {
+        ensure!(plan.contains(line), "{line:?} {plan}");
+    }
+    let plan = desk.good("--context kind-c2 uninstall --dry-run").await?;
+    for line in [
+        "\nserviceimports.multicluster.x-k8s.io sample/web\n",
+        "\nendpointslices.discovery.k8s.io sample/web-x1\n",
+    ] {
+        ensure!(plan.out.contains(line), "{line:?} {plan:#?}");
+    }
     let exports_kind = kind::EXPORTS.at("v1beta1");
     let exports = in_c1.list(&exports_kind, None, "").await?;
     for mut export in exports {
@@ -224,10 +238,17 @@ async fn join(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Result<
         "is a member as \"c1\" already",
     )
     .await?;
-    desk.good(
-        "--context kind-c2 join broker-info.subm --components service-discovery --clusterid c2",
-    )
-    .await?;
+    let run = desk
+        .good(
+            "--context kind-c2 join broker-info.subm --components service-discovery --clusterid c2",
+        )
+        .await?;
+    ensure!(
+        run.err.contains(
+            "networks are another's too: 10.96.0.0/16 overlaps with 10.96.0.0/16 of cluster \"c1\""
+        ),
+        "{run:#?}"
+    );
     let parts = on_broker
         .get(
             &kind::CONFIG_MAPS,
@@ -280,11 +301,20 @@ async fn export(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Resul
     let run = desk
         .good("--context kind-c1 export service --namespace sample web")
         .await?;
-    ensure!(run.err == " ✓ Service exported successfully\n", "{run:#?}");
+    ensure!(
+        run.err
+            .starts_with(" ✓ Service exported successfully\n ⚠ No agent runs in this cluster"),
+        "{run:#?}"
+    );
     let run = desk
         .good("--context kind-c1 export service web --namespace sample --use-clusterset-ip")
         .await?;
-    ensure!(run.err == " ✓ Service already exported\n", "{run:#?}");
+    for line in [
+        " ✓ Service already exported; now it asks for a clusterset IP\n",
+        " ⚠ Nothing in this release routes the addresses of the clusterset IP pool",
+    ] {
+        ensure!(run.err.contains(line), "{line:?} {run:#?}");
+    }
     desk.fails(
         "--context kind-c1 export service web -n sample --use-clusterset-ip=x",
         2,
@@ -348,15 +378,43 @@ async fn export(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Resul
     say("Ready", "False", "Pending").await?;
     desk.fails(line, 7, "ServiceExport sample/web: Pending")
         .await?;
+    // Its settings permit the namespace: an agent before it said so.
     say("Valid", "False", "RestrictedNamespace").await?;
-    desk.fails(line, 10, "not valid: RestrictedNamespace")
+    desk.fails(line, 7, "its agent has not looked at it since")
+        .await?;
+    say("Valid", "False", "InvalidExportedMetadata").await?;
+    desk.fails(line, 10, "not valid: InvalidExportedMetadata")
         .await?;
     say("Ready", "True", "Exported").await?;
+    let run = desk.good(line).await?;
+    ensure!(
+        run.err.contains(" ⚠ Imported in \"kind-c2\" after ")
+            && run
+                .err
+                .contains("but no DNS server of the cluster set runs there"),
+        "{run:#?}"
+    );
+    available(in_c2, "submariner-lighthouse-coredns").await?;
     let run = desk.good(line).await?;
     ensure!(
         run.err.contains(" ✓ Resolvable in \"kind-c2\" after "),
         "{run:#?}"
     );
+    // With nobody else to look at there is still the own agent's word.
+    let alone = format!("{line} --contexts kind-c1");
+    let alone = alone.replacen("--context kind-c1 ", "", 1);
+    let run = desk.good(&alone).await?;
+    ensure!(
+        run.err.contains(" ⚠ Other clusters were not looked at"),
+        "{run:#?}"
+    );
+    say("Ready", "False", "Pending").await?;
+    desk.fails(&alone, 7, "sample/web is not exported after 1 s")
+        .await?;
+    say("Valid", "False", "InvalidServiceType").await?;
+    desk.fails(&alone, 10, "not valid: InvalidServiceType")
+        .await?;
+    say("Ready", "True", "Exported").await?;
     Ok(())
 }
 
@@ -420,6 +478,20 @@ async fn show(desk: &Desk) -> Result<()> {
         .json("show imports -n submariner-operator --context kind-c2 -o json")
         .await?;
     ensure!(shown[0]["imports"][0]["name"] == "web-sample-c1", "{shown}");
+    let run = desk.good("show imports").await?;
+    ensure!(
+        run.out.matches("Cluster ").count() == 2
+            && run
+                .err
+                .contains("\"kind-broker\" is no member of a cluster set: left out"),
+        "{run:#?}"
+    );
+    let run = desk.good("show imports --context kind-broker").await?;
+    ensure!(run.err.contains("No service is imported"), "{run:#?}");
+    let run = desk
+        .good("show imports --context kind-broker -n submariner-k8s-broker")
+        .await?;
+    ensure!(run.out.contains("web-sample"), "{run:#?}");
     let run = desk.good("show imports --context kind-c2 -o yaml").await?;
     ensure!(run.out.contains("context: kind-c2"), "{run:#?}");
     desk.fails("show all --context nowhere", 3, "no context \"nowhere\"")
@@ -429,7 +501,7 @@ async fn show(desk: &Desk) -> Result<()> {
 
 /// Link by link, as each is mended.
 async fn explain(desk: &Desk, in_c2: &Api) -> Result<()> {
-    desk.fails(
+    desk.answers(
         "--context kind-c1 explain export nothing -n sample",
         10,
         "Service sample/nothing does not exist",
@@ -437,24 +509,38 @@ async fn explain(desk: &Desk, in_c2: &Api) -> Result<()> {
     .await?;
     // No kubelet runs the agent.
     let run = desk
-        .fails(
+        .answers(
             "--context kind-c1 explain export web -n sample",
             10,
             "Deployment submariner-lighthouse-agent of this cluster has no available replica",
         )
         .await?;
     ensure!(
-        run.err.contains(" ✓ ServiceExport sample/web exists\n"),
+        run.out.contains(" ✓ ServiceExport sample/web exists\n"),
         "{run:#?}"
     );
     ensure!(
-        run.err
+        run.out
             .contains(" ⚠ Service sample/web has no ready endpoint"),
         "{run:#?}"
     );
     let c1 = desk.json("show exports --context kind-c1 -o json").await?;
     ensure!(c1[0]["exports"].as_array().is_some(), "{c1}");
     let _ = in_c2;
+    Ok(())
+}
+
+/// As the Deployment controller says it once pods run.
+async fn available(api: &Api, name: &str) -> Result<()> {
+    let deployment = api.get(&kind::DEPLOYMENTS, Some(MEMBER), name).await?;
+    let mut deployment = deployment.context("a Deployment")?;
+    let replicas = deployment["spec"]["replicas"].clone();
+    deployment["status"] = json!({
+        "observedGeneration": deployment["metadata"]["generation"], "replicas": replicas, "readyReplicas": replicas,
+        "availableReplicas": replicas,
+    });
+    api.replace(&kind::DEPLOYMENTS, "status", &deployment)
+        .await?;
     Ok(())
 }
 

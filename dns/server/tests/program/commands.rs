@@ -200,6 +200,13 @@ async fn explain_says_which_rule_chose() -> Result<()> {
             &["example.org"],
             &["zone      none: example.org. is in none of clusterset.local."],
         ),
+        (
+            &["web.shop"],
+            &[
+                "zone      none: web.shop. is in none of clusterset.local.",
+                "if a Service is meant, its name is web.shop.svc.clusterset.local.",
+            ],
+        ),
     ] {
         let done = on_examples(&[&["explain"], args].concat()).await?;
         assert_eq!(done.code, 0, "{}", done.stderr);

@@ -1,23 +1,29 @@
 //! The links of the chain, each looked at by itself.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use subm_api::NamespaceRules;
 use subm_api::names::{LOCAL_SERVICE_NAME, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE};
 use subm_install::names::{AGENT, BROKER_SECRET, DNS, OPERATOR_NAMESPACE, TOKEN_EXPIRES};
 
 use crate::broker::Access;
 use crate::cluster::{
-    Cluster, annotation, condition, condition_reason, condition_words, kind, label, list_at, str_at,
+    Cluster, Kind, annotation, condition, condition_reason, condition_words, kind, label, list_at,
+    str_at,
 };
-use crate::commands::export::{exports, imports, member_id, on_broker};
+use crate::commands::export::{
+    exports, imports, member_id, namespace_rules, on_broker, takes_part,
+};
 use crate::commands::{MEMBER, wait};
 use crate::contexts::Target;
 use crate::error::Error;
 
 /// How a link is.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Link {
     Fine(String),
-    /// It holds, but what passes may not be what was wanted.
+    /// It holds, but what passes may not be what was wanted; or it could not be looked at.
     Doubtful(String),
     Broken {
         what: String,
@@ -25,13 +31,38 @@ pub(super) enum Link {
     },
 }
 
+impl Link {
+    /// As `diagnose` gives its findings to programs.
+    pub(super) fn to_json(&self) -> Value {
+        let (verdict, text, remedy) = match self {
+            Self::Fine(text) => ("good", text, ""),
+            Self::Doubtful(text) => ("doubtful", text, ""),
+            Self::Broken { what, remedy } => ("broken", what, &**remedy),
+        };
+        json!({"verdict": verdict, "text": text, "remedy": remedy})
+    }
+}
+
+/// What an account may not look at is not broken for that; the server's words name the right that it lacks.
+pub(super) fn permitted(links: Result<Vec<Link>, Error>) -> Result<Vec<Link>, Error> {
+    match links {
+        Err(Error::Refused { doing, message }) => Ok(vec![Link::Doubtful(format!(
+            "Not looked at, for want of a right ({doing}): {message}"
+        ))]),
+        links => links,
+    }
+}
+
 /// Whose way is walked.
 pub(super) struct Walk<'a> {
-    /// Empty where the cluster is no member.
+    /// Empty where the cluster is no member, or what it is may not be read.
     pub(super) id: String,
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
 }
+
+/// For a broker, with a person waiting.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 
 fn broken(what: impl Into<String>, remedy: impl Into<String>) -> Link {
     Link::Broken {
@@ -160,10 +191,7 @@ impl Walk<'_> {
             )),
         }
         if condition(&export, "Conflict") == Some("True") {
-            links.push(Link::Doubtful(format!(
-                "ServiceExport {name} conflicts: {}",
-                condition_words(&export, "Conflict")
-            )));
+            links.push(self.conflict(&export));
         }
         links.push(match on_broker(&export) {
             Some((_, "True")) => Link::Fine(format!(
@@ -181,6 +209,26 @@ impl Walk<'_> {
             )),
         });
         Ok(links)
+    }
+
+    /// Whoever does not take part is cut off by the conflict; the others' names resolve all the same.
+    fn conflict(&self, export: &Value) -> Link {
+        let what = format!(
+            "ServiceExport {} conflicts: {}",
+            self.service_name(),
+            condition_words(export, "Conflict")
+        );
+        if takes_part(export) {
+            return Link::Doubtful(what);
+        }
+        broken(
+            what,
+            format!(
+                "Of this service all exports have one type, and the oldest export decides. Change the Service's type (headless or \
+                 not) in this cluster or in that one, or run `subctl unexport service {} -n {}` in one of them",
+                self.name, self.namespace
+            ),
+        )
     }
 
     /// What the others are told, read with the member's own account.
@@ -202,7 +250,17 @@ impl Walk<'_> {
             let mut aggregates = all.into_iter().filter(|import| self.is_aggregate(import));
             Ok(aggregates.next())
         };
-        let import = match import.await {
+        let import = tokio::time::timeout(ANSWER_DEADLINE, import);
+        let silent = |why: &str| {
+            Ok(vec![Link::Doubtful(format!(
+                "The broker at {} does not answer: {why}",
+                access.url
+            ))])
+        };
+        let Ok(import) = import.await else {
+            return silent(&format!("nothing within {} s", ANSWER_DEADLINE.as_secs()));
+        };
+        let import = match import {
             Ok(import) => import,
             Err(Error::Refused { message, .. }) => {
                 let secret = cluster
@@ -223,14 +281,7 @@ impl Walk<'_> {
                     "Join again with a fresh broker-info.subm or invitation",
                 )]);
             }
-            Err(error @ Error::Unreachable { .. }) => {
-                return Ok(vec![Link::Doubtful(format!(
-                    "The broker at {} cannot be reached from here: {}",
-                    access.url,
-                    error.with_causes()
-                ))]);
-            }
-            Err(error) => return Err(error),
+            Err(error) => return silent(&error.with_causes()),
         };
         let logs = format!("See `kubectl -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`");
         let Some(import) = import else {
@@ -276,24 +327,58 @@ impl Walk<'_> {
         ])
     }
 
-    /// Nothing where the other cluster is no member.
-    pub(super) async fn elsewhere(&self, other: &Target) -> Result<Vec<Link>, Error> {
+    /// Nothing where the other cluster is no member. `own` is the way to this cluster's broker, where that is known.
+    pub(super) async fn elsewhere(
+        &self,
+        other: &Target,
+        own: Option<&Access>,
+    ) -> Result<Vec<Link>, Error> {
         let (api, there) = (&other.cluster, format!("{:?}", other.context));
-        if member_id(api).await?.is_none() {
-            return Ok(Vec::new());
+        let mut links = Vec::new();
+        match member_id(api).await {
+            Ok(None) => return Ok(links),
+            Ok(Some(_)) => {}
+            refused @ Err(Error::Refused { .. }) => {
+                links.extend(permitted(refused.map(|_| Vec::new()))?);
+            }
+            Err(error) => return Err(error),
         }
+        if let (Some(own), Some(theirs)) = (own, Access::of_member(api).await.ok().flatten())
+            && !own.is_same_broker(&theirs)
+        {
+            links.push(Link::Doubtful(format!(
+                "{there} is a member of another broker (at {}, namespace {}; this cluster's is at {}, namespace {}): nothing arrives \
+                 there from here",
+                theirs.url, theirs.namespace, own.url, own.namespace
+            )));
+            return Ok(links);
+        }
+        let known = links.is_empty();
+        self.arrival(other, &mut links).await?;
+        if !known {
+            // Perhaps it is no member, and need have nothing.
+            for link in &mut links {
+                if let Link::Broken { what, .. } = link {
+                    *link = Link::Doubtful(std::mem::take(what));
+                }
+            }
+        }
+        Ok(links)
+    }
+
+    /// Whether the service is in a cluster that imports.
+    async fn arrival(&self, other: &Target, links: &mut Vec<Link>) -> Result<(), Error> {
+        let (api, there) = (&other.cluster, format!("{:?}", other.context));
         let Some(imports) = imports(api).await? else {
-            return Ok(vec![broken(
+            links.push(broken(
                 format!("{there} knows no ServiceImport"),
                 "Run `subctl join` for it again",
-            )]);
+            ));
+            return Ok(());
         };
-        if api
-            .get(&kind::NAMESPACES, None, self.namespace)
-            .await?
-            .is_none()
-        {
-            return Ok(vec![broken(
+        let namespace = api.get(&kind::NAMESPACES, None, self.namespace).await;
+        if let Ok(None) = namespace {
+            links.push(broken(
                 format!(
                     "{there} has no namespace {:?}: nothing is imported into it",
                     self.namespace
@@ -302,41 +387,68 @@ impl Walk<'_> {
                     "Run `kubectl --context {} create namespace {}`",
                     other.context, self.namespace
                 ),
-            )]);
+            ));
+            return Ok(());
         }
-        let mut links = vec![
-            running(api, AGENT, &there).await?,
-            running(api, DNS, &there).await?,
-        ];
+        links.extend(permitted(namespace.map(|_| Vec::new()))?);
+        for name in [AGENT, DNS] {
+            let link = running(api, name, &there).await;
+            links.extend(permitted(link.map(|link| vec![link]))?);
+        }
+        links.extend(permitted(self.imported(other, &imports).await)?);
+        Ok(())
+    }
+
+    async fn imported(&self, other: &Target, imports: &Kind) -> Result<Vec<Link>, Error> {
+        let (api, there) = (&other.cluster, format!("{:?}", other.context));
         let logs = format!(
             "See `kubectl --context {} -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`",
             other.context
         );
-        let import = api.get(&imports, Some(self.namespace), self.name).await?;
         let name = self.service_name();
-        match import {
-            None => links.push(broken(format!("{there} has no ServiceImport {name}"), logs)),
-            Some(import) if !lists(&import, &self.id) => {
-                links.push(broken(
-                    format!("ServiceImport {name} in {there} does not list {}", self.id),
+        let import = api.get(imports, Some(self.namespace), self.name).await?;
+        let Some(import) = import else {
+            let rules = namespace_rules(api).await.unwrap_or_default();
+            if rules.permit(self.namespace) && MEMBER != Some(self.namespace) {
+                return Ok(vec![broken(
+                    format!("{there} has no ServiceImport {name}"),
                     logs,
-                ));
+                )]);
             }
-            Some(_) => {
-                links.push(Link::Fine(format!("{there} has the ServiceImport {name}")));
-                let slices = api
-                    .list(&kind::SLICES, Some(self.namespace), &self.labels())
-                    .await?;
-                links.push(if slices.is_empty() {
-                    broken(
-                        format!("{there} has no EndpointSlice of {} for {name}", self.id),
-                        logs,
-                    )
-                } else {
-                    Link::Fine(format!("{there} has the EndpointSlices of {}", self.id))
-                });
-            }
+            return Ok(vec![broken(
+                format!(
+                    "{there} has no ServiceImport {name}: its agent leaves out namespace {:?}",
+                    self.namespace
+                ),
+                format!(
+                    "Let it `subctl --context {} join` again with --allow-namespaces {}, or export from another namespace",
+                    other.context, self.namespace
+                ),
+            )]);
+        };
+        // Of a member whose id may not be read any import is taken for its own.
+        if !self.id.is_empty() && !lists(&import, &self.id) {
+            return Ok(vec![broken(
+                format!("ServiceImport {name} in {there} does not list {}", self.id),
+                logs,
+            )]);
         }
+        let mut links = vec![Link::Fine(format!("{there} has the ServiceImport {name}"))];
+        let slices = api
+            .list(&kind::SLICES, Some(self.namespace), &self.labels())
+            .await?;
+        let whose = match &*self.id {
+            "" => "the service",
+            id => id,
+        };
+        links.push(if slices.is_empty() {
+            broken(
+                format!("{there} has no EndpointSlice of {whose} for {name}"),
+                logs,
+            )
+        } else {
+            Link::Fine(format!("{there} has the EndpointSlices of {whose}"))
+        });
         Ok(links)
     }
 
@@ -353,6 +465,9 @@ impl Walk<'_> {
     }
 
     fn labels(&self) -> String {
+        if self.id.is_empty() {
+            return format!("{SERVICE_NAME}={}", self.name);
+        }
         format!("{SERVICE_NAME}={},{SOURCE_CLUSTER}={}", self.name, self.id)
     }
 }
@@ -399,6 +514,11 @@ fn remedy(reason: &str) -> String {
              {OPERATOR_NAMESPACE}/{AGENT})",
             NamespaceRules::ALLOW_VARIABLE
         ),
+        "ServiceGlobalIPUnavailable" => {
+            "The cluster joined with Globalnet, and nothing gives Services global IPs yet in this release: `join` again with \
+             --globalnet=false where the clusters' addresses do not overlap"
+                .to_owned()
+        }
         "InvalidExportedMetadata" => "Change the ServiceExport's spec".to_owned(),
         _ => "Change the Service so that it can be exported".to_owned(),
     }

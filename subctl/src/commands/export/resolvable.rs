@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use subm_api::names::{SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE};
-use subm_install::names::SETTINGS;
+use subm_install::names::{DNS, SETTINGS};
 
+use crate::broker::Access;
 use crate::cli::KubeFlags;
 use crate::cluster::{
     Cluster, Kind, PAUSE, condition, condition_reason, condition_words, kind, label, list_at,
     str_at,
 };
-use crate::commands::MEMBER;
+use crate::commands::{MEMBER, wait as waiting};
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::status::Status;
@@ -23,6 +25,19 @@ struct Awaited {
     missing: String,
 }
 
+/// How far the service came in another cluster.
+#[derive(Debug, PartialEq, Eq)]
+enum Arrival {
+    Missing(String),
+    /// All of it is there; of what its name needs more, this lacks.
+    Imported(Option<&'static str>),
+}
+
+const NO_DNS: &str = "no DNS server of the cluster set runs there";
+const NO_ADDRESS: &str = "its name has no address until an endpoint is ready";
+/// How long a refusal must last where the agent's settings may not be read: it may be the word of an agent before this one.
+const SETTLED: Duration = Duration::from_secs(5);
+
 pub(super) async fn wait(
     kube: &KubeFlags,
     own: &Target,
@@ -32,29 +47,36 @@ pub(super) async fn wait(
 ) -> Result<(), Error> {
     let start = Instant::now();
     let (_, namespace, name) = export;
-    let id = member_id(&own.cluster).await?;
+    // Who may not read what the cluster is called takes any import for its own.
+    let id = member_id(&own.cluster).await.ok().flatten();
     let mut awaited = others(kube, own, status).await?;
-    if awaited.is_empty() {
-        status.warning("No other context leads to a member of a cluster set: nothing to wait for (see --contexts)");
-        return Ok(());
-    }
-    status.start(format!(
-        "Waiting until {namespace}/{name} is resolvable in the other clusters"
-    ));
+    let alone = awaited.is_empty();
+    status.start(if alone {
+        format!("Waiting until this cluster has exported {namespace}/{name}")
+    } else {
+        format!("Waiting until {namespace}/{name} is resolvable in the other clusters")
+    });
     loop {
-        let pending = match agents_word(&own.cluster, export).await {
+        let pending = match agents_word(&own.cluster, export, start.elapsed()).await {
             Ok(pending) => pending,
             Err(error) => return Err(status.fail(error)),
         };
         let mut left = Vec::new();
         for mut cluster in awaited {
-            match missing(&cluster, namespace, name, id.as_deref()).await {
-                Ok(None) => status.success(format!(
-                    "Resolvable in {:?} after {:.1} s",
-                    cluster.target.context,
-                    start.elapsed().as_secs_f64()
-                )),
-                Ok(Some(what)) => {
+            match arrival(&cluster, namespace, name, id.as_deref()).await {
+                Ok(Arrival::Imported(lacks)) => {
+                    let place = &cluster.target.context;
+                    let after = start.elapsed().as_secs_f64();
+                    match lacks {
+                        None => {
+                            status.success(format!("Resolvable in {place:?} after {after:.1} s"))
+                        }
+                        Some(lacks) => status.warning(format!(
+                            "Imported in {place:?} after {after:.1} s, but {lacks}"
+                        )),
+                    }
+                }
+                Ok(Arrival::Missing(what)) => {
                     cluster.missing = what;
                     left.push(cluster);
                 }
@@ -67,6 +89,12 @@ pub(super) async fn wait(
         awaited = left;
         // Names resolve a moment before the agent says so, and `explain` would not find all well.
         if awaited.is_empty() && pending.is_none() {
+            if alone {
+                status.success("It is exported, the agent says");
+                status.warning(
+                    "Other clusters were not looked at: no other context leads to a member of the cluster set (see --contexts)",
+                );
+            }
             status.end();
             return Ok(());
         }
@@ -80,8 +108,13 @@ pub(super) async fn wait(
             if let Some(pending) = pending {
                 status.failure(pending);
             }
+            let what = if alone {
+                "exported"
+            } else {
+                "resolvable everywhere"
+            };
             let error = Error::Timeout(format!(
-                "{namespace}/{name} is not resolvable everywhere after {} s; `subctl explain export {name} -n {namespace}` says why",
+                "{namespace}/{name} is not {what} after {} s; `subctl explain export {name} -n {namespace}` says why",
                 deadline.as_secs()
             ));
             return Err(status.fail(error));
@@ -94,33 +127,53 @@ pub(super) async fn wait(
 async fn agents_word(
     cluster: &Cluster,
     (kind, namespace, name): (&Kind, &str, &str),
+    waited: Duration,
 ) -> Result<Option<String>, Error> {
     let export = cluster.get(kind, Some(namespace), name).await?;
     let export = export.unwrap_or_default();
-    // These do not go by themselves; a Service, or its address, may still come.
-    let lasting = [
-        "RestrictedNamespace",
-        "InvalidServiceType",
-        "InvalidExportedMetadata",
-    ];
-    if condition(&export, "Valid") == Some("False")
-        && lasting.contains(&condition_reason(&export, "Valid"))
-    {
+    let whose = format!("ServiceExport {namespace}/{name}");
+    let more = format!("`subctl explain export {name} -n {namespace}` says what helps");
+    if let Some(reason) = refusal(&export) {
+        let permitted = match super::namespace_rules(cluster).await {
+            Ok(rules) => Some(rules.permit(namespace) && MEMBER != Some(namespace)),
+            Err(_) => None,
+        };
+        if is_old_news(reason, permitted, waited) {
+            return Ok(Some(format!(
+                "{whose}: its agent has not looked at it since it was told that namespace {namespace:?} takes part"
+            )));
+        }
         return Err(Error::Broken(format!(
-            "ServiceExport {namespace}/{name} is not valid: {}; `subctl explain export {name} -n {namespace}` says what helps",
+            "{whose} is not valid: {}; {more}",
             condition_words(&export, "Valid")
+        )));
+    }
+    if !super::takes_part(&export) {
+        return Err(Error::Broken(format!(
+            "{whose} conflicts with that of another cluster: {}; {more}",
+            condition_words(&export, "Conflict")
         )));
     }
     Ok(match super::on_broker(&export) {
         Some((_, "True")) => None,
-        Some((r#type, _)) => Some(format!(
-            "ServiceExport {namespace}/{name}: {}",
-            condition_words(&export, r#type)
-        )),
-        None => Some(format!(
-            "ServiceExport {namespace}/{name}: no agent has looked at it"
-        )),
+        Some((r#type, _)) => Some(format!("{whose}: {}", condition_words(&export, r#type))),
+        None => Some(format!("{whose}: no agent has looked at it")),
     })
+}
+
+/// Why an export is not valid, if that does not go by itself; a Service, or its address, may still come.
+fn refusal(export: &Value) -> Option<&str> {
+    let lasting = [RESTRICTED, "InvalidServiceType", "InvalidExportedMetadata"];
+    let reason = condition_reason(export, "Valid");
+    (condition(export, "Valid") == Some("False") && lasting.contains(&reason)).then_some(reason)
+}
+
+const RESTRICTED: &str = "RestrictedNamespace";
+
+/// A namespace that the agent's present settings permit was refused by the agent before it, which had others: right after a `join`
+/// with --allow-namespaces the condition is still there. `permitted` is unknown to who may not read the settings.
+fn is_old_news(reason: &str, permitted: Option<bool>, waited: Duration) -> bool {
+    reason == RESTRICTED && permitted.unwrap_or(waited < SETTLED)
 }
 
 /// The members that other contexts lead to.
@@ -134,8 +187,19 @@ async fn others(
         ..kube.clone()
     };
     let (targets, _) = contexts::all(&everywhere).await?;
+    let broker = Access::of_member(&own.cluster).await.ok().flatten();
     let mut awaited = Vec::new();
     for target in targets.into_iter().filter(|target| target.url != own.url) {
+        let theirs = Access::of_member(&target.cluster).await.ok().flatten();
+        if let (Some(own), Some(theirs)) = (&broker, &theirs)
+            && !own.is_same_broker(theirs)
+        {
+            status.warning(format!(
+                "{:?} is left out: it is a member of another broker, at {}",
+                target.context, theirs.url
+            ));
+            continue;
+        }
         match crate::commands::export::imports(&target.cluster).await {
             // A broker that is no member has imports, too, but no settings.
             Ok(Some(imports)) if member_id(&target.cluster).await.ok().flatten().is_some() => {
@@ -172,33 +236,116 @@ pub(in crate::commands) async fn member_id(cluster: &Cluster) -> Result<Option<S
     Ok(id.filter(|id| !id.is_empty()))
 }
 
-/// What is missing until the service resolves there.
-async fn missing(
+async fn arrival(
     cluster: &Awaited,
     namespace: &str,
     name: &str,
     id: Option<&str>,
-) -> Result<Option<String>, Error> {
+) -> Result<Arrival, Error> {
     let api = &cluster.target.cluster;
     let Some(import) = api.get(&cluster.imports, Some(namespace), name).await? else {
-        return Ok(Some(format!("no ServiceImport {namespace}/{name}")));
+        return Ok(Arrival::Missing(format!(
+            "no ServiceImport {namespace}/{name}"
+        )));
     };
-    let Some(id) = id else {
-        return Ok(None);
+    let lists = |id: &str| {
+        list_at(&import, "/status/clusters")
+            .iter()
+            .any(|entry| entry["cluster"] == id)
     };
-    let listed = list_at(&import, "/status/clusters")
-        .iter()
-        .any(|entry| entry["cluster"] == id);
-    if !listed {
-        return Ok(Some(format!(
+    if let Some(id) = id.filter(|id| !lists(id)) {
+        return Ok(Arrival::Missing(format!(
             "ServiceImport {namespace}/{name} does not list {id}"
         )));
     }
-    let labels = format!("{SERVICE_NAME}={name},{SOURCE_CLUSTER}={id}");
-    let slices = api.list(&kind::SLICES, Some(namespace), &labels).await?;
-    let there = slices.iter().any(|slice| {
+    let labels = format!("{SERVICE_NAME}={name}");
+    let mut slices = api.list(&kind::SLICES, Some(namespace), &labels).await?;
+    slices.retain(|slice| {
         let from = label(slice, SOURCE_NAMESPACE);
         from.is_empty() || from == namespace
     });
-    Ok((!there).then(|| format!("no EndpointSlice of {id} for {namespace}/{name}")))
+    let of = |id: &str| {
+        slices
+            .iter()
+            .any(|slice| label(slice, SOURCE_CLUSTER) == id)
+    };
+    if let Some(id) = id.filter(|id| !of(id)) {
+        return Ok(Arrival::Missing(format!(
+            "no EndpointSlice of {id} for {namespace}/{name}"
+        )));
+    }
+    // Who may not look does not know that anybody answers.
+    let dns = api.get(&kind::DEPLOYMENTS, MEMBER, DNS).await;
+    let dns = dns.ok().flatten().unwrap_or_default();
+    Ok(Arrival::Imported(lacks(&dns, &slices)))
+}
+
+/// What keeps the name of a service that is there from having an address.
+fn lacks(dns: &Value, slices: &[Value]) -> Option<&'static str> {
+    let mut endpoints = slices.iter().flat_map(|slice| list_at(slice, "/endpoints"));
+    // Not said means ready.
+    let ready = endpoints.any(|endpoint| endpoint["conditions"]["ready"] != false);
+    if dns.is_null() || waiting::availability(dns).0 == 0 {
+        Some(NO_DNS)
+    } else if !ready {
+        Some(NO_ADDRESS)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_name_resolves_where_a_server_runs_and_an_endpoint_is_ready() {
+        let dns = |available: u64| {
+            json!({
+                "metadata": {"generation": 1}, "spec": {"replicas": 2},
+                "status": {"observedGeneration": 1, "availableReplicas": available},
+            })
+        };
+        let slice = |ready: Value| json!({"endpoints": [{"addresses": ["10.96.0.1"], "conditions": {"ready": ready}}]});
+        let (ready, not_ready) = (slice(Value::Null), slice(json!(false)));
+        assert_eq!(lacks(&dns(1), &[not_ready.clone(), ready.clone()]), None);
+        assert_eq!(lacks(&dns(1), &[not_ready]), Some(NO_ADDRESS));
+        assert_eq!(lacks(&dns(1), &[]), Some(NO_ADDRESS));
+        assert_eq!(lacks(&dns(0), &[ready.clone()]), Some(NO_DNS));
+        assert_eq!(lacks(&Value::Null, &[ready]), Some(NO_DNS));
+    }
+
+    #[test]
+    fn a_refusal_that_present_settings_contradict_is_old_news() {
+        let now = Duration::ZERO;
+        assert!(is_old_news(RESTRICTED, Some(true), now));
+        assert!(!is_old_news(RESTRICTED, Some(false), now));
+        assert!(is_old_news(RESTRICTED, None, now));
+        assert!(!is_old_news(RESTRICTED, None, SETTLED));
+        assert!(!is_old_news("InvalidServiceType", Some(true), now));
+    }
+
+    #[test]
+    fn an_export_of_another_type_takes_no_part() {
+        let export = |reason: &str, ready: (&str, &str)| {
+            json!({"status": {"conditions": [
+                {"type": "Valid", "status": "True"},
+                {"type": "Ready", "status": ready.0, "reason": ready.1},
+                {"type": "Conflict", "status": "True", "reason": reason},
+            ]}})
+        };
+        let kept_out = |reason, ready| !crate::commands::export::takes_part(&export(reason, ready));
+        assert!(kept_out("PortConflict,TypeConflict", ("False", "Failed")));
+        assert!(kept_out("TypeConflict", ("False", "TypeConflict")));
+        assert!(
+            !kept_out("TypeConflict", ("True", "Exported")),
+            "the oldest"
+        );
+        assert!(!kept_out("TypeConflict", ("False", "Pending")));
+        assert!(
+            !kept_out("PortConflict", ("False", "Failed")),
+            "for want of addresses"
+        );
+    }
 }

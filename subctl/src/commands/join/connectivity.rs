@@ -60,18 +60,12 @@ pub(super) async fn check_networks(
     addresses: &Addresses,
     go_on: bool,
 ) -> Result<(), Error> {
-    let space = Some(&*broker.namespace);
-    let clusters = broker.cluster.list(&kind::CLUSTERS, space, "").await?;
-    let endpoints = broker.cluster.list(&kind::ENDPOINTS, space, "").await?;
-    let found = overlap::find(&claim(id, addresses), &claims::read(&clusters, &endpoints));
-    if found.is_empty() {
+    let Some(words) = shared(broker, id, addresses).await? else {
         return Ok(());
-    }
-    let words: Vec<String> = found.iter().map(ToString::to_string).collect();
+    };
     let message = format!(
-        "this cluster's networks are another's too: {}. Say with --clustercidr and --servicecidr what is its own, or use Globalnet \
+        "this cluster's networks are another's too: {words}. Say with --clustercidr and --servicecidr what is its own, or use Globalnet \
          (`subctl deploy-broker --globalnet`); for services alone join with --components service-discovery",
-        words.join("; ")
     );
     if go_on {
         status.warning(message);
@@ -80,6 +74,34 @@ pub(super) async fn check_networks(
     Err(Error::Taken(
         message + " (--ignore-requirements goes on nevertheless)",
     ))
+}
+
+/// Without the connectivity component something else routes, or nothing does yet: names resolve all the same.
+pub(super) async fn warn_of_networks(
+    status: &mut Status,
+    broker: &Broker,
+    id: &ClusterId,
+    addresses: &Addresses,
+) -> Result<(), Error> {
+    if let Some(words) = shared(broker, id, addresses).await? {
+        status.warning(format!(
+            "This cluster's networks are another's too: {words}. Names will resolve, but to addresses that lead each cluster to itself"
+        ));
+    }
+    Ok(())
+}
+
+async fn shared(
+    broker: &Broker,
+    id: &ClusterId,
+    addresses: &Addresses,
+) -> Result<Option<String>, Error> {
+    let space = Some(&*broker.namespace);
+    let clusters = broker.cluster.list(&kind::CLUSTERS, space, "").await?;
+    let endpoints = broker.cluster.list(&kind::ENDPOINTS, space, "").await?;
+    let found = overlap::find(&claim(id, addresses), &claims::read(&clusters, &endpoints));
+    let words: Vec<String> = found.iter().map(ToString::to_string).collect();
+    Ok((!words.is_empty()).then(|| words.join("; ")))
 }
 
 fn claim(id: &ClusterId, addresses: &Addresses) -> Claim {

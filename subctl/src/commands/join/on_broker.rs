@@ -7,7 +7,7 @@ use subm_install::{BrokerInfo, ClusterId, Invitation};
 
 use crate::broker::{Broker, decoded};
 use crate::cli::Join;
-use crate::cluster::{annotation, kind};
+use crate::cluster::{annotation, kind, str_at};
 use crate::commands::deploy_broker;
 use crate::error::Error;
 use crate::status::Status;
@@ -46,8 +46,9 @@ pub(super) async fn find(
 ) -> Result<Place, Error> {
     let id = joining.id;
     if let Some(invitation) = &info.invitation {
-        let place = invited(broker, flags, invitation).await?;
+        let place = invited(broker, flags, info, invitation).await?;
         check_record(broker, joining).await?;
+        check_one_id(broker, joining).await?;
         return Ok(place);
     }
     if deploy_broker::find(&broker.cluster, Some(&broker.namespace))
@@ -61,6 +62,7 @@ pub(super) async fn find(
         )));
     }
     check_free(broker, joining).await?;
+    check_one_id(broker, joining).await?;
     let globalnet = broker
         .info(Purpose::Globalnet)
         .await?
@@ -86,7 +88,13 @@ pub(super) async fn find(
     Ok(place)
 }
 
-async fn invited(broker: &Broker, flags: &Join, invitation: &Invitation) -> Result<Place, Error> {
+async fn invited(
+    broker: &Broker,
+    flags: &Join,
+    info: &BrokerInfo,
+    invitation: &Invitation,
+) -> Result<Place, Error> {
+    let url = flags.broker_url.as_ref().unwrap_or(&info.broker_url);
     if invitation.expires <= jiff::Timestamp::now() {
         return Err(Error::Refused {
             doing: format!("the invitation {}", flags.broker_info.display()),
@@ -97,10 +105,21 @@ async fn invited(broker: &Broker, flags: &Join, invitation: &Invitation) -> Resu
         });
     }
     // Whether the token is good.
-    broker
-        .cluster
-        .list(&kind::IMPORTS.at("v1alpha1"), Some(&broker.namespace), "")
-        .await?;
+    let imports = kind::IMPORTS.at("v1alpha1");
+    let space = Some(&*broker.namespace);
+    if let Err(error) = broker.cluster.list(&imports, space, "").await {
+        return Err(match error {
+            Error::Refused { message, .. } => Error::Refused {
+                doing: format!("the invitation {}", flags.broker_info.display()),
+                message: format!(
+                    "{url} does not know its account any more, or not its token ({message}); run `subctl deploy-broker --per-cluster {}` \
+                     on the broker for a new one",
+                    invitation.cluster_id
+                ),
+            },
+            error => error,
+        });
+    }
     Ok(Place {
         global_cidr: invitation.global_cidr.clone().filter(|_| flags.globalnet),
         clusterset_ip_enabled: invitation.clusterset_ip_enabled,
@@ -146,6 +165,29 @@ async fn check_record(broker: &Broker, joining: &Joining<'_>) -> Result<(), Erro
         return Ok(());
     }
     Err(taken(broker, id))
+}
+
+/// One cluster under two ids would import what it exports itself.
+async fn check_one_id(broker: &Broker, joining: &Joining<'_>) -> Result<(), Error> {
+    let space = Some(&*broker.namespace);
+    let records = broker.cluster.list(&kind::CLUSTERS, space, "").await?;
+    let Some(other) = other_id(&records, joining) else {
+        return Ok(());
+    };
+    Err(Error::Taken(format!(
+        "the broker knows this cluster (its kube-system has the uid {}) as {other:?} already: join with --clusterid {other}, or, if it \
+         is to have another id, delete Cluster {other} in namespace {} of the broker first",
+        joining.cluster_uid, broker.namespace
+    )))
+}
+
+/// The other id under which the broker has the joining cluster.
+fn other_id<'a>(records: &'a [Value], joining: &Joining<'_>) -> Option<&'a str> {
+    let own = records.iter().filter(|record| {
+        !joining.cluster_uid.is_empty() && annotation(record, CLUSTER_UID) == joining.cluster_uid
+    });
+    own.map(|record| str_at(record, "/spec/cluster_id"))
+        .find(|id| *id != joining.id.as_str())
 }
 
 fn taken(broker: &Broker, id: &ClusterId) -> Error {

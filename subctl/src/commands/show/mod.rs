@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{KubeFlags, Show, What};
 use crate::cluster::{Cluster, kind};
+use crate::commands::export::member_id;
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::{Format, print, print_data};
@@ -48,6 +49,15 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Show) -> Result<(), Error> {
     let mut failures = Vec::new();
     let mut data = Vec::new();
     for target in &targets {
+        // A kubeconfig also leads to the broker, and to clusters that have nothing to do with it.
+        let of_members = matches!(flags.what, What::Exports | What::Imports);
+        if many && of_members && matches!(member_id(&target.cluster).await, Ok(None)) {
+            status.note(format!(
+                "{:?} is no member of a cluster set: left out",
+                target.context
+            ));
+            continue;
+        }
         if many && !flags.output.is_data() {
             print(&format!("Cluster {:?}\n", target.name))?;
         }
@@ -102,7 +112,7 @@ async fn cluster(
             print("\n")?;
         }
         status.start(header(*part));
-        let section = match section(*part, kube, &target.cluster).await {
+        let section = match section(*part, kube, &target.cluster, status).await {
             Ok(section) => section,
             Err(error) => {
                 failure.get_or_insert(status.fail(error));
@@ -162,7 +172,12 @@ fn header(what: What) -> &'static str {
     }
 }
 
-async fn section(what: What, kube: &KubeFlags, cluster: &Cluster) -> Result<Section, Error> {
+async fn section(
+    what: What,
+    kube: &KubeFlags,
+    cluster: &Cluster,
+    status: &mut Status,
+) -> Result<Section, Error> {
     match what {
         What::All | What::Brokers => brokers::show(cluster).await,
         What::Connections => gateways::connections(cluster).await,
@@ -170,7 +185,7 @@ async fn section(what: What, kube: &KubeFlags, cluster: &Cluster) -> Result<Sect
         What::Gateways => gateways::gateways(cluster).await,
         What::Networks => networks::show(cluster).await,
         What::Versions => versions::show(cluster).await,
-        What::Exports => services::exported(kube, cluster).await,
+        What::Exports => services::exported(kube, cluster, status).await,
         What::Imports => services::imported(kube, cluster).await,
     }
 }

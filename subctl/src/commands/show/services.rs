@@ -6,8 +6,9 @@ use subm_api::names::{IS_HEADLESS, SERVICE_NAME, SOURCE_NAMESPACE};
 use super::{Body, Section};
 use crate::cli::KubeFlags;
 use crate::cluster::{Cluster, condition, kind, label, list_at, name, namespace, str_at};
-use crate::commands::{MEMBER, export};
+use crate::commands::{MEMBER, deploy_broker, export};
 use crate::error::Error;
+use crate::status::Status;
 use crate::table::{Column, Table};
 
 const EXPORTS: [Column; 7] = [
@@ -30,10 +31,18 @@ const IMPORTS: [Column; 6] = [
 /// Where no agent has looked yet.
 const UNKNOWN: &str = "-";
 
-pub(super) async fn exported(kube: &KubeFlags, cluster: &Cluster) -> Result<Section, Error> {
+pub(super) async fn exported(
+    kube: &KubeFlags,
+    cluster: &Cluster,
+    status: &mut Status,
+) -> Result<Section, Error> {
     let kind = export::exports(cluster).await?;
     let mut table = Table::new(&EXPORTS);
-    for export in cluster.list(&kind, kube.namespace.as_deref(), "").await? {
+    let all = cluster.list(&kind, kube.namespace.as_deref(), "").await?;
+    if !all.is_empty() && export::has_no_agent(cluster, &all).await {
+        status.warning(export::no_agent());
+    }
+    for export in all {
         let service = cluster
             .get(&kind::SERVICES, namespace(&export), name(&export))
             .await?;
@@ -58,9 +67,12 @@ pub(super) async fn imported(kube: &KubeFlags, cluster: &Cluster) -> Result<Sect
     let mut table = Table::new(&IMPORTS);
     let selected = kube.namespace.as_deref();
     let slices = cluster.list(&kind::SLICES, selected, SERVICE_NAME).await?;
+    // Who may not read it has no broker, as far as he can see.
+    let broker = deploy_broker::find(cluster, None).await.ok().flatten();
     for import in cluster.list(&kind, selected, "").await? {
-        // What each cluster exports, as release 0.14 shows it, is there for whoever asks for it.
-        if selected.is_none() && namespace(&import) == MEMBER {
+        // What each cluster exports, as release 0.14 shows it, and what members tell each other on the broker, is there for whoever asks for it.
+        let own = [MEMBER, broker.as_ref().and_then(namespace)];
+        if selected.is_none() && namespace(&import).is_some() && own.contains(&namespace(&import)) {
             continue;
         }
         let texts = |pointer: &str, of: fn(&Value) -> String| -> Vec<String> {
@@ -135,5 +147,33 @@ fn trouble(export: &Value) -> String {
             condition["status"] != good
         });
     let messages = wrong.filter_map(|condition| condition["message"].as_str());
-    messages.collect::<Vec<_>>().join("; ").replace('\n', "; ")
+    // Conditions of one cause say the same, such as Ready and the Synced of older releases.
+    let mut lines: Vec<&str> = Vec::new();
+    for line in messages.flat_map(str::lines) {
+        if !line.is_empty() && !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_message_says_each_thing_once() {
+        let condition = |r#type: &str, status: &str, message: &str| json!({"type": r#type, "status": status, "message": message});
+        let export = json!({"status": {"conditions": [
+            condition("Valid", "True", "all is well"),
+            condition("Ready", "False", "an irresolvable conflict"),
+            condition("Synced", "False", "an irresolvable conflict"),
+            condition("Conflict", "True", "types differ\nports differ"),
+        ]}});
+        assert_eq!(
+            trouble(&export),
+            "an irresolvable conflict; types differ; ports differ"
+        );
+    }
 }

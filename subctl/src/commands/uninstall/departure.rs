@@ -11,7 +11,7 @@ use subm_install::names::{BROKER_CLUSTER_ROLE, OPERATOR_NAMESPACE};
 
 use crate::broker::{Access, Broker, account_of};
 use crate::cluster::{
-    Cluster, PAUSE, annotation, cluster_uid, kind, label, list_at, name, namespace, str_at,
+    Cluster, Kind, PAUSE, annotation, cluster_uid, kind, label, list_at, name, namespace, str_at,
 };
 use crate::commands::export::{exports, imports};
 use crate::error::Error;
@@ -113,36 +113,101 @@ fn stays(status: &mut Status, id: &ClusterId, error: Error) -> Error {
     error
 }
 
-async fn clean(broker: &Broker, id: &ClusterId) -> Result<(), Error> {
+/// What a member has on a broker.
+#[derive(Default)]
+struct Left {
+    /// Its own.
+    own: Vec<(Kind, String)>,
+    /// Aggregates that name it, and maybe others.
+    shared: Vec<(Kind, String)>,
+}
+
+async fn left(broker: &Broker, id: &ClusterId) -> Result<Left, Error> {
     let (cluster, space) = (&broker.cluster, Some(&*broker.namespace));
-    let own = format!("{SOURCE_CLUSTER}={id}");
-    for slice in cluster.list(&kind::SLICES, space, &own).await? {
-        cluster.delete(&kind::SLICES, space, name(&slice)).await?;
+    let mut left = Left::default();
+    let labels = format!("{SOURCE_CLUSTER}={id}");
+    for slice in cluster.list(&kind::SLICES, space, &labels).await? {
+        left.own.push((kind::SLICES, name(&slice).to_owned()));
     }
     if let Some(imports) = imports(cluster).await? {
         for import in cluster.list(&imports, space, "").await? {
+            let item = (imports.clone(), name(&import).to_owned());
             if label(&import, SOURCE_CLUSTER) == id.as_str() {
-                cluster.delete(&imports, space, name(&import)).await?;
-            } else if label(&import, SOURCE_CLUSTER).is_empty() {
-                leave_aggregate(broker, &imports, name(&import), id).await?;
+                left.own.push(item);
+            } else if label(&import, SOURCE_CLUSTER).is_empty() && names_it(&import, id) {
+                left.shared.push(item);
             }
         }
     }
     for kind in [kind::ENDPOINTS, kind::CLUSTERS] {
         for object in cluster.list(&kind, space, "").await? {
             if str_at(&object, "/spec/cluster_id") == id.as_str() {
-                cluster.delete(&kind, space, name(&object)).await?;
+                left.own.push((kind.clone(), name(&object).to_owned()));
             }
         }
     }
-    cluster.delete(&kind::LEASES, space, &id.account()).await?;
+    let lease = cluster.get(&kind::LEASES, space, &id.account()).await?;
+    left.own.extend(lease.map(|_| (kind::LEASES, id.account())));
+    Ok(left)
+}
+
+/// Whether an aggregate has an entry or a time stamp of the member.
+fn names_it(aggregate: &Value, id: &ClusterId) -> bool {
+    let mut listed = list_at(aggregate, "/status/clusters").iter();
+    let stamp = format!("{TIMESTAMP_PREFIX}{id}");
+    listed.any(|entry| entry["cluster"] == id.as_str())
+        || aggregate["metadata"]["annotations"].get(&stamp).is_some()
+}
+
+async fn clean(broker: &Broker, id: &ClusterId) -> Result<(), Error> {
+    let (cluster, space) = (&broker.cluster, Some(&*broker.namespace));
+    let left = left(broker, id).await?;
+    for (kind, name) in &left.own {
+        cluster.delete(kind, space, name).await?;
+    }
+    for (kind, name) in &left.shared {
+        leave_aggregate(broker, kind, name, id).await?;
+    }
     Ok(())
+}
+
+/// What [`leave`] would take off the broker, one line each.
+pub(super) async fn lines(
+    member: &Cluster,
+    here: Option<&Broker>,
+    id: &ClusterId,
+) -> Result<Vec<String>, Error> {
+    let broker = match here {
+        Some(broker) => broker.clone(),
+        None => match Access::of_member(member).await? {
+            Some(access) => access.connect()?,
+            None => return Ok(Vec::new()),
+        },
+    };
+    if anothers(member, &broker, id).await?.is_some() {
+        return Ok(Vec::new());
+    }
+    let left = left(&broker, id).await?;
+    let place = &broker.namespace;
+    let own = left.own.iter();
+    let mut lines: Vec<String> = own
+        .map(|(kind, name)| format!("broker: {kind} {place}/{name}"))
+        .collect();
+    let shared = left.shared.iter();
+    lines.extend(shared.map(|(kind, name)| {
+        format!("broker: {kind} {place}/{name} (the entry of {id}; all of it if no other cluster exports)")
+    }));
+    if here.is_some() {
+        let account = id.account();
+        lines.push(format!("broker: {} {place}/{account}", kind::ACCOUNTS));
+    }
+    Ok(lines)
 }
 
 /// The own entry and annotation go; with the last entry the object. Again if another exporter wrote meanwhile.
 async fn leave_aggregate(
     broker: &Broker,
-    imports: &crate::cluster::Kind,
+    imports: &Kind,
     import: &str,
     id: &ClusterId,
 ) -> Result<(), Error> {
@@ -215,43 +280,42 @@ async fn account(broker: &Broker, id: &ClusterId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Imports and their slices in the member, and what the agent said on exports. How many objects went.
-pub(super) async fn forget(cluster: &Cluster) -> Result<usize, Error> {
-    let mut removed = 0;
+/// Imports, their slices and the Services that were derived for them, in the member.
+pub(super) async fn imported(cluster: &Cluster) -> Result<Vec<(Kind, Value)>, Error> {
     let broker = crate::commands::deploy_broker::find(cluster, None).await?;
     let broker_namespace = broker
         .as_ref()
         .and_then(|broker| namespace(broker))
         .map(str::to_owned);
     let elsewhere = |object: &Value| namespace(object) != broker_namespace.as_deref();
+    let mut found = Vec::new();
     let managed = format!("{MANAGED_BY} in ({LIGHTHOUSE_AGENT},{DERIVED_SERVICE_MANAGER})");
-    for slice in cluster.list(&kind::SLICES, None, &managed).await? {
-        if elsewhere(&slice) {
-            removed += usize::from(
-                cluster
-                    .delete(&kind::SLICES, namespace(&slice), name(&slice))
-                    .await?,
-            );
-        }
-    }
+    let slices = cluster.list(&kind::SLICES, None, &managed).await?;
+    let slices = slices.into_iter().filter(elsewhere);
+    found.extend(slices.map(|slice| (kind::SLICES, slice)));
     if let Some(imports) = imports(cluster).await? {
-        for import in cluster.list(&imports, None, "").await? {
-            if elsewhere(&import) && is_lighthouses(&import) {
-                removed += usize::from(
-                    cluster
-                        .delete(&imports, namespace(&import), name(&import))
-                        .await?,
-                );
-            }
-        }
+        let all = cluster.list(&imports, None, "").await?;
+        let ours = all
+            .into_iter()
+            .filter(|import| elsewhere(import) && is_lighthouses(import));
+        found.extend(ours.map(|import| (imports.clone(), import)));
     }
     let derived = format!("{}={LIGHTHOUSE_AGENT}", subm_install::names::MANAGED_BY);
-    for service in cluster.list(&kind::SERVICES, None, &derived).await? {
-        removed += usize::from(
-            cluster
-                .delete(&kind::SERVICES, namespace(&service), name(&service))
-                .await?,
-        );
+    let services = cluster.list(&kind::SERVICES, None, &derived).await?;
+    found.extend(
+        services
+            .into_iter()
+            .map(|service| (kind::SERVICES, service)),
+    );
+    Ok(found)
+}
+
+/// Deletes what was imported, and what the agent said on exports. How many objects went.
+pub(super) async fn forget(cluster: &Cluster) -> Result<usize, Error> {
+    let mut removed = 0;
+    for (kind, object) in imported(cluster).await? {
+        let deleted = cluster.delete(&kind, namespace(&object), name(&object));
+        removed += usize::from(deleted.await?);
     }
     // Where the definition stays, exports do, as their users' own; that they are ready is not true any more.
     if let Ok(exports) = exports(cluster).await {

@@ -87,6 +87,35 @@ pub(super) async fn deploy(desk: &Desk, on_broker: &Api) -> Result<()> {
     );
     ensure!(info(desk)?.ipsec_psk["data"] == first.ipsec_psk["data"]);
 
+    // Components and domains stay too, and a change of them is told.
+    let line = "--context kind-broker deploy-broker";
+    let words = "--components service-discovery --custom-domains shop.example";
+    let run = desk.good(&format!("{line} {words}")).await?;
+    for line in [
+        "components have changed: service-discovery, before connectivity, service-discovery;",
+        "custom domains have changed: shop.example, before none;",
+    ] {
+        ensure!(run.err.contains(line), "{line:?} {run:#?}");
+    }
+    let run = desk.good(line).await?;
+    let now = info(desk)?;
+    ensure!(
+        now.components == ["service-discovery"]
+            && now.custom_domains == ["shop.example"]
+            && !run.err.contains("have changed"),
+        "{now:?} {run:#?}"
+    );
+    let mut cr = on_broker
+        .list(&kind::BROKERS, Some(BROKER), "")
+        .await?
+        .swap_remove(0);
+    cr["spec"]["defaultCustomDomains"] = json!([]);
+    on_broker.replace(&kind::BROKERS, "", &cr).await?;
+    desk.good(&format!(
+        "{line} --components service-discovery,connectivity"
+    ))
+    .await?;
+
     // The same from the broker alone.
     std::fs::remove_file(desk.path("broker-info.subm"))?;
     let run = desk
