@@ -64,12 +64,11 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
         if let (Some(id), None) = (&id, going) {
             let here = broker.as_ref().filter(|_| broker_is_its);
             match departure::lines(cluster, here, id).await {
-                Ok(lines) => print(
-                    &lines
-                        .iter()
-                        .map(|line| format!("{line}\n"))
-                        .collect::<String>(),
-                )?,
+                Ok(lines) => {
+                    for line in lines {
+                        print(&format!("{line}\n"))?;
+                    }
+                }
                 Err(error) => status.warning(format!(
                     "What this cluster has on the broker is not listed: {}",
                     error.with_causes()

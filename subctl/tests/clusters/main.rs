@@ -3,6 +3,7 @@
 mod chain;
 mod common;
 mod connectivity;
+mod explain;
 mod moves;
 mod policy;
 mod questions;

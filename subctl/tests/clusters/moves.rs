@@ -5,8 +5,8 @@ use serde_json::json;
 use subm_subctl::cluster::{Cluster as Api, kind};
 use subm_test_support::Cluster;
 
-use crate::chain::{available, conditions, import, namespace, slice};
 use crate::common::{Desk, TURN, TokenController, api};
+use crate::explain::{available, conditions, import, namespace, slice};
 
 const BROKER: &str = "submariner-k8s-broker";
 const MEMBER: &str = "submariner-operator";

@@ -69,11 +69,13 @@ pub(super) async fn wait(
                     let after = start.elapsed().as_secs_f64();
                     match lacks {
                         None => {
-                            status.success(format!("Resolvable in {place:?} after {after:.1} s"))
+                            status.success(format!("Resolvable in {place:?} after {after:.1} s"));
                         }
-                        Some(lacks) => status.warning(format!(
-                            "Imported in {place:?} after {after:.1} s, but {lacks}"
-                        )),
+                        Some(lacks) => {
+                            status.warning(format!(
+                                "Imported in {place:?} after {after:.1} s, but {lacks}"
+                            ));
+                        }
                     }
                 }
                 Ok(Arrival::Missing(what)) => {
@@ -200,23 +202,24 @@ async fn others(
             ));
             continue;
         }
-        match crate::commands::export::imports(&target.cluster).await {
+        let imports = crate::commands::export::imports(&target.cluster).await;
+        let known = match imports {
             // A broker that is no member has imports, too, but no settings.
-            Ok(Some(imports)) if member_id(&target.cluster).await.ok().flatten().is_some() => {
-                awaited.push(Awaited {
-                    target,
-                    imports,
-                    missing: "not looked yet".to_owned(),
-                });
-            }
-            Ok(_) => {}
-            Err(error) => {
-                status.warning(format!(
-                    "{:?} is left out: {}",
-                    target.context,
-                    error.with_causes()
-                ));
-            }
+            Ok(imports) => member_id(&target.cluster).await.map(|id| id.and(imports)),
+            Err(error) => Err(error),
+        };
+        match known {
+            Ok(None) => {}
+            Ok(Some(imports)) => awaited.push(Awaited {
+                target,
+                imports,
+                missing: "not looked yet".to_owned(),
+            }),
+            Err(error) => status.warning(format!(
+                "{:?} is left out: {}",
+                target.context,
+                error.with_causes()
+            )),
         }
     }
     Ok(awaited)
@@ -312,7 +315,7 @@ mod tests {
         assert_eq!(lacks(&dns(1), &[not_ready.clone(), ready.clone()]), None);
         assert_eq!(lacks(&dns(1), &[not_ready]), Some(NO_ADDRESS));
         assert_eq!(lacks(&dns(1), &[]), Some(NO_ADDRESS));
-        assert_eq!(lacks(&dns(0), &[ready.clone()]), Some(NO_DNS));
+        assert_eq!(lacks(&dns(0), std::slice::from_ref(&ready)), Some(NO_DNS));
         assert_eq!(lacks(&Value::Null, &[ready]), Some(NO_DNS));
     }
 

@@ -198,8 +198,9 @@ pub(super) async fn lines(
         format!("broker: {kind} {place}/{name} (the entry of {id}; all of it if no other cluster exports)")
     }));
     if here.is_some() {
-        let account = id.account();
-        lines.push(format!("broker: {} {place}/{account}", kind::ACCOUNTS));
+        for (kind, name) in credentials(id) {
+            lines.push(format!("broker: {kind} {place}/{name}"));
+        }
     }
     Ok(lines)
 }
@@ -252,21 +253,25 @@ async fn leave_aggregate(
     }
 }
 
+/// A member's token, rights and account.
+fn credentials(id: &ClusterId) -> [(Kind, String); 3] {
+    let account = id.account();
+    [
+        (kind::SECRETS, token_secret_name(&account)),
+        (
+            kind::ROLE_BINDINGS,
+            format!("{account}-{BROKER_CLUSTER_ROLE}"),
+        ),
+        (kind::ACCOUNTS, account),
+    ]
+}
+
 /// With the broker here we are its administrator: account, rights and addresses go as well.
 async fn account(broker: &Broker, id: &ClusterId) -> Result<(), Error> {
-    let (cluster, space) = (&broker.cluster, Some(&*broker.namespace));
-    let account = id.account();
-    cluster
-        .delete(&kind::SECRETS, space, &token_secret_name(&account))
-        .await?;
-    cluster
-        .delete(
-            &kind::ROLE_BINDINGS,
-            space,
-            &format!("{account}-{BROKER_CLUSTER_ROLE}"),
-        )
-        .await?;
-    cluster.delete(&kind::ACCOUNTS, space, &account).await?;
+    for (kind, name) in credentials(id) {
+        let space = Some(&*broker.namespace);
+        broker.cluster.delete(&kind, space, &name).await?;
+    }
     for purpose in [Purpose::Globalnet, Purpose::ClustersetIp] {
         broker
             .change_info(purpose, |map| {
