@@ -403,8 +403,9 @@ async fn check_not_a_member_elsewhere(cluster: &Cluster, given: &Access) -> Resu
         return Ok(());
     };
     Err(Error::Taken(format!(
-        "this cluster is a member of another broker: that at {}, namespace {}, and not that at {}, namespace {}. Neither URL nor \
-         certificate authority is the same. Run `subctl uninstall` first, which takes it off the old one",
+        "this cluster is a member of another broker: that at {}, namespace {}, and not that at {}, namespace {} \
+         (a broker is known by its namespace, and by its URL or its certificate authority). Run `subctl uninstall` first, which takes it \
+         off the old one",
         have.url, have.namespace, given.url, given.namespace
     )))
 }
