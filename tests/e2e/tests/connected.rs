@@ -1,6 +1,9 @@
 //! The network half of Submariner's walk-through, row by row, with each cable driver: join two clusters, see them connected, reach a
 //! Service and a pod of the other cluster by name, look at what is on the wire, cut and heal, and take all of it down again.
 
+#[path = "common/rights.rs"]
+mod rights;
+
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
@@ -159,6 +162,9 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     desk.subctl("--context kind-c1 diagnose connections")
         .await?;
 
+    let accounts = ["submariner-gateway", "submariner-routeagent"];
+    let granted = rights::granted(lab, &accounts).await?;
+
     desk.row("53", "uninstall leaves nothing");
     for member in [c1, c2] {
         desk.subctl(&format!("--context kind-{} uninstall --yes", member.name))
@@ -182,7 +188,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
         })
         .await?;
     }
-    Ok(())
+    rights::check(lab, &granted)
 }
 
 /// One answer, and what it looked like on each link: plain nowhere but on pods' links, VXLAN 4800 between worker and gateway, and

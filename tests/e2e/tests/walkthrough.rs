@@ -1,7 +1,7 @@
 //! The service-discovery half of Submariner's walk-through, row by row: deploy a broker, join two clusters, export services,
 //! resolve them in the other cluster, and take all of it down again. Prints its transcript.
 
-#[path = "walkthrough/rights.rs"]
+#[path = "common/rights.rs"]
 mod rights;
 
 use std::io::Write as _;
@@ -13,6 +13,10 @@ use subm_e2e::{Lab, Member, client_pod, deployment, namespace, service, stateful
 use subm_test_support::eventually;
 
 const NS: &str = "sample";
+const ACCOUNTS: [&str; 2] = [
+    "submariner-lighthouse-agent",
+    "submariner-lighthouse-coredns",
+];
 const SOON: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,7 +243,7 @@ async fn walk(lab: &Lab) -> Result<()> {
         .await?;
     c1.wait_dig(desk, headless, &[]).await?;
 
-    let granted = rights::granted(lab).await?;
+    let granted = rights::granted(lab, &ACCOUNTS).await?;
 
     desk.row("53", "uninstall leaves nothing");
     desk.subctl("--context kind-c1 uninstall --yes").await?;

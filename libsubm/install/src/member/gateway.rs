@@ -8,7 +8,7 @@ use super::{Settings, account, metrics_service_to, role};
 use crate::Object;
 use crate::images;
 use crate::names::{BROKER_SECRET, GATEWAY, IPSEC_PSK, OPERATOR_NAMESPACE};
-use crate::rbac::{MANAGE, READ};
+use crate::rbac::{KEEP, READ};
 
 /// Metrics, health and readiness, on every address of the node.
 const ADMIN_PORT: u16 = 32780;
@@ -33,10 +33,10 @@ pub(super) fn objects(settings: &Settings, connectivity: &Connectivity) -> Vec<O
 /// In its own namespace.
 fn rights(connectivity: &Connectivity) -> Value {
     let mut rules = vec![
-        json!({"apiGroups": ["submariner.io"], "resources": ["clusters", "endpoints", "gateways"], "verbs": MANAGE}),
+        json!({"apiGroups": ["submariner.io"], "resources": ["clusters", "endpoints", "gateways"], "verbs": KEEP}),
         json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update", "delete"]}),
         // Of its own pod the labels, by which the Service for a load balancer chooses.
-        json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "patch"]}),
+        json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}),
     ];
     if connectivity.load_balancer {
         rules.push(json!({

@@ -7,7 +7,7 @@ use super::{Settings, account, role};
 use crate::Object;
 use crate::images;
 use crate::names::{OPERATOR_NAMESPACE, ROUTE_AGENT};
-use crate::rbac::{MANAGE, READ};
+use crate::rbac::{KEEP, READ};
 
 pub(super) fn objects(settings: &Settings) -> Vec<Object> {
     let nodes = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": READ}]);
@@ -21,7 +21,7 @@ pub(super) fn objects(settings: &Settings) -> Vec<Object> {
 fn rights() -> Value {
     json!([
         {"apiGroups": ["submariner.io"], "resources": ["endpoints"], "verbs": READ},
-        {"apiGroups": ["submariner.io"], "resources": ["routeagents"], "verbs": MANAGE},
+        {"apiGroups": ["submariner.io"], "resources": ["routeagents"], "verbs": KEEP},
     ])
 }
 

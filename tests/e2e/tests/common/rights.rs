@@ -11,7 +11,7 @@ const OPERATOR: &str = "submariner-operator";
 const BROKER: &str = "submariner-k8s-broker";
 
 /// Rights that are granted and that the walk-through does not use: of which accounts, to do what to what, and why.
-const FOR_ANOTHER_DAY: [(&str, &str, &[&str], &str); 19] = [
+const FOR_ANOTHER_DAY: [(&str, &str, &[&str], &str); 24] = [
     ("", "services", &["get"], READS),
     ("", "namespaces", &["get"], READS),
     ("", "nodes", &["get"], READS),
@@ -44,6 +44,26 @@ const FOR_ANOTHER_DAY: [(&str, &str, &[&str], &str); 19] = [
         &["create"],
         "OpenShift asks for it",
     ),
+    ("", "endpoints.submariner.io", &["get"], READS),
+    ("", "clusters.submariner.io", &["get"], READS),
+    (
+        GATEWAY,
+        "endpoints.submariner.io",
+        &["update"],
+        "an address or a key that changes",
+    ),
+    (
+        GATEWAY,
+        "clusters.submariner.io",
+        &["update"],
+        "networks that change",
+    ),
+    (
+        "submariner-routeagent",
+        "routeagents.submariner.io",
+        &["create", "get", "list", "watch", "update", "delete"],
+        "its status is not written yet",
+    ),
     (
         MEMBER,
         "serviceimports.multicluster.x-k8s.io",
@@ -59,7 +79,7 @@ const FOR_ANOTHER_DAY: [(&str, &str, &[&str], &str); 19] = [
     (
         MEMBER,
         "endpointslices.discovery.k8s.io",
-        &["update", "deletecollection"],
+        &["patch", "update", "deletecollection"],
         LIGHTHOUSE,
     ),
     (
@@ -96,6 +116,7 @@ const FOR_ANOTHER_DAY: [(&str, &str, &[&str], &str); 19] = [
         "only one of the two members leaves",
     ),
 ];
+const GATEWAY: &str = "submariner-gateway";
 const READS: &str = "whoever may list an object may get it";
 const LIGHTHOUSE: &str = "the role is that of Lighthouse's agents, too";
 const GATEWAYS: &str = "the role is that of gateways, too";
@@ -104,16 +125,16 @@ const MEMBER: &str = "cluster-";
 
 type Account = (&'static str, &'static str, String);
 
-/// What each account of the walk-through may do.
-pub(crate) async fn granted(lab: &Lab) -> Result<BTreeMap<Account, BTreeSet<Access>>> {
+/// What these accounts of a member may do, and those of members on the broker.
+pub(crate) async fn granted(
+    lab: &Lab,
+    accounts: &[&str],
+) -> Result<BTreeMap<Account, BTreeSet<Access>>> {
     let mut all = BTreeMap::new();
-    for name in [
-        "submariner-lighthouse-agent",
-        "submariner-lighthouse-coredns",
-    ] {
+    for name in accounts {
         let client = lab.member("c1").client.clone();
         all.insert(
-            ("c1", OPERATOR, name.to_owned()),
+            ("c1", OPERATOR, (*name).to_owned()),
             rbac::granted(&client, OPERATOR, name).await?,
         );
     }
