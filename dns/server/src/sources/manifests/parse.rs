@@ -144,6 +144,14 @@ fn is_empty_line(line: &str) -> bool {
     line.is_empty() || line == "---" || line == "..." || line.starts_with(['#', '%'])
 }
 
+/// The kind that is read of a group which has no others, but for ServiceExport.
+fn closed_group(group: &str) -> Option<&'static str> {
+    [ServiceImport::KIND, ClusterProperty::KIND]
+        .into_iter()
+        .find(|kind| kind.group == group)
+        .map(|kind| kind.kind)
+}
+
 impl Content {
     fn broken(&mut self, place: &str, field: String, message: String) {
         self.broken.push(Problem {
@@ -204,9 +212,21 @@ impl Content {
             if let Some((object, name)) = self.typed::<Namespace>(value, Namespace::KIND, place) {
                 self.namespace(object.metadata.name.as_deref().unwrap_or_default(), &name);
             }
-        } else if let Some(namespace) = value.pointer("/metadata/namespace").and_then(Value::as_str)
-        {
-            self.namespace(namespace, place);
+        } else {
+            if let Some(meant) = closed_group(group)
+                && kind != "ServiceExport"
+            {
+                self.problems.push(Problem {
+                    object: place.to_owned(),
+                    field: "kind".to_owned(),
+                    message: format!(
+                        "{group} has no kind {kind:?}, so the object is passed over; is {meant} meant?"
+                    ),
+                });
+            }
+            if let Some(namespace) = value.pointer("/metadata/namespace").and_then(Value::as_str) {
+                self.namespace(namespace, place);
+            }
         }
     }
 

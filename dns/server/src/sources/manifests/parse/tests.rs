@@ -192,3 +192,30 @@ fn deep_nesting_and_bombs_end() {
     }
     assert_ne!(read("a.json", &deep).broken, []);
 }
+
+#[test]
+fn a_kind_that_its_group_does_not_have_is_told() {
+    let object = |version: &str, kind: &str| {
+        format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: web, namespace: shop}}\n")
+    };
+    let text = [
+        object("multicluster.x-k8s.io/v1beta1", "ServiceImprot"),
+        object("multicluster.x-k8s.io/v1beta1", "ServiceExport"),
+        object("about.k8s.io/v1beta1", "Clusterproperty"),
+        object("apps/v1", "Deployment"),
+        object("submariner.io/v1", "Endpoint"),
+    ]
+    .join("---\n");
+    let content = read("a.yaml", &text);
+    assert_eq!(content.broken, []);
+    let told: Vec<String> = content.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].starts_with(
+            "a.yaml document 1: kind: multicluster.x-k8s.io has no kind \"ServiceImprot\""
+        ) && told[0].ends_with("is ServiceImport meant?"),
+        "{told:?}"
+    );
+    assert!(told[1].starts_with("a.yaml document 3: kind: "), "{told:?}");
+    assert_eq!(namespaces(&content).len(), 5);
+}
