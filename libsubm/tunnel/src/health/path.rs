@@ -9,6 +9,9 @@ use super::Rtt;
 /// So many round trips are remembered.
 const WINDOW: usize = 600;
 
+/// At most so many echoes are sent beside those that count: for three intervals.
+const EXTRA: u32 = 30;
+
 /// How a path is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -96,7 +99,8 @@ pub enum Action {
 /// ```
 ///
 /// An echo is without a reply half an interval after it was sent. So with an echo each second, of which five may be lost, a cut is
-/// seen between 4.5 and 5.5 seconds after it. The reply counts also when it is later; where round trips take longer than five
+/// seen between 4.5 and 5.5 seconds after it. At first, before any reply, there are ten times as many, which do not count when they
+/// are lost: the far side may be ready a moment later. The reply counts also when it is later; where round trips take longer than five
 /// seconds, there is no connection worth the name.
 #[derive(Clone, Debug)]
 pub struct Path {
@@ -106,6 +110,10 @@ pub struct Path {
     /// Why nothing can be sent.
     trouble: Option<String>,
     next: Instant,
+    /// When the next echo is due that counts.
+    due: Instant,
+    /// Echoes that are still sent beside those, to know sooner whether a new path works.
+    extra: u32,
     unanswered: u32,
     /// When the latest echo is without a reply.
     overdue: Option<Instant>,
@@ -122,6 +130,8 @@ impl Path {
             status: PathStatus::Unknown,
             trouble: None,
             next: now,
+            due: now,
+            extra: EXTRA,
             unanswered: 0,
             overdue: None,
             trips: VecDeque::new(),
@@ -148,10 +158,17 @@ impl Path {
                 .map_or(self.next, |overdue| overdue.min(self.next));
             return Action::WaitUntil(earlier);
         }
-        // What a sleeping machine missed is not sent at once.
-        self.next = now + self.settings.interval;
-        self.overdue = Some(now + self.settings.interval / 2);
-        self.unanswered = self.unanswered.saturating_add(1);
+        if now >= self.due {
+            // What a sleeping machine missed is not sent at once.
+            self.due = now + self.settings.interval;
+            self.overdue = Some(now + self.settings.interval / 2);
+            self.unanswered = self.unanswered.saturating_add(1);
+        }
+        self.next = self.due;
+        if self.status == PathStatus::Unknown && self.extra > 0 {
+            self.extra -= 1;
+            self.next = self.due.min(now + self.settings.interval / 10);
+        }
         Action::Send
     }
 
@@ -161,6 +178,7 @@ impl Path {
         self.trouble = None;
         self.unanswered = 0;
         self.overdue = None;
+        self.next = self.due;
         if self.trips.len() == WINDOW {
             self.trips.pop_front();
         }

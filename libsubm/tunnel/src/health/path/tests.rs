@@ -188,3 +188,29 @@ proptest! {
         }
     }
 }
+
+/// The first echoes are often lost, as the far side is not ready; the next ones come soon, and count for nothing.
+#[test]
+fn a_new_path_is_asked_more_often_until_it_replies() {
+    let start = Instant::now();
+    let mut path = path(start);
+    let mut sent = Vec::new();
+    let mut now = start;
+    while now < start + SECOND * 5 {
+        if path.poll(now) == Action::Send {
+            sent.push(now - start);
+        }
+        now += Duration::from_millis(10);
+    }
+    let within = |seconds: u32| sent.iter().filter(|at| **at < SECOND * seconds).count();
+    assert_eq!((within(1), within(5)), (10, 32), "{sent:?}");
+    assert_eq!(path.unanswered, 5);
+    assert_eq!(path.health().status, PathStatus::Error);
+    path.replied(TRIP);
+    assert_eq!(path.poll(now), Action::Send);
+    assert_eq!(
+        path.poll(now),
+        Action::WaitUntil(now + SECOND / 2),
+        "as ever"
+    );
+}
