@@ -97,7 +97,7 @@ pub fn plan(view: &View, remotes: &[Remote]) -> Plan {
         plan.troubles.push(Trouble::NoCni);
     }
     filter(&mut plan.filter, view, gateway, remotes);
-    if gateway.node == view.node {
+    if view.is_on(gateway) {
         on_gateway(&mut plan.network, view, gateway, remotes);
     } else if let IpAddr::V4(address) = gateway.private_ip {
         on_worker(&mut plan.network, view, address, remotes);
@@ -224,7 +224,7 @@ fn filter(filter: &mut filter::Node, view: &View, gateway: &Gateway, remotes: &[
     }
     filter.devices.insert(filter::VX_SUBMARINER);
     filter.ports.insert(VX_SUBMARINER_PORT);
-    if gateway.node == view.node {
+    if view.is_on(gateway) {
         let device = gateway.way.device().map(|device| device.as_str().parse());
         filter.devices.extend(device.into_iter().flatten());
         filter.ports.extend(gateway.ports.iter().copied());

@@ -230,6 +230,23 @@ fn another_network_or_gateway_is_another_plan() {
 }
 
 #[test]
+fn a_gateway_whose_host_has_another_name_is_known_by_its_address() {
+    let by_name = view("c1-gw1", Way::Device(WG));
+    let mut by_address = by_name.clone();
+    by_address.node = "ip-172-31-1-11.cloud.internal".to_owned();
+    let nodes = std::mem::take(&mut by_address.nodes);
+    let renamed = |name: String| match name.as_str() {
+        "c1-gw1" => by_address.node.clone(),
+        _ => name,
+    };
+    by_address.nodes = nodes
+        .into_iter()
+        .map(|(name, ip)| (renamed(name), ip))
+        .collect();
+    assert_eq!(plan(&by_address, &c2()), plan(&by_name, &c2()));
+}
+
+#[test]
 fn the_packet_filter_knows_both_sides() {
     let filter = plan(&view("c1-w1", Way::Device(WG)), &c2()).filter;
     assert!(filter.local.contains(&net("10.8.0.0/16")) && filter.local.contains(&net("fd08::/48")));

@@ -11,7 +11,7 @@ use super::gateway::Gateway;
 /// A node and its cluster, beside the other clusters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
-    /// This node's name, which is its host name.
+    /// This node's name.
     pub node: String,
     pub uplink: Uplink,
     /// The device of the CNI, if it put an address of the pod CIDR on the node.
@@ -22,6 +22,13 @@ pub struct View {
     pub gateway: Option<Gateway>,
     /// The InternalIP of every node, this one's too.
     pub nodes: BTreeMap<String, Ipv4Addr>,
+}
+
+impl View {
+    /// Whether the gateway is on this node. An Endpoint has the host's name, which need not be the node's; the address decides then.
+    pub fn is_on(&self, gateway: &Gateway) -> bool {
+        gateway.node == self.node || gateway.private_ip == self.uplink.address
+    }
 }
 
 /// The device of the default route.
