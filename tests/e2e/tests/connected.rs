@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use subm_e2e::{Lab, Member, client_pod, deployment, named, namespace, on, service, stateful_set};
-use subm_test_support::{Capture, KernelState, Packet, TestNode, eventually, whereami};
+use subm_test_support::{Capture, KernelState, Packet, TestNode, eventually, objects, whereami};
 
 const NS: &str = "sample";
+const BROKER: &str = "submariner-k8s-broker";
 const OPERATOR: &str = "submariner-operator";
 const SOON: Duration = Duration::from_secs(90);
 const NAME: &str = "whereami-cs.sample.svc.clusterset.local";
@@ -170,6 +171,11 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
         desk.subctl(&format!("--context kind-{} uninstall --yes", member.name))
             .await
             .with_context(|| member.logs())?;
+    }
+    let broker = lab.broker.client().await?;
+    for kind in ["Endpoint", "Cluster"] {
+        let left = objects::all(&broker, kind, Some(BROKER)).await?;
+        ensure!(left.is_empty(), "on the broker: {left:?}");
     }
     for member in [c1, c2] {
         for (kind, name) in [("Deployment", "whereami"), ("StatefulSet", "whereami")] {

@@ -32,7 +32,9 @@ pub fn pod(node: &str, daemon_sets: &[&Value]) -> Option<Object> {
                 container.as_object_mut()?.remove(probe);
             }
             let mut env = items(&container["env"]);
-            env.retain(|variable| variable["name"] != "SUBMARINER_UNINSTALL");
+            // What is on the broker is for the installer to remove, who knows whether the id is this cluster's.
+            let dropped = ["SUBMARINER_UNINSTALL", "BROKER_K8S_APISERVER"];
+            env.retain(|variable| dropped.iter().all(|name| variable["name"] != *name));
             env.push(json!({"name": "SUBMARINER_UNINSTALL", "value": "true"}));
             container["env"] = json!(env);
             containers.push(container);
@@ -89,7 +91,7 @@ mod tests {
             "containers": [{
                 "name": name,
                 "image": format!("{name}:1"),
-                "env": [{"name": "A", "value": "b"}],
+                "env": [{"name": "A", "value": "b"}, {"name": "BROKER_K8S_APISERVER", "value": "192.0.2.1:6443"}],
                 "ports": [{"containerPort": 1, "hostPort": 1}],
                 "livenessProbe": {},
                 "securityContext": {"privileged": true},
