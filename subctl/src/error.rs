@@ -57,6 +57,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a command that looked at `all` clusters ends with: of several that failed, one failure's code.
+    pub(crate) fn of_clusters(mut failures: Vec<Self>, all: usize) -> Result<(), Self> {
+        match failures.pop() {
+            None => Ok(()),
+            Some(error) if all == 1 => Err(error),
+            Some(error) => Err(Self::Some {
+                failed: failures.len() + 1,
+                all,
+                code: error.code(),
+            }),
+        }
+    }
+
     /// What a request failed with.
     pub fn of_request(doing: impl Into<String>, error: &kube::Error) -> Self {
         let doing = doing.into();

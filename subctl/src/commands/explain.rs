@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use crate::broker::Access;
 use crate::cli::KubeFlags;
 use crate::commands::export::{member_id, namespace};
+use crate::commands::finding::{Finding, Verdict};
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::{Format, print, print_data};
-use links::{Link, Walk, permitted};
+use links::{Walk, permitted};
 
 pub(super) async fn run(kube: &KubeFlags, name: &str, format: Format) -> Result<(), Error> {
     let own = contexts::selected(kube).await?;
@@ -23,7 +24,7 @@ pub(super) async fn run(kube: &KubeFlags, name: &str, format: Format) -> Result<
     };
     let walked = walk(kube, &own, (&namespace, name), &mut report).await;
     if format.is_data() {
-        let links: Vec<Value> = report.links.iter().map(Link::to_json).collect();
+        let links: Vec<Value> = report.links.iter().map(Finding::to_json).collect();
         let answer = json!({
             "service": format!("{namespace}/{name}"), "cluster": own.name, "context": own.context, "links": links,
         });
@@ -36,35 +37,35 @@ pub(super) async fn run(kube: &KubeFlags, name: &str, format: Format) -> Result<
 struct Report {
     /// Told at once, for people.
     lines: bool,
-    links: Vec<Link>,
+    links: Vec<Finding>,
 }
 
 impl Report {
     /// The error is that the link is broken.
-    fn tell(&mut self, link: Link) -> Result<(), Error> {
+    fn tell(&mut self, link: Finding) -> Result<(), Error> {
         if self.lines {
-            print(&match &link {
-                Link::Fine(what) => format!(" ✓ {what}\n"),
-                Link::Doubtful(what) => format!(" ⚠ {what}\n"),
-                Link::Broken { what, remedy } => format!(" ✗ {what}\n   {remedy}\n"),
+            let Finding { text, remedy, .. } = &link;
+            print(&match link.verdict {
+                Verdict::Good => format!(" ✓ {text}\n"),
+                Verdict::Doubtful => format!(" ⚠ {text}\n"),
+                Verdict::Broken => format!(" ✗ {text}\n   {remedy}\n"),
             })?;
         }
-        let broken = match &link {
-            Link::Broken { what, remedy } => Some(format!("{what}. {remedy}")),
-            _ => None,
-        };
+        let is_broken = link.verdict == Verdict::Broken;
+        let words = format!("{}. {}", link.text, link.remedy);
         self.links.push(link);
-        broken.map_or(Ok(()), |words| {
-            Err(Error::Told(Box::new(Error::Broken(words))))
-        })
+        if is_broken {
+            return Err(Error::Told(Box::new(Error::Broken(words))));
+        }
+        Ok(())
     }
 
-    fn tell_all(&mut self, links: Result<Vec<Link>, Error>) -> Result<(), Error> {
+    fn tell_all(&mut self, links: Result<Vec<Finding>, Error>) -> Result<(), Error> {
         let mut links = permitted(links)?.into_iter();
         links.try_for_each(|link| self.tell(link))
     }
 
-    fn tell_one(&mut self, link: Result<Link, Error>) -> Result<(), Error> {
+    fn tell_one(&mut self, link: Result<Finding, Error>) -> Result<(), Error> {
         self.tell_all(link.map(|link| vec![link]))
     }
 }
@@ -112,7 +113,7 @@ async fn walk(
                     broken.get_or_insert(error);
                 }
             }
-            Err(error) => report.tell(Link::Doubtful(format!(
+            Err(error) => report.tell(Finding::doubtful(format!(
                 "{:?} could not be asked: {}",
                 other.context,
                 error.with_causes()
@@ -120,7 +121,7 @@ async fn walk(
         }
     }
     if looked == 0 {
-        report.tell(Link::Doubtful(
+        report.tell(Finding::doubtful(
             "No other context leads to a member: whether it arrives there was not looked at"
                 .to_owned(),
         ))?;

@@ -5,6 +5,7 @@ mod deploy_broker;
 mod diagnose;
 mod explain;
 mod export;
+mod finding;
 mod join;
 mod member_dns;
 mod operator;

@@ -3,10 +3,10 @@
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::finding::Part;
 use super::seen::Seen;
 use crate::claims;
 use crate::cluster::str_at;
+use crate::commands::finding::Part;
 
 /// Upstream's list, but for OVN-Kubernetes, which needs a route agent that knows its databases.
 const SUPPORTED: [&str; 6] = [
@@ -99,8 +99,8 @@ fn covers(pool: &Value, net: &IpNet) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::faults;
     use super::*;
+    use crate::commands::finding::faults;
     use serde_json::json;
 
     fn seen(plugin: &str) -> Seen {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use subm_api::names::{CONNECTED, HA_ACTIVE, PUBLIC_KEY, UDP_PORT, UPDATE_TIMESTAMP};
 
-use super::finding::Part;
 use super::seen::Seen;
 use crate::cluster::{annotation, list_at, name, str_at};
 use crate::commands::MEMBER;
+use crate::commands::finding::Part;
 
 /// Gateways write every few seconds; upstream's count as gone after as many.
 const STALE_SECONDS: i64 = 15;

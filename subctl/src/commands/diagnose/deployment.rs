@@ -8,10 +8,10 @@ use subm_api::names::{GATEWAY_LABEL, HA_ACTIVE};
 use subm_install::names::{AGENT, CONNECTIVITY, DNS, GATEWAY, ROUTE_AGENT, SERVICE_DISCOVERY};
 use subm_install::overlap;
 
-use super::finding::Part;
 use super::seen::Seen;
 use crate::claims;
 use crate::cluster::{condition, label, list_at, name, str_at};
+use crate::commands::finding::Part;
 use crate::commands::{MEMBER, wait};
 
 /// As in upstream.

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::finding::Part;
 use super::seen::Seen;
+use crate::commands::finding::Part;
 
 pub(super) fn check(seen: &Seen) -> Vec<Part> {
     let mut part = Part::new("Checking Submariner support for the kube-proxy mode");
@@ -35,8 +35,8 @@ fn mode(config: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::faults;
     use super::*;
+    use crate::commands::finding::faults;
 
     #[test]
     fn ipvs_is_refused() {

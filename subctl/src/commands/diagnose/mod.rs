@@ -4,7 +4,6 @@
 mod cni;
 mod connections;
 mod deployment;
-mod finding;
 mod kube_proxy;
 mod seen;
 
@@ -12,11 +11,11 @@ use serde_json::{Value, json};
 use subm_install::names::CONNECTIVITY;
 
 use crate::cli::{Diagnose, Diagnosis, KubeFlags};
+use crate::commands::finding::{Part, Verdict};
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::{print, print_data};
 use crate::status::Status;
-use finding::{Part, Verdict};
 use seen::Seen;
 
 const NOT_INSTALLED: &str = "Submariner is not installed";
@@ -49,15 +48,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Diagnose) -> Result<(), Error>
     if flags.output.is_data() {
         print_data(&Value::Array(data), flags.output)?;
     }
-    match (failures.pop(), many) {
-        (None, _) => Ok(()),
-        (Some(error), false) => Err(error),
-        (Some(error), true) => Err(Error::Some {
-            failed: failures.len() + 1,
-            all: targets.len(),
-            code: error.code(),
-        }),
-    }
+    Error::of_clusters(failures, targets.len())
 }
 
 /// The error is the first thing that is broken.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use subm_api::NamespaceRules;
 use subm_api::names::{LOCAL_SERVICE_NAME, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE};
 use subm_install::names::{AGENT, BROKER_SECRET, DNS, OPERATOR_NAMESPACE, TOKEN_EXPIRES};
@@ -15,38 +15,15 @@ use crate::cluster::{
 use crate::commands::export::{
     exports, imports, member_id, namespace_rules, on_broker, takes_part,
 };
+use crate::commands::finding::{Finding, Verdict};
 use crate::commands::{MEMBER, wait};
 use crate::contexts::Target;
 use crate::error::Error;
 
-/// How a link is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Link {
-    Fine(String),
-    /// It holds, but what passes may not be what was wanted; or it could not be looked at.
-    Doubtful(String),
-    Broken {
-        what: String,
-        remedy: String,
-    },
-}
-
-impl Link {
-    /// As `diagnose` gives its findings to programs.
-    pub(super) fn to_json(&self) -> Value {
-        let (verdict, text, remedy) = match self {
-            Self::Fine(text) => ("good", text, ""),
-            Self::Doubtful(text) => ("doubtful", text, ""),
-            Self::Broken { what, remedy } => ("broken", what, &**remedy),
-        };
-        json!({"verdict": verdict, "text": text, "remedy": remedy})
-    }
-}
-
 /// What an account may not look at is not broken for that; the server's words name the right that it lacks.
-pub(super) fn permitted(links: Result<Vec<Link>, Error>) -> Result<Vec<Link>, Error> {
+pub(super) fn permitted(links: Result<Vec<Finding>, Error>) -> Result<Vec<Finding>, Error> {
     match links {
-        Err(Error::Refused { doing, message }) => Ok(vec![Link::Doubtful(format!(
+        Err(Error::Refused { doing, message }) => Ok(vec![Finding::doubtful(format!(
             "Not looked at, for want of a right ({doing}): {message}"
         ))]),
         links => links,
@@ -64,41 +41,36 @@ pub(super) struct Walk<'a> {
 /// For a broker, with a person waiting.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 
-fn broken(what: impl Into<String>, remedy: impl Into<String>) -> Link {
-    Link::Broken {
-        what: what.into(),
-        remedy: remedy.into(),
-    }
-}
-
 impl Walk<'_> {
     fn service_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    pub(super) async fn service(&self, cluster: &Cluster) -> Result<Link, Error> {
+    pub(super) async fn service(&self, cluster: &Cluster) -> Result<Finding, Error> {
         let service = cluster
             .get(&kind::SERVICES, Some(self.namespace), self.name)
             .await?;
         let name = self.service_name();
         Ok(match service {
             None => match self.exporters(cluster).await? {
-                None => broken(
+                None => Finding::broken(
                     format!("Service {name} does not exist"),
                     "Create it, or name its namespace with -n",
                 ),
-                Some(exporters) => broken(
+                Some(exporters) => Finding::broken(
                     format!(
                         "Service {name} does not exist in this cluster, which imports it from {exporters}"
                     ),
                     "Run this with --context of a cluster that exports it",
                 ),
             },
-            Some(service) if str_at(&service, "/spec/type") == "ExternalName" => broken(
+            Some(service) if str_at(&service, "/spec/type") == "ExternalName" => Finding::broken(
                 format!("Service {name} is of type ExternalName"),
                 "It has no endpoints that could be exported; export the Service that it stands for",
             ),
-            Some(service) => Link::Fine(format!("Service {name} exists ({})", type_of(&service))),
+            Some(service) => {
+                Finding::good(format!("Service {name} exists ({})", type_of(&service)))
+            }
         })
     }
 
@@ -117,7 +89,7 @@ impl Walk<'_> {
         }))
     }
 
-    pub(super) async fn endpoints(&self, cluster: &Cluster) -> Result<Link, Error> {
+    pub(super) async fn endpoints(&self, cluster: &Cluster) -> Result<Finding, Error> {
         let labels = format!("{LOCAL_SERVICE_NAME}={}", self.name);
         let slices = cluster
             .list(&kind::SLICES, Some(self.namespace), &labels)
@@ -128,19 +100,19 @@ impl Walk<'_> {
             .filter(|endpoint| endpoint["conditions"]["ready"] != false)
             .count();
         Ok(if ready == 0 {
-            Link::Doubtful(format!(
+            Finding::doubtful(format!(
                 "Service {} has no ready endpoint: clusters without endpoints are left out of answers",
                 self.service_name()
             ))
         } else {
-            Link::Fine(format!(
+            Finding::good(format!(
                 "Service {} has {ready} ready endpoint(s)",
                 self.service_name()
             ))
         })
     }
 
-    pub(super) async fn export(&self, cluster: &Cluster) -> Result<Link, Error> {
+    pub(super) async fn export(&self, cluster: &Cluster) -> Result<Finding, Error> {
         let export = match exports(cluster).await {
             Ok(exports) => {
                 cluster
@@ -148,14 +120,14 @@ impl Walk<'_> {
                     .await?
             }
             Err(Error::NotFound(what)) => {
-                return Ok(broken(what, "Run `subctl join` for this cluster"));
+                return Ok(Finding::broken(what, "Run `subctl join` for this cluster"));
             }
             Err(error) => return Err(error),
         };
         Ok(if export.is_some() {
-            Link::Fine(format!("ServiceExport {} exists", self.service_name()))
+            Finding::good(format!("ServiceExport {} exists", self.service_name()))
         } else {
-            broken(
+            Finding::broken(
                 format!("ServiceExport {} does not exist", self.service_name()),
                 format!(
                     "Run `subctl export service {} -n {}`",
@@ -165,11 +137,11 @@ impl Walk<'_> {
         })
     }
 
-    pub(super) async fn agent(&self, cluster: &Cluster, whose: &str) -> Result<Link, Error> {
+    pub(super) async fn agent(&self, cluster: &Cluster, whose: &str) -> Result<Finding, Error> {
         running(cluster, AGENT, whose).await
     }
 
-    pub(super) async fn conditions(&self, cluster: &Cluster) -> Result<Vec<Link>, Error> {
+    pub(super) async fn conditions(&self, cluster: &Cluster) -> Result<Vec<Finding>, Error> {
         let export = cluster
             .get(&exports(cluster).await?, Some(self.namespace), self.name)
             .await?;
@@ -177,15 +149,15 @@ impl Walk<'_> {
         let name = self.service_name();
         let mut links = Vec::new();
         match condition(&export, "Valid") {
-            Some("True") => links.push(Link::Fine(format!("ServiceExport {name} is valid"))),
-            Some(_) => links.push(broken(
+            Some("True") => links.push(Finding::good(format!("ServiceExport {name} is valid"))),
+            Some(_) => links.push(Finding::broken(
                 format!(
                     "ServiceExport {name} is not valid: {}",
                     condition_words(&export, "Valid")
                 ),
                 remedy(condition_reason(&export, "Valid")),
             )),
-            None => links.push(broken(
+            None => links.push(Finding::broken(
                 format!("ServiceExport {name} has no condition: no agent has looked at it"),
                 format!("See `kubectl -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`"),
             )),
@@ -194,17 +166,17 @@ impl Walk<'_> {
             links.push(self.conflict(&export));
         }
         links.push(match on_broker(&export) {
-            Some((_, "True")) => Link::Fine(format!(
+            Some((_, "True")) => Finding::good(format!(
                 "ServiceExport {name} is on the broker, its agent says"
             )),
-            Some((r#type, _)) => broken(
+            Some((r#type, _)) => Finding::broken(
                 format!(
                     "ServiceExport {name} is not on the broker: {}",
                     condition_words(&export, r#type)
                 ),
                 format!("See `kubectl -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`"),
             ),
-            None => Link::Doubtful(format!(
+            None => Finding::doubtful(format!(
                 "ServiceExport {name} does not say whether it is on the broker"
             )),
         });
@@ -212,16 +184,16 @@ impl Walk<'_> {
     }
 
     /// Whoever does not take part is cut off by the conflict; the others' names resolve all the same.
-    fn conflict(&self, export: &Value) -> Link {
+    fn conflict(&self, export: &Value) -> Finding {
         let what = format!(
             "ServiceExport {} conflicts: {}",
             self.service_name(),
             condition_words(export, "Conflict")
         );
         if takes_part(export) {
-            return Link::Doubtful(what);
+            return Finding::doubtful(what);
         }
-        broken(
+        Finding::broken(
             what,
             format!(
                 "Of this service all exports have one type, and the oldest export decides. Change the Service's type (headless or \
@@ -232,9 +204,9 @@ impl Walk<'_> {
     }
 
     /// What the others are told, read with the member's own account.
-    pub(super) async fn broker(&self, cluster: &Cluster) -> Result<Vec<Link>, Error> {
+    pub(super) async fn broker(&self, cluster: &Cluster) -> Result<Vec<Finding>, Error> {
         let Some(access) = Access::of_member(cluster).await? else {
-            return Ok(vec![Link::Doubtful(
+            return Ok(vec![Finding::doubtful(
                 "This cluster was not joined by this subctl: the broker was not looked at"
                     .to_owned(),
             )]);
@@ -252,7 +224,7 @@ impl Walk<'_> {
         };
         let import = tokio::time::timeout(ANSWER_DEADLINE, import);
         let silent = |why: &str| {
-            Ok(vec![Link::Doubtful(format!(
+            Ok(vec![Finding::doubtful(format!(
                 "The broker at {} does not answer: {why}",
                 access.url
             ))])
@@ -273,7 +245,7 @@ impl Walk<'_> {
                 } else {
                     format!(" (its token expires at {expires})")
                 };
-                return Ok(vec![broken(
+                return Ok(vec![Finding::broken(
                     format!(
                         "The broker at {} refuses this cluster{expiry}: {message}",
                         access.url
@@ -285,14 +257,14 @@ impl Walk<'_> {
         };
         let logs = format!("See `kubectl -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`");
         let Some(import) = import else {
-            return Ok(vec![broken(
+            return Ok(vec![Finding::broken(
                 format!("The broker has no ServiceImport of {}", self.service_name()),
                 logs,
             )]);
         };
         let name = crate::cluster::name(&import);
         if !lists(&import, &self.id) {
-            return Ok(vec![broken(
+            return Ok(vec![Finding::broken(
                 format!(
                     "ServiceImport {name} on the broker does not list {}",
                     self.id
@@ -308,14 +280,14 @@ impl Walk<'_> {
             .iter()
             .any(|slice| label(slice, SOURCE_NAMESPACE) == self.namespace);
         Ok(vec![
-            Link::Fine(format!(
+            Finding::good(format!(
                 "ServiceImport {name} on the broker lists {}",
                 self.id
             )),
             if there {
-                Link::Fine(format!("The broker has the EndpointSlices of {}", self.id))
+                Finding::good(format!("The broker has the EndpointSlices of {}", self.id))
             } else {
-                broken(
+                Finding::broken(
                     format!(
                         "The broker has no EndpointSlice of {} for {}",
                         self.id,
@@ -332,7 +304,7 @@ impl Walk<'_> {
         &self,
         other: &Target,
         own: Option<&Access>,
-    ) -> Result<Vec<Link>, Error> {
+    ) -> Result<Vec<Finding>, Error> {
         let (api, there) = (&other.cluster, format!("{:?}", other.context));
         let mut links = Vec::new();
         match member_id(api).await {
@@ -346,7 +318,7 @@ impl Walk<'_> {
         if let (Some(own), Some(theirs)) = (own, Access::of_member(api).await.ok().flatten())
             && !own.is_same_broker(&theirs)
         {
-            links.push(Link::Doubtful(format!(
+            links.push(Finding::doubtful(format!(
                 "{there} is a member of another broker (at {}, namespace {}; this cluster's is at {}, namespace {}): nothing arrives \
                  there from here",
                 theirs.url, theirs.namespace, own.url, own.namespace
@@ -358,8 +330,8 @@ impl Walk<'_> {
         if !known {
             // Perhaps it is no member, and need have nothing.
             for link in &mut links {
-                if let Link::Broken { what, .. } = link {
-                    *link = Link::Doubtful(std::mem::take(what));
+                if link.verdict == Verdict::Broken {
+                    *link = Finding::doubtful(std::mem::take(&mut link.text));
                 }
             }
         }
@@ -367,10 +339,10 @@ impl Walk<'_> {
     }
 
     /// Whether the service is in a cluster that imports.
-    async fn arrival(&self, other: &Target, links: &mut Vec<Link>) -> Result<(), Error> {
+    async fn arrival(&self, other: &Target, links: &mut Vec<Finding>) -> Result<(), Error> {
         let (api, there) = (&other.cluster, format!("{:?}", other.context));
         let Some(imports) = imports(api).await? else {
-            links.push(broken(
+            links.push(Finding::broken(
                 format!("{there} knows no ServiceImport"),
                 "Run `subctl join` for it again",
             ));
@@ -378,7 +350,7 @@ impl Walk<'_> {
         };
         let namespace = api.get(&kind::NAMESPACES, None, self.namespace).await;
         if let Ok(None) = namespace {
-            links.push(broken(
+            links.push(Finding::broken(
                 format!(
                     "{there} has no namespace {:?}: nothing is imported into it",
                     self.namespace
@@ -399,7 +371,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    async fn imported(&self, other: &Target, imports: &Kind) -> Result<Vec<Link>, Error> {
+    async fn imported(&self, other: &Target, imports: &Kind) -> Result<Vec<Finding>, Error> {
         let (api, there) = (&other.cluster, format!("{:?}", other.context));
         let logs = format!(
             "See `kubectl --context {} -n {OPERATOR_NAMESPACE} logs deployment/{AGENT}`",
@@ -410,12 +382,12 @@ impl Walk<'_> {
         let Some(import) = import else {
             let rules = namespace_rules(api).await.unwrap_or_default();
             if rules.permit(self.namespace) && MEMBER != Some(self.namespace) {
-                return Ok(vec![broken(
+                return Ok(vec![Finding::broken(
                     format!("{there} has no ServiceImport {name}"),
                     logs,
                 )]);
             }
-            return Ok(vec![broken(
+            return Ok(vec![Finding::broken(
                 format!(
                     "{there} has no ServiceImport {name}: its agent leaves out namespace {:?}",
                     self.namespace
@@ -428,12 +400,14 @@ impl Walk<'_> {
         };
         // Of a member whose id may not be read any import is taken for its own.
         if !self.id.is_empty() && !lists(&import, &self.id) {
-            return Ok(vec![broken(
+            return Ok(vec![Finding::broken(
                 format!("ServiceImport {name} in {there} does not list {}", self.id),
                 logs,
             )]);
         }
-        let mut links = vec![Link::Fine(format!("{there} has the ServiceImport {name}"))];
+        let mut links = vec![Finding::good(format!(
+            "{there} has the ServiceImport {name}"
+        ))];
         let slices = api
             .list(&kind::SLICES, Some(self.namespace), &self.labels())
             .await?;
@@ -442,12 +416,12 @@ impl Walk<'_> {
             id => id,
         };
         links.push(if slices.is_empty() {
-            broken(
+            Finding::broken(
                 format!("{there} has no EndpointSlice of {whose} for {name}"),
                 logs,
             )
         } else {
-            Link::Fine(format!("{there} has the EndpointSlices of {whose}"))
+            Finding::good(format!("{there} has the EndpointSlices of {whose}"))
         });
         Ok(links)
     }
@@ -472,19 +446,19 @@ impl Walk<'_> {
     }
 }
 
-async fn running(cluster: &Cluster, name: &str, whose: &str) -> Result<Link, Error> {
+async fn running(cluster: &Cluster, name: &str, whose: &str) -> Result<Finding, Error> {
     let deployment = cluster.get(&kind::DEPLOYMENTS, MEMBER, name).await?;
     let logs = format!("See `kubectl -n {OPERATOR_NAMESPACE} describe deployment {name}` there");
     Ok(match deployment.as_ref().map(wait::availability) {
-        None => broken(
+        None => Finding::broken(
             format!("{whose} has no Deployment {name}"),
             "Run `subctl join` for it",
         ),
-        Some((0, _)) => broken(
+        Some((0, _)) => Finding::broken(
             format!("Deployment {name} of {whose} has no available replica"),
             logs,
         ),
-        Some((available, wanted)) => Link::Fine(format!(
+        Some((available, wanted)) => Finding::good(format!(
             "Deployment {name} of {whose} runs ({available} of {wanted})"
         )),
     })

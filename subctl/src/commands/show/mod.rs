@@ -72,15 +72,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Show) -> Result<(), Error> {
     if flags.output.is_data() {
         print_data(&Value::Array(data), flags.output)?;
     }
-    match (failures.pop(), many) {
-        (None, _) => Ok(()),
-        (Some(error), false) => Err(error),
-        (Some(error), true) => Err(Error::Some {
-            failed: failures.len() + 1,
-            all: targets.len(),
-            code: error.code(),
-        }),
-    }
+    Error::of_clusters(failures, targets.len())
 }
 
 /// One cluster: the rest is shown when a part fails.

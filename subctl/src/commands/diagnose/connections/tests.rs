@@ -1,8 +1,8 @@
 use serde_json::json;
 
-use super::super::finding::faults;
 use super::super::seen::OnBroker;
 use super::*;
+use crate::commands::finding::faults;
 
 const NOW: i64 = 1_800_000_000;
 

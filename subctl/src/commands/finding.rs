@@ -1,4 +1,4 @@
-//! What a check found: judgements with the remedy of each that is none good.
+//! What a look found, of `diagnose` and of `explain`: judgements with the remedy of each that is none good.
 
 use serde_json::{Value, json};
 
@@ -25,6 +25,39 @@ pub(super) enum Verdict {
     Broken,
 }
 
+impl Finding {
+    fn new(verdict: Verdict, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            verdict,
+            text: text.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    pub(super) fn good(text: impl Into<String>) -> Self {
+        Self::new(Verdict::Good, text, "")
+    }
+
+    /// Without a remedy: it says itself what is missing.
+    pub(super) fn doubtful(text: impl Into<String>) -> Self {
+        Self::new(Verdict::Doubtful, text, "")
+    }
+
+    pub(super) fn broken(text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Verdict::Broken, text, remedy)
+    }
+
+    /// For programs.
+    pub(super) fn to_json(&self) -> Value {
+        let verdict = match self.verdict {
+            Verdict::Good => "good",
+            Verdict::Doubtful => "doubtful",
+            Verdict::Broken => "broken",
+        };
+        json!({"verdict": verdict, "text": self.text, "remedy": self.remedy})
+    }
+}
+
 impl Part {
     pub(super) fn new(title: impl Into<String>) -> Self {
         Self {
@@ -46,11 +79,7 @@ impl Part {
     }
 
     fn push(&mut self, verdict: Verdict, text: impl Into<String>, remedy: impl Into<String>) {
-        self.findings.push(Finding {
-            verdict,
-            text: text.into(),
-            remedy: remedy.into(),
-        });
+        self.findings.push(Finding::new(verdict, text, remedy));
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -60,14 +89,7 @@ impl Part {
     }
 
     pub(super) fn to_json(&self) -> Value {
-        let findings = self.findings.iter().map(|finding| {
-            let verdict = match finding.verdict {
-                Verdict::Good => "good",
-                Verdict::Doubtful => "doubtful",
-                Verdict::Broken => "broken",
-            };
-            json!({"verdict": verdict, "text": finding.text, "remedy": finding.remedy})
-        });
+        let findings = self.findings.iter().map(Finding::to_json);
         json!({"check": self.title, "findings": findings.collect::<Vec<_>>()})
     }
 }
