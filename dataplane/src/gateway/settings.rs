@@ -233,14 +233,8 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         })
     }
 
-    /// As Go reads truth.
     fn flag(&self, variable: &'static str, default: bool) -> Result<bool, Mistake> {
-        let parse = |text: &str| match text {
-            "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-            "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-            _ => None,
-        };
-        let flag = self.parsed(variable, parse, "use true or false")?;
+        let flag = self.parsed(variable, truth, "use true or false")?;
         Ok(flag.unwrap_or(default))
     }
 
@@ -331,6 +325,15 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         )?;
         let key = self.get("CE_IPSEC_PSK").map(|key| Psk::Key(Secret(key)));
         Ok(mounted.map(Psk::Mounted).or(key))
+    }
+}
+
+/// As Go's `strconv.ParseBool`.
+pub(crate) fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
     }
 }
 

@@ -14,14 +14,14 @@ use subm_api::Whole;
 use subm_api::submariner::Endpoint;
 use subm_kube::Watch;
 use subm_nat::{Nft, Ruleset};
-use subm_reconcile::{Reconciler, Timing};
 use subm_routing::{Kernel, Mark, Network, Settings, TakeOver};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::network::{self, Objects};
 use super::store::Store;
-use super::{facts, filter};
+use super::{facts, filter, set};
 use crate::node::{self, Gateway, Trouble, View};
 use crate::remotes::{self, Ours, Refusal};
 
@@ -107,29 +107,14 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     };
     let questions = arguments.kernel()?;
     let (network, receiver) = watch::channel(None);
-    let reconciler = Reconciler::new("network", arguments.kernel()?, receiver, Timing::default());
-    let (hint, mut hints) = (reconciler.hint(), questions.hints().await?);
+    let (kernel, hints) = (arguments.kernel()?, questions.hints().await?);
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        reconciler.run(std::future::pending()).await;
-    });
-    tasks.spawn(async move {
-        loop {
-            match hints.changed().await {
-                Ok(()) => hint.give(),
-                Err(error) => {
-                    tracing::warn!("changes of the kernel are not heard, only looked for: {error}");
-                    return;
-                }
-            }
-        }
-    });
+    network::keep(&mut tasks, "network", kernel, Ok(hints), receiver);
     let (ruleset, receiver) = watch::channel(None);
     tasks.spawn(filter::keep(receiver));
 
-    let mut endpoints = Watch::<Endpoint>::new(client.clone(), Endpoint::KIND, None)
-        .in_namespace(&arguments.namespace);
-    let mut nodes = Watch::<Whole<Node>>::new(client, <Whole<Node> as subm_api::Kind>::KIND, None);
+    let mut endpoints = Watch::<Endpoint>::all(client.clone()).in_namespace(&arguments.namespace);
+    let mut nodes = Watch::<Whole<Node>>::all(client);
     let mut agent = Agent {
         node: node_name,
         arguments,
@@ -181,7 +166,7 @@ struct Agent {
     kernel: Kernel,
     endpoints: Store<Endpoint>,
     nodes: Store<Whole<Node>>,
-    network: watch::Sender<Option<Arc<BTreeMap<subm_routing::Key, subm_routing::Object>>>>,
+    network: watch::Sender<Option<Arc<Objects>>>,
     ruleset: watch::Sender<Option<Ruleset>>,
     /// What people have been told, so that it is told once.
     said: BTreeSet<String>,
@@ -224,25 +209,13 @@ impl Agent {
         let plan = node::plan(&view, &remotes);
         self.tell(words(&refusals, &plan.troubles));
         let network = Arc::new(plan.network.into_objects());
-        self.network.send_if_modified(|current| {
-            let changed = current.as_ref() != Some(&network);
-            if changed {
-                *current = Some(network);
-            }
-            changed
-        });
+        set(&self.network, Some(network));
         let ruleset = if view.gateway.is_some() {
             plan.filter.ruleset()
         } else {
             Ruleset::new()
         };
-        self.ruleset.send_if_modified(|current| {
-            let changed = current.as_ref() != Some(&ruleset);
-            if changed {
-                *current = Some(ruleset);
-            }
-            changed
-        });
+        set(&self.ruleset, Some(ruleset));
     }
 
     /// The InternalIPs of IPv4 of all nodes.

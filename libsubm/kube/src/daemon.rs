@@ -72,13 +72,15 @@ pub fn arguments() -> impl Iterator<Item = OsString> {
     })
 }
 
-/// The filter for a number of Submariner's programs (`-v`): 2 is their default, and as much as `info` is here.
-pub fn verbosity(number: i32) -> &'static str {
-    match number {
-        ..=-1 => "warn",
-        0..=2 => "info",
-        3 => "debug",
-        4.. => "trace",
+/// The filter of a log: the number of Submariner's programs (`-v`) where there is one, of which 2 is their default and as much as
+/// `info` is here, else the level.
+pub fn log_filter(verbosity: Option<i32>, level: &str) -> &str {
+    match verbosity {
+        None => level,
+        Some(..=-1) => "warn",
+        Some(0..=2) => "info",
+        Some(3) => "debug",
+        Some(4..) => "trace",
     }
 }
 

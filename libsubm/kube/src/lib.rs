@@ -24,4 +24,4 @@ pub use backoff::Backoff;
 pub use broker::{BrokerAccess, BrokerError};
 pub use client::{ConnectError, KubeconfigFault, certificates, connect, with_timeouts};
 pub use trouble::{Trouble, with_causes};
-pub use watch::{Event, Watch, served_version};
+pub use watch::{Event, Watch, Watched, served_version};

@@ -9,7 +9,7 @@ use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use subm_api::ResourceKind;
+use subm_api::{Kind, ResourceKind};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::Trouble;
@@ -60,6 +60,27 @@ pub enum Event<K> {
     Recovered,
 }
 
+/// What can be watched: an object whose API version is known at run time.
+pub trait Watched:
+    Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static
+{
+}
+
 /// See [`Watch::next`].
 pub struct Watch<K> {
     client: Client,
@@ -94,15 +115,14 @@ impl<K> State<K> {
     }
 }
 
-impl<K> Watch<K>
-where
-    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + 'static,
-{
+impl<K: Watched + Kind> Watch<K> {
+    /// A watch of all objects of the kind.
+    pub fn all(client: Client) -> Self {
+        Self::new(client, K::KIND, None)
+    }
+}
+
+impl<K: Watched> Watch<K> {
     /// A watch of all objects of `kind` that a label selector chooses.
     pub fn new(client: Client, kind: ResourceKind, selector: Option<&str>) -> Self {
         Self {

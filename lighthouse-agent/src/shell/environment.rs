@@ -229,10 +229,7 @@ impl Arguments {
     }
 
     pub fn log_filter(&self) -> &str {
-        match self.verbosity {
-            Some(number) => daemon::verbosity(number),
-            None => &self.log_level,
-        }
+        daemon::log_filter(self.verbosity, &self.log_level)
     }
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
 use kube::core::ObjectMeta;
 use subm_api::{Cluster, GlobalIngressIP, Kind, Namespace, ServiceExport, ServiceImport, Whole};
-use subm_kube::{Event, Trouble, Watch};
+use subm_kube::{Event, Trouble, Watch, Watched};
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
@@ -103,19 +103,8 @@ struct Starter<'a> {
 }
 
 impl Starter<'_> {
-    fn watch<K>(&mut self, source: Source, item: fn(K) -> Item)
-    where
-        K: Kind
-            + kube::Resource<
-                DynamicType = kube::core::ApiResource,
-                Scope = kube::core::DynamicResourceScope,
-            > + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned
-            + Send
-            + 'static,
-    {
-        let mut watch = Watch::<K>::new(self.client.clone(), K::KIND, None);
+    fn watch<K: Kind + Watched>(&mut self, source: Source, item: fn(K) -> Item) {
+        let mut watch = Watch::<K>::all(self.client.clone());
         if let Some(namespace) = self.namespace {
             watch = watch.in_namespace(namespace);
         }

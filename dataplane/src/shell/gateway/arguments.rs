@@ -11,6 +11,7 @@ use subm_kube::election::Timing;
 use subm_kube::{BrokerAccess, daemon};
 
 use crate::gateway::Settings;
+use crate::gateway::settings::truth;
 
 /// The gateway of a Submariner cluster set: cables to the other clusters, and the objects by which they find each other.
 ///
@@ -88,11 +89,6 @@ fn variable(name: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// As Go's `strconv.ParseBool`.
-fn is_true(text: &str) -> bool {
-    matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
-}
-
 impl Arguments {
     /// Also with one dash before long flags, as Go programs take them.
     pub fn from_command_line() -> Self {
@@ -100,10 +96,7 @@ impl Arguments {
     }
 
     pub fn log_filter(&self) -> &str {
-        match self.verbosity {
-            Some(number) => daemon::verbosity(number),
-            None => &self.log_level,
-        }
+        daemon::log_filter(self.verbosity, &self.log_level)
     }
 
     pub(super) fn settings() -> Result<Settings> {
@@ -142,7 +135,8 @@ impl Arguments {
             ca: variable("BROKER_K8S_CA"),
             token: variable("BROKER_K8S_APISERVERTOKEN"),
             token_file: None,
-            insecure: variable("BROKER_K8S_INSECURE").is_some_and(|text| is_true(&text)),
+            insecure: variable("BROKER_K8S_INSECURE")
+                .is_some_and(|text| truth(&text) == Some(true)),
         };
         let access = access.with_secret(variable("BROKER_K8S_SECRET").as_deref())?;
         let client = access.client().context("the broker")?;

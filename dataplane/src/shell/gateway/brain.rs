@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::cables::{Seen, Wanted, Wish};
 use super::driver::Published;
+use super::objects;
 use super::pages::Shown;
 use super::public_ip::Known;
 use super::writes::{Server, is_overtaken};
@@ -24,12 +25,12 @@ use crate::gateway::cables::{Cables, Part, cables, told};
 use crate::gateway::endpoint::{self, Here, NodeSettings};
 use crate::gateway::public_ip::PublicIp;
 use crate::gateway::status::{self, Freshness};
-use crate::gateway::sync::{self, Objects, Place, Step};
+use crate::gateway::sync::{self, Place, Step};
 use crate::gateway::{Settings, gateway_name};
 use crate::node::{Cni, Gateway as Leader, Uplink};
 use crate::remotes::{self, Ours, Refusal};
-use crate::shell::facts;
 use crate::shell::store::Store;
+use crate::shell::{facts, set};
 
 /// Where decisions go.
 pub(super) struct Outputs {
@@ -223,12 +224,6 @@ impl Brain {
     /// Own objects and copies. What is on neither list yet is not decided about.
     fn sync(&mut self, known: bool, problems: &mut Vec<String>) {
         let plan = if self.leads && self.endpoints.is_known() && self.clusters.is_known() {
-            let objects =
-                |namespace: &str, endpoints: &Store<Endpoint>, clusters: &Store<Cluster>| Objects {
-                    namespace: namespace.to_owned(),
-                    clusters: clusters.by_name(),
-                    endpoints: endpoints.by_name(),
-                };
             let home = objects(&self.settings.namespace, &self.endpoints, &self.clusters);
             let read = self.their_endpoints.is_known() && self.their_clusters.is_known();
             let broker = self.broker_namespace.as_ref().filter(|_| read);
@@ -419,13 +414,4 @@ impl Brain {
             self.said.clear();
         }
     }
-}
-
-/// News only.
-fn set<T: PartialEq>(to: &watch::Sender<T>, value: T) {
-    to.send_if_modified(|old| {
-        let news = *old != value;
-        *old = value;
-        news
-    });
 }

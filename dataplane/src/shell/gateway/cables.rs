@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use subm_reconcile::{Reconciler, Report, Standing, Status, Timing};
+use subm_reconcile::{Report, Standing, Status};
 use subm_routing::{Kernel, Key, Network, Object};
 use subm_tunnel::health::{Icmp, Monitor, Settings};
 use subm_tunnel::{Cable, CableDriver, Connection, Local, Refusals};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use crate::shell::network::{self, Objects};
+use crate::shell::set;
 
 /// What shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +51,6 @@ const RESYNC: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(2);
 /// How long to wait for the kernel before peers are told.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-type Objects = BTreeMap<Key, Object>;
 
 /// Until nobody wishes anything any more. What was made stays, but for what this process runs itself.
 pub(super) async fn keep<D: CableDriver>(
@@ -207,11 +208,7 @@ impl<D: CableDriver> Keeper<D> {
                 }
             }
         }
-        self.seen.send_if_modified(|old| {
-            let news = *old != seen;
-            *old = seen;
-            news
-        });
+        set(&self.seen, seen);
         good
     }
 }
@@ -229,24 +226,8 @@ impl Links {
     async fn keep(kernel: Kernel) -> Self {
         let (desired, receiver) = watch::channel(None);
         let hints = kernel.hints().await;
-        let reconciler = Reconciler::new("cables", kernel, receiver, Timing::default());
-        let (hint, status) = (reconciler.hint(), reconciler.status());
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            reconciler.run(std::future::pending()).await;
-        });
-        match hints {
-            Ok(mut hints) => {
-                tasks.spawn(async move {
-                    while hints.changed().await.is_ok() {
-                        hint.give();
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!("changes of the kernel are not heard, only looked for: {error}");
-            }
-        }
+        let status = network::keep(&mut tasks, "cables", kernel, hints, receiver);
         Self {
             desired,
             status,

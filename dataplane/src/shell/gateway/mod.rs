@@ -21,10 +21,12 @@ mod writes;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use subm_api::Whole;
+use subm_api::submariner::{Cluster, Endpoint};
 use subm_kube::election::{self, Election};
-use subm_kube::{Event, Watch, admin};
+use subm_kube::{Event, Watch, Watched, admin};
 use subm_routing::{Kernel, Mark, Settings as KernelSettings, TakeOver};
 use subm_tunnel::{health, vxlan, wireguard};
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,7 +43,8 @@ use pages::Shown;
 use writes::Server;
 
 use crate::gateway::Settings;
-use crate::gateway::sync::Step;
+use crate::gateway::sync::{Objects, Step};
+use crate::shell::store::Store;
 
 /// As Submariner's gateways call it: among them there is one leader.
 const ELECTION: &str = "submariner-gateway-lock";
@@ -76,7 +79,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     });
     let (leads_to, leads) = watch::channel(false);
     let (stop, mut stopped) = watch::channel(false);
-    let identity = format!("{host}-submariner-gateway");
+    let identity = identity(&host);
     if let Some(pod) = arguments.pod_name.clone() {
         let node = arguments.node_name.clone().unwrap_or_else(|| host.clone());
         let (home, namespace) = (home.clone(), settings.namespace.clone());
@@ -217,11 +220,7 @@ impl Gateway {
         let mut endpoints = watch_of(&self.home, home);
         let mut clusters = watch_of(&self.home, home);
         let mut gateways = watch_of(&self.home, home);
-        let mut nodes = Watch::new(
-            self.home.clone(),
-            <Whole<k8s_openapi::api::core::v1::Node> as subm_api::Kind>::KIND,
-            None,
-        );
+        let mut nodes = Watch::<Whole<Node>>::all(self.home.clone());
         let mut their_endpoints = self
             .broker
             .as_ref()
@@ -277,34 +276,27 @@ impl Gateway {
     }
 }
 
-fn watch_of<K>(client: &Client, namespace: &str) -> Watch<K>
-where
-    K: subm_api::Kind
-        + kube::Resource<
-            DynamicType = kube::core::ApiResource,
-            Scope = kube::core::DynamicResourceScope,
-        > + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned
-        + Send
-        + 'static,
-{
-    Watch::new(client.clone(), K::KIND, None).in_namespace(namespace)
+/// As the leader's Lease has it.
+fn identity(host: &str) -> String {
+    format!("{host}-submariner-gateway")
 }
 
-async fn next<K>(watch: &mut Option<Watch<K>>) -> Event<K>
-where
-    K: kube::Resource<
-            DynamicType = kube::core::ApiResource,
-            Scope = kube::core::DynamicResourceScope,
-        > + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned
-        + Send
-        + 'static,
-{
+fn watch_of<K: subm_api::Kind + Watched>(client: &Client, namespace: &str) -> Watch<K> {
+    Watch::all(client.clone()).in_namespace(namespace)
+}
+
+async fn next<K: Watched>(watch: &mut Option<Watch<K>>) -> Event<K> {
     match watch {
         Some(watch) => watch.next().await,
         None => std::future::pending().await,
+    }
+}
+
+/// What is known of a namespace, for the plan of what goes where.
+fn objects(namespace: &str, endpoints: &Store<Endpoint>, clusters: &Store<Cluster>) -> Objects {
+    Objects {
+        namespace: namespace.to_owned(),
+        clusters: clusters.by_name(),
+        endpoints: endpoints.by_name(),
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::arguments::{Arguments, Broker};
 use super::writes::Server;
-use super::{ELECTION, driver, kernel, watch_of};
+use super::{ELECTION, driver, identity, kernel, objects, watch_of};
 use crate::gateway::sync::{self, Objects, Place, Plan};
 use crate::gateway::{Settings, gateway_name};
 use crate::shell::store::Store;
@@ -164,11 +164,9 @@ impl<'a> Reader<'a> {
     }
 
     fn objects(&self) -> Option<Objects> {
-        self.is_known().then(|| Objects {
-            namespace: self.server.namespace.clone(),
-            clusters: self.clusters.by_name(),
-            endpoints: self.endpoints.by_name(),
-        })
+        let namespace = &self.server.namespace;
+        self.is_known()
+            .then(|| objects(namespace, &self.endpoints, &self.clusters))
     }
 }
 
@@ -179,7 +177,7 @@ async fn resign(client: Client, namespace: &str, host: &str) -> Result<()> {
         return Ok(());
     };
     let holder = lease.spec.and_then(|spec| spec.holder_identity);
-    if holder != Some(format!("{host}-submariner-gateway")) {
+    if holder != Some(identity(host)) {
         return Ok(());
     }
     let parameters = DeleteParams::default().preconditions(Preconditions {

@@ -9,8 +9,8 @@ use super::Rtt;
 /// So many round trips are remembered.
 const WINDOW: usize = 600;
 
-/// At most so many echoes are sent beside those that count: for three intervals.
-const EXTRA: u32 = 30;
+/// So many echoes are sent in quick succession, those that count among them: for three intervals.
+const QUICK: u32 = 30;
 
 /// How a path is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +112,8 @@ pub struct Path {
     next: Instant,
     /// When the next echo is due that counts.
     due: Instant,
-    /// Echoes that are still sent beside those, to know sooner whether a new path works.
-    extra: u32,
+    /// Echoes that are still sent in quick succession, to know sooner whether a new path works.
+    quick: u32,
     unanswered: u32,
     /// When the latest echo is without a reply.
     overdue: Option<Instant>,
@@ -131,7 +131,7 @@ impl Path {
             trouble: None,
             next: now,
             due: now,
-            extra: EXTRA,
+            quick: QUICK,
             unanswered: 0,
             overdue: None,
             trips: VecDeque::new(),
@@ -165,8 +165,8 @@ impl Path {
             self.unanswered = self.unanswered.saturating_add(1);
         }
         self.next = self.due;
-        if self.status == PathStatus::Unknown && self.extra > 0 {
-            self.extra -= 1;
+        if self.status == PathStatus::Unknown && self.quick > 0 {
+            self.quick -= 1;
             self.next = self.due.min(now + self.settings.interval / 10);
         }
         Action::Send

@@ -1,27 +1,21 @@
 //! The kinds of object that are watched, and how each becomes a fact.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 use std::sync::Arc;
 
-use kube::core::{ApiResource, DynamicResourceScope};
-use serde::de::DeserializeOwned;
 use subm_api::{
     ClusterProperty, EndpointSlice, Gateway, Namespace, ResourceKind, ServiceImport, names,
 };
 use subm_dns_core::facts::{ClusterId, Fact, ObjectKey, ObjectKind, Problem};
 use subm_dns_core::name::Label;
+use subm_kube::Watched;
 
 use crate::sources::convert;
 
 /// Object of one kind to fact.
 pub(super) trait Reader: Send {
-    type Object: kube::Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + 'static;
+    type Object: Watched;
     /// As health events and messages call it.
     const NAME: &'static str;
     const KIND: ResourceKind;
