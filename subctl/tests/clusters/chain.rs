@@ -6,7 +6,7 @@ use subm_subctl::cluster::{Cluster as Api, kind, str_at};
 use subm_test_support::Cluster;
 
 use crate::common::{Desk, TURN, TokenController, api, names};
-use crate::explain::namespace;
+use crate::objects::namespace;
 
 const BROKER: &str = "submariner-k8s-broker";
 const MEMBER: &str = "submariner-operator";

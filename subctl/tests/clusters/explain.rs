@@ -7,6 +7,7 @@ use subm_test_support::Cluster;
 
 use crate::chain::environment;
 use crate::common::{Desk, TURN, TokenController, api};
+use crate::objects::{available, import, list, namespace};
 
 const BROKER: &str = "submariner-k8s-broker";
 const MEMBER: &str = "submariner-operator";
@@ -271,48 +272,11 @@ async fn uninstalled_where_the_id_is_anothers(desk: &Desk, api: &Api) -> Result<
     Ok(())
 }
 
-pub(crate) fn namespace(name: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-}
-
-/// As the Deployment controller says it once pods run.
-pub(crate) async fn available(api: &Api, name: &str) -> Result<()> {
-    let mut deployment = api
-        .get(&kind::DEPLOYMENTS, Some(MEMBER), name)
-        .await?
-        .context("a Deployment")?;
-    let replicas = deployment["spec"]["replicas"].clone();
-    deployment["status"] = json!({
-        "observedGeneration": deployment["metadata"]["generation"], "replicas": replicas, "readyReplicas": replicas,
-        "availableReplicas": replicas,
-    });
-    api.replace(&kind::DEPLOYMENTS, "status", &deployment)
-        .await?;
-    Ok(())
-}
-
 /// Valid as `Valid` says, or all of both kinds true.
 pub(crate) async fn conditions(api: &Api, name: &str, last: &str, status: &str) -> Result<()> {
-    let mut export = api
-        .get(&kind::EXPORTS, Some("shop"), name)
-        .await?
-        .context("the export")?;
-    let kinds = if last == "Ready" {
-        &["Valid", "Ready"][..]
-    } else {
-        &["Valid"]
-    };
-    let conditions: Vec<Value> = kinds
-        .iter()
-        .map(|kind| {
-            json!({
-                "type": kind, "status": status, "reason": "Because", "message": "words", "lastTransitionTime": "2026-01-01T00:00:00Z",
-            })
-        })
-        .collect();
-    export["status"] = json!({"conditions": conditions});
-    api.replace(&kind::EXPORTS, "status", &export).await?;
-    Ok(())
+    let both = [("Valid", status, "Because"), ("Ready", status, "Because")];
+    let kinds = if last == "Ready" { 2 } else { 1 };
+    say(api, name, &both[..kinds]).await
 }
 
 /// Conditions as they are named: type, status, reason.
@@ -336,25 +300,6 @@ async fn variables(api: &Api, name: &str, env: Value) -> Result<()> {
     deployment["spec"]["template"]["spec"]["containers"][0]["env"] = env;
     api.replace(&kind::DEPLOYMENTS, "", &deployment).await?;
     available(api, name).await
-}
-
-pub(crate) async fn import(api: &Api, namespace: &str, name: &str, id: &str) -> Result<()> {
-    let import = json!({
-        "apiVersion": "multicluster.x-k8s.io/v1beta1", "kind": "ServiceImport", "metadata": {"name": name, "namespace": namespace},
-        "spec": {"type": "ClusterSetIP", "ports": []},
-    });
-    api.create_value(&kind::IMPORTS, &import).await?;
-    list(api, namespace, name, id).await
-}
-
-async fn list(api: &Api, namespace: &str, name: &str, id: &str) -> Result<()> {
-    let mut import = api
-        .get(&kind::IMPORTS, Some(namespace), name)
-        .await?
-        .context("the import")?;
-    import["status"] = json!({"clusters": [{"cluster": id}]});
-    api.replace(&kind::IMPORTS, "status", &import).await?;
-    Ok(())
 }
 
 pub(crate) fn slice(namespace: &str) -> Value {

@@ -5,6 +5,7 @@ mod common;
 mod connectivity;
 mod explain;
 mod moves;
+mod objects;
 mod policy;
 mod questions;
 mod walk;

@@ -6,7 +6,8 @@ use subm_subctl::cluster::{Cluster as Api, kind};
 use subm_test_support::Cluster;
 
 use crate::common::{Desk, TURN, TokenController, api};
-use crate::explain::{available, conditions, import, namespace, slice};
+use crate::explain::{conditions, slice};
+use crate::objects::{available, import, namespace};
 
 const BROKER: &str = "submariner-k8s-broker";
 const MEMBER: &str = "submariner-operator";

@@ -6,6 +6,7 @@ use subm_subctl::cluster::{Cluster as Api, Kind, kind, list_at, str_at};
 use subm_test_support::Cluster;
 
 use crate::common::{Desk, TURN, TokenController, api, names};
+use crate::objects::{available, import};
 
 mod broker;
 
@@ -44,7 +45,7 @@ async fn a_cluster_set_is_built_used_and_taken_down() -> Result<()> {
     join(&desk, &on_broker, &in_c1, &in_c2).await?;
     export(&desk, &on_broker, &in_c1, &in_c2).await?;
     show(&desk).await?;
-    explain(&desk, &in_c2).await?;
+    explain(&desk).await?;
 
     // Gone without a trace, and the broker knows it no more.
     desk.fails("--context kind-c1 uninstall", 9, "--yes")
@@ -358,8 +359,8 @@ async fn export(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Resul
             &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "sample"}}),
         )
         .await?;
-    import(in_c2, "sample", "web").await?;
-    import(in_c2, MEMBER, "web-sample-c1").await?;
+    import(in_c2, "sample", "web", "c1").await?;
+    import(in_c2, MEMBER, "web-sample-c1", "c1").await?;
     in_c2
         .create_value(&kind::SLICES, &slice("sample", "web-x1"))
         .await?;
@@ -500,7 +501,7 @@ async fn show(desk: &Desk) -> Result<()> {
 }
 
 /// Link by link, as each is mended.
-async fn explain(desk: &Desk, in_c2: &Api) -> Result<()> {
+async fn explain(desk: &Desk) -> Result<()> {
     desk.answers(
         "--context kind-c1 explain export nothing -n sample",
         10,
@@ -526,63 +527,14 @@ async fn explain(desk: &Desk, in_c2: &Api) -> Result<()> {
     );
     let c1 = desk.json("show exports --context kind-c1 -o json").await?;
     ensure!(c1[0]["exports"].as_array().is_some(), "{c1}");
-    let _ = in_c2;
-    Ok(())
-}
-
-/// As the Deployment controller says it once pods run.
-async fn available(api: &Api, name: &str) -> Result<()> {
-    let deployment = api.get(&kind::DEPLOYMENTS, Some(MEMBER), name).await?;
-    let mut deployment = deployment.context("a Deployment")?;
-    let replicas = deployment["spec"]["replicas"].clone();
-    deployment["status"] = json!({
-        "observedGeneration": deployment["metadata"]["generation"], "replicas": replicas, "readyReplicas": replicas,
-        "availableReplicas": replicas,
-    });
-    api.replace(&kind::DEPLOYMENTS, "status", &deployment)
-        .await?;
     Ok(())
 }
 
 async fn broker_record(on_broker: &Api) -> Result<()> {
-    on_broker
-        .create_value(
-            &kind::IMPORTS,
-            &json!({
-                "apiVersion": "multicluster.x-k8s.io/v1beta1", "kind": "ServiceImport",
-                "metadata": {"name": "web-sample", "namespace": BROKER, "annotations": {"timestamp.submariner.io/c1": "1"}},
-                "spec": {"type": "ClusterSetIP", "ports": []},
-            }),
-        )
-        .await?;
-    let mut import = on_broker
-        .get(&kind::IMPORTS, Some(BROKER), "web-sample")
-        .await?
-        .context("it")?;
-    import["status"] = json!({"clusters": [{"cluster": "c1"}]});
-    on_broker.replace(&kind::IMPORTS, "status", &import).await?;
+    import(on_broker, BROKER, "web-sample", "c1").await?;
     on_broker
         .create_value(&kind::SLICES, &slice(BROKER, "web-x1"))
         .await?;
-    Ok(())
-}
-
-async fn import(api: &Api, namespace: &str, name: &str) -> Result<()> {
-    api.create_value(
-        &kind::IMPORTS,
-        &json!({
-            "apiVersion": "multicluster.x-k8s.io/v1beta1", "kind": "ServiceImport",
-            "metadata": {"name": name, "namespace": namespace, "annotations": {"timestamp.submariner.io/c1": "1"}},
-            "spec": {"type": "ClusterSetIP", "ports": []},
-        }),
-    )
-    .await?;
-    let mut import = api
-        .get(&kind::IMPORTS, Some(namespace), name)
-        .await?
-        .context("it")?;
-    import["status"] = json!({"clusters": [{"cluster": "c1"}]});
-    api.replace(&kind::IMPORTS, "status", &import).await?;
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 //! Control planes, nodes and the programs that stand for images.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use kube::Client;
@@ -114,6 +115,23 @@ impl Lab {
             members: running,
             fabric,
         })
+    }
+
+    /// Prints the transcript and, where it did not go well, the logs. To where the test harness does not catch it: it is to be read when
+    /// all went well, too.
+    pub fn tell<T>(&self, what: &str, began: Instant, result: &Result<T>) -> Result<()> {
+        let transcript = self.desk.transcript();
+        writeln!(
+            std::io::stdout(),
+            "{transcript}\n\n({what}{:.0?} from the first control plane to the last command)",
+            began.elapsed()
+        )?;
+        if result.is_err() {
+            for member in &self.members {
+                println!("{}", member.logs());
+            }
+        }
+        Ok(())
     }
 
     /// What is between the clusters.

@@ -4,7 +4,6 @@
 #[path = "common/rights.rs"]
 mod rights;
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -39,19 +38,13 @@ async fn run(driver: &str) -> Result<()> {
     let began = Instant::now();
     let lab = Lab::joined(2).await?;
     let result = walk(&lab, driver).await;
-    writeln!(
-        std::io::stdout(),
-        "{}\n\n({driver}: {:.0?} from the first control plane to the last command)",
-        lab.desk.transcript(),
-        began.elapsed()
-    )?;
+    lab.tell(&format!("{driver}: "), began, &result)?;
     if result.is_err() {
         for member in &lab.members {
             for pod in member.list("Pod", OPERATOR).await.unwrap_or_default() {
                 println!("{} {}", pod["metadata"]["name"], pod["status"]);
             }
         }
-        println!("{}{}", lab.member("c1").logs(), lab.member("c2").logs());
     }
     result
 }

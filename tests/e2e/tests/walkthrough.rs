@@ -4,7 +4,6 @@
 #[path = "common/rights.rs"]
 mod rights;
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -24,16 +23,7 @@ async fn the_walk_through() -> Result<()> {
     let began = Instant::now();
     let lab = Lab::start(2).await?;
     let result = walk(&lab).await;
-    // To where the test harness does not catch it: the transcript is to be read when all went well, too.
-    writeln!(
-        std::io::stdout(),
-        "{}\n\n({:.0?} from the first control plane to the last command)",
-        lab.desk.transcript(),
-        began.elapsed()
-    )?;
-    if result.is_err() {
-        println!("{}{}", lab.member("c1").logs(), lab.member("c2").logs());
-    }
+    lab.tell("", began, &result)?;
     result
 }
 
