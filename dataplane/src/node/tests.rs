@@ -1,3 +1,5 @@
+mod kubeproxy;
+
 use proptest::prelude::*;
 use subm_routing::{Key, Object};
 
@@ -165,7 +167,7 @@ fn a_cable_with_routes_of_its_own_needs_no_table() {
 
 /// Defect 13: without a CNI device on the node pods still reach the other clusters.
 #[test]
-fn without_a_cni_device_there_are_routes_all_the_same() {
+fn d13_without_a_cni_device_there_are_routes_all_the_same() {
     let mut view = view("c1-gw1", Way::Device(WG));
     view.cni = None;
     let plan = plan(&view, &c2());
@@ -208,7 +210,7 @@ fn without_a_gateway_nothing_is_needed() {
 
 /// Defect 8: what an Endpoint changes is applied, since all is made anew from what is known.
 #[test]
-fn another_network_or_gateway_is_another_plan() {
+fn d8_another_network_or_gateway_is_another_plan() {
     let view = view("c1-w1", Way::Device(WG));
     let before = plan(&view, &c2()).network;
     let after = plan(&view, &[remote("c2", "172.31.2.11", &["10.19.0.0/16"])]).network;

@@ -20,7 +20,7 @@ use super::driver::Published;
 use super::objects;
 use super::pages::Shown;
 use super::public_ip::Known;
-use super::writes::{Server, is_overtaken};
+use super::writes::{Publication, Server};
 use crate::gateway::cables::{Cables, Part, cables, told};
 use crate::gateway::endpoint::{self, Here, NodeSettings};
 use crate::gateway::public_ip::PublicIp;
@@ -76,7 +76,7 @@ pub(super) struct Brain {
     cables: Cables,
     freshness: Freshness,
     began: Instant,
-    publishing: JoinSet<kube::Result<Option<Gateway>>>,
+    publishing: JoinSet<Publication>,
     not_before: Instant,
     troubled: bool,
     /// What people have been told, so that it is told once.
@@ -372,7 +372,7 @@ impl Brain {
     }
 
     /// The end of a write, if one is under way.
-    pub(super) async fn published(&mut self) -> Option<kube::Result<Option<Gateway>>> {
+    pub(super) async fn published(&mut self) -> Option<Publication> {
         loop {
             match self.publishing.join_next().await? {
                 Ok(result) => return Some(result),
@@ -381,23 +381,19 @@ impl Brain {
         }
     }
 
-    pub(super) fn publish_ended(&mut self, result: kube::Result<Option<Gateway>>) {
-        match result {
-            Ok(Some(gateway)) => {
-                self.troubled = false;
-                self.shown.state().written += 1;
-                self.gateways.written(gateway);
-            }
-            Ok(None) => self.troubled = false,
-            // What is new will be read.
-            Err(error) if is_overtaken(&error) => {}
-            Err(error) => {
-                if !std::mem::replace(&mut self.troubled, true) {
-                    let error = subm_kube::with_causes(&error);
-                    tracing::warn!("the Gateway object cannot be written: {error}");
+    pub(super) fn publish_ended(&mut self, publication: Publication) {
+        if let Some(gateway) = publication.written {
+            self.shown.state().written += 1;
+            self.gateways.written(gateway);
+        }
+        let before = std::mem::replace(&mut self.troubled, !publication.troubles.is_empty());
+        if self.troubled {
+            if !before {
+                for trouble in publication.troubles {
+                    tracing::warn!("{trouble}");
                 }
-                self.not_before = Instant::now() + RETRY;
             }
+            self.not_before = Instant::now() + RETRY;
         }
     }
 

@@ -292,3 +292,6 @@ impl Links {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -250,8 +250,8 @@ impl Gateway {
                 Ok(()) = public_ip.changed() => true,
                 _ = look.tick() => true,
                 Ok(()) = seen.changed() => false,
-                Some(result) = brain.published() => {
-                    brain.publish_ended(result);
+                Some(publication) = brain.published() => {
+                    brain.publish_ended(publication);
                     false
                 }
             };

@@ -53,6 +53,15 @@ pub(super) async fn keep(
     }
 }
 
+/// What came of telling how this gateway is.
+#[derive(Debug, Default)]
+pub(super) struct Publication {
+    /// Our Gateway object as it is now, if it was written.
+    pub(super) written: Option<Gateway>,
+    /// What failed, in words.
+    pub(super) troubles: Vec<String>,
+}
+
 /// A namespace of an API server.
 pub(super) struct Server {
     pub(super) client: Client,
@@ -123,12 +132,20 @@ impl Server {
         }
     }
 
-    /// Writes this node's Gateway and deletes those of others that are stale.
-    pub(super) async fn publish(
-        &self,
-        gateway: Option<Gateway>,
-        stale: Vec<Stale>,
-    ) -> kube::Result<Option<Gateway>> {
+    /// Writes this node's Gateway, then deletes those of others that are stale: what cannot be deleted must not keep ours from being fresh.
+    pub(super) async fn publish(&self, gateway: Option<Gateway>, stale: Vec<Stale>) -> Publication {
+        let mut publication = Publication::default();
+        if let Some(gateway) = gateway {
+            match self.write_gateway(&gateway).await {
+                Ok(written) => publication.written = Some(written),
+                // What is new will be read.
+                Err(error) if is_overtaken(&error) => {}
+                Err(error) => publication.troubles.push(format!(
+                    "the Gateway object cannot be written: {}",
+                    with_causes(&error)
+                )),
+            }
+        }
         for Stale {
             name,
             uid,
@@ -141,13 +158,17 @@ impl Server {
             {
                 Ok(()) => tracing::info!("deleted Gateway {name}, which nobody keeps any more"),
                 Err(error) if is_overtaken(&error) => {}
-                Err(error) => return Err(error),
+                Err(error) => publication.troubles.push(format!(
+                    "Gateway {name}, which nobody keeps any more, cannot be deleted: {}",
+                    with_causes(&error)
+                )),
             }
         }
-        let Some(gateway) = gateway else {
-            return Ok(None);
-        };
-        let value = serde_json::to_value(&gateway).map_err(kube::Error::SerdeError)?;
+        publication
+    }
+
+    async fn write_gateway(&self, gateway: &Gateway) -> kube::Result<Gateway> {
+        let value = serde_json::to_value(gateway).map_err(kube::Error::SerdeError)?;
         let written = if gateway.metadata.resource_version.is_some() {
             self.update(&Gateway::KIND, &gateway.metadata, value)
                 .await?
@@ -155,9 +176,7 @@ impl Server {
             self.create(&Gateway::KIND, value).await?
         };
         let written = serde_json::to_value(written).map_err(kube::Error::SerdeError)?;
-        serde_json::from_value(written)
-            .map(Some)
-            .map_err(kube::Error::SerdeError)
+        serde_json::from_value(written).map_err(kube::Error::SerdeError)
     }
 
     fn api(&self, kind: &ResourceKind) -> Api<DynamicObject> {
@@ -244,7 +263,7 @@ fn overtaken(name: &str) -> kube::Error {
     kube::Error::Api(Box::new(status))
 }
 
-pub(super) fn is_overtaken(error: &kube::Error) -> bool {
+fn is_overtaken(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
@@ -269,3 +288,6 @@ fn words(write: &Write) -> String {
         Write::Delete(Deletion { kind, name, .. }) => format!("deleted {kind} {name}"),
     }
 }
+
+#[cfg(test)]
+mod tests;
