@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_read() {
+    fn d6_everything_is_read_and_secrets_are_not_printed() {
         let settings = read(&[
             ("SUBMARINER_CLUSTERCIDR", "10.8.0.0/16, fd08::/48"),
             ("SUBMARINER_SERVICECIDR", "10.88.0.1/16,,10.88.0.0/16"),

@@ -122,7 +122,7 @@ fn what_another_cluster_has_is_taken() {
 
 /// Defect 11: while a gateway changes both its Endpoints are there; whichever event comes first, the younger counts.
 #[test]
-fn the_youngest_endpoint_of_a_cluster_counts() {
+fn d11_the_youngest_endpoint_of_a_cluster_counts() {
     let (old, new) = (
         endpoint("c2", 11, 1, &["10.9.0.0/16"]),
         endpoint("c2", 12, 9, &["10.9.0.0/16"]),

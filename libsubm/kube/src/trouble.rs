@@ -74,7 +74,7 @@ pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(error) = cause {
         let message = words(error);
         // The source of an API server's refusal says the same.
-        if !error.is::<Status>() && !text.contains(&message) {
+        if !error.is::<Box<Status>>() && !text.contains(&message) {
             text.push_str(": ");
             text.push_str(&message);
         }

@@ -132,7 +132,7 @@ fn cableengine_222_269_tunnel_162_clusters_do_not_touch_each_other() {
 
 /// cableengine: "install cable for a local endpoint", "remove cable for a local endpoint".
 #[test]
-fn cableengine_257_292_our_own_endpoint_is_no_cable() {
+fn cableengine_257_292_healthchecker_194_our_own_endpoint_is_no_cable() {
     assert_eq!(wanted(&[endpoint("c1", 11, 0)]), Cables::default());
 }
 

@@ -373,7 +373,7 @@ fn datastoresyncer_e78_a_copy_without_its_original_is_removed() {
 /// datastoresyncer: "the local Gateway's global IP is updated › should update the local Endpoint's HealthCheckIP", and
 /// apis/submariner.io/v1: "EndpointSpec › Equals": there some fields do not count; here whatever changes is told.
 #[test]
-fn datastoresyncer_e144_every_change_of_our_endpoint_is_told() {
+fn datastoresyncer_e144_endpoint_224_239_every_change_of_our_endpoint_is_told() {
     type Change = fn(&mut EndpointSpec);
     let changes: [Change; 9] = [
         |spec| spec.health_check_ip = "242.0.255.1".to_owned(),
