@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use kube::api::{Api, DeleteParams, DynamicObject, PostParams};
+use k8s_openapi::api::core::v1::Node as KubeNode;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
 use subm_test_support::lan::Node;
@@ -119,7 +120,7 @@ async fn shows(node: &Node, words: &[&str], want: impl Fn(&str) -> bool) -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_follows_endpoints_and_nodes() -> Result<()> {
+async fn surprise_5_a_node_follows_endpoints_and_nodes() -> Result<()> {
     let lab = Lab::start().await?;
     let (gateway, worker) = (lab.gateway.net(), lab.worker.net());
     let before = [
@@ -178,6 +179,22 @@ async fn a_node_follows_endpoints_and_nodes() -> Result<()> {
         said.contains("its subnet 0.0.0.0/0 is no network of a cluster"),
         "{said}"
     );
+
+    // A node that gets its address after it was made, as with a cloud's own controller.
+    let nodes: Api<KubeNode> = Api::all(lab.cluster.client().await?);
+    let late = serde_json::from_value(json!({"metadata": {"name": "late"}}))?;
+    nodes.create(&PostParams::default(), &late).await?;
+    let address =
+        json!({"status": {"addresses": [{"type": "InternalIP", "address": "172.31.1.99"}]}});
+    nodes
+        .patch_status("late", &PatchParams::default(), &Patch::Merge(address))
+        .await?;
+    shows(
+        gateway,
+        &["bridge", "fdb", "show", "dev", "vx-submariner"],
+        |text| text.contains("00:00:00:00:00:00 dst 172.31.1.99 "),
+    )
+    .await?;
 
     // What somebody breaks is mended.
     worker.netns().ip("route del 10.99.0.0/16")?;

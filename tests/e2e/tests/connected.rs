@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
-use subm_e2e::{Lab, Member, client_pod, deployment, named, namespace, on, service, stateful_set};
+use subm_e2e::{
+    Lab, Member, article, client_pod, deployment, named, namespace, on, service, stateful_set,
+};
 use subm_test_support::{Capture, KernelState, Packet, TestNode, eventually, objects, whereami};
 
 const NS: &str = "sample";
@@ -58,6 +60,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
             .await?;
     }
     let before = kernels(lab)?;
+    let corefile = article::corefile(c1).await?;
 
     desk.row("10-13", "a broker, two clusters join; the gateway is named");
     desk.subctl("--context kind-broker deploy-broker").await?;
@@ -91,7 +94,21 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
         .await?;
 
     desk.row(
-        "22-27",
+        "20, 21",
+        "the export's conditions, and both clusters show it",
+    );
+    article::is_exported(c2).await?;
+    let ip = article::cluster_ip(c2).await?;
+    for member in [c1, c2] {
+        article::is_shown(member, &ip).await?;
+    }
+
+    desk.row("22-24", "a pod in c1 finds it by the cluster's CoreDNS");
+    desk.note(&article::forwards(c1, &corefile).await?);
+    c1.wait_dig(desk, NAME, &[ip]).await?;
+
+    desk.row(
+        "25-27",
         "a pod on a worker of c1 reaches a pod on a worker of c2",
     );
     let own = c1.pod_ip("default", "client").await?;
@@ -129,6 +146,9 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     let answer = eventually(SOON, || c1.whereami(&url)).await?;
     ensure!(answer.server.pod == "whereami-0", "{answer:?}");
     desk.note(&format!("client in c1$ curl {url}\n{}", answer.server.pod));
+
+    desk.row("37, 38", "its rows");
+    article::rows_of_both(c1).await?;
 
     desk.row(
         "cut",

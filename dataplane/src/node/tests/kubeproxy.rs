@@ -270,7 +270,7 @@ fn kubeproxy_317_330_nodes_come_and_go() {
     assert_eq!(worker.settle(), [""; 0]);
 }
 
-/// On a real kernel: `a_node_follows_endpoints_and_nodes`.
+/// On a real kernel: `surprise_5_a_node_follows_endpoints_and_nodes`.
 #[test]
 fn kubeproxy_340_d22_an_uninstallation_leaves_nothing() {
     for name in ["c1-gw1", "c1-w1"] {
