@@ -163,7 +163,12 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     })
     .await
     .with_context(|| format!("{:?} after the cut", at.elapsed()))?;
+    let told = at.elapsed();
     c1.wait_dig(desk, HEADLESS, &[]).await?;
+    desk.note(&format!(
+        "told {told:.1?} after the cut, and out of DNS {:.1?}",
+        at.elapsed()
+    ));
     let local = answered_by(c1, &format!("http://{NAME}"), "c1-worker").await;
     local.context("while the other cluster is away")?;
     desk.subctl("--context kind-c1 show connections").await?;
