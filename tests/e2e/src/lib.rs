@@ -3,6 +3,7 @@
 //!
 //! [`Lab::start`] gives clusters as `kind` would: no Submariner yet. The rest is `subctl`'s work.
 
+pub mod connectivity;
 mod desk;
 mod lab;
 mod workloads;
