@@ -145,6 +145,13 @@ impl Lab {
             .find(|member| member.name == name)
             .expect("a member of this name")
     }
+
+    /// A node of any member.
+    pub fn node(&self, name: &str) -> Result<&TestNode> {
+        let mut nodes = self.members.iter().flat_map(|member| &member.nodes);
+        let node = nodes.find(|node| node.name() == name);
+        node.with_context(|| format!("no node {name:?}"))
+    }
 }
 
 /// The folder where cargo put the programs of this workspace, this one among them.

@@ -4,6 +4,7 @@
 //! [`Lab::start`] gives clusters as `kind` would: no Submariner yet. The rest is `subctl`'s work.
 
 pub mod article;
+pub mod connectivity;
 mod desk;
 mod lab;
 mod workloads;

@@ -286,6 +286,18 @@ impl TestNode {
         pod.exec(&words, EXEC_LIMIT).await
     }
 
+    /// `kill -9` of what the containers of a pod run, as the kernel does when memory is short. They are started again, as
+    /// the pod's restart policy has it.
+    pub fn kill(&self, namespace: &str, pod: &str) -> Result<()> {
+        self.kubelet.pod(namespace, pod)?.kill();
+        Ok(())
+    }
+
+    /// Ids of the processes that the containers of a pod run now.
+    pub fn container_ids(&self, namespace: &str, pod: &str) -> Result<Vec<u32>> {
+        Ok(self.kubelet.pod(namespace, pod)?.process_ids())
+    }
+
     /// Runs a program of this machine in the node's own network.
     pub async fn exec_on_node(&self, command: &[&str]) -> Result<Output> {
         let (program, args) = command.split_first().context("an empty command")?;

@@ -270,7 +270,7 @@ impl Gateway {
         };
         let kind = subm_api::submariner::Gateway::KIND;
         match crate::gateway::gateway_name(&self.host) {
-            Some(name) => server.delete(&kind, &name, None, None).await,
+            Some(name) => server.delete(&kind, &name, None, None).await.map(drop),
             None => Ok(()),
         }
     }

@@ -88,7 +88,9 @@ impl Server {
             }
             let words = words(&step.write);
             match self.write(&step.write).await {
-                Ok(()) => tracing::info!("{words} {whereabouts}"),
+                Ok(true) => tracing::info!("{words} {whereabouts}"),
+                // Ours or another's earlier request, which the watch has yet to tell.
+                Ok(false) => {}
                 Err(error) => {
                     missing.insert(number);
                     // Seen too late: what is new will be read, and planned for.
@@ -104,15 +106,18 @@ impl Server {
         troubles
     }
 
-    async fn write(&self, write: &Write) -> kube::Result<()> {
+    /// `false` if it is so already.
+    async fn write(&self, write: &Write) -> kube::Result<bool> {
         match write {
             Write::Create { object, .. } => {
                 let (kind, value) = parts(object)?;
-                self.create(&kind, value).await.map(drop)
+                self.create(&kind, value).await.map(|_| true)
             }
             Write::Update { object, .. } => {
                 let (kind, value) = parts(object)?;
-                self.update(&kind, object.metadata(), value).await.map(drop)
+                self.update(&kind, object.metadata(), value)
+                    .await
+                    .map(|_| true)
             }
             Write::Delete(deletion) => {
                 let Deletion {
@@ -156,7 +161,8 @@ impl Server {
                 .delete(&Gateway::KIND, &name, uid, resource_version)
                 .await
             {
-                Ok(()) => tracing::info!("deleted Gateway {name}, which nobody keeps any more"),
+                Ok(true) => tracing::info!("deleted Gateway {name}, which nobody keeps any more"),
+                Ok(false) => {}
                 Err(error) if is_overtaken(&error) => {}
                 Err(error) => publication.troubles.push(format!(
                     "Gateway {name}, which nobody keeps any more, cannot be deleted: {}",
@@ -221,21 +227,21 @@ impl Server {
         in_time(api.replace(name, &parameters(), &object)).await
     }
 
-    /// Of what was seen; what is gone already is no error.
+    /// Of what was seen; `false` if it is gone already.
     pub(super) async fn delete(
         &self,
         kind: &ResourceKind,
         name: &str,
         uid: Option<String>,
         resource_version: Option<String>,
-    ) -> kube::Result<()> {
+    ) -> kube::Result<bool> {
         let parameters = DeleteParams::default().preconditions(Preconditions {
             uid,
             resource_version,
         });
         match in_time(self.api(kind).delete(name, &parameters)).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            result => result.map(drop),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            result => result.map(|_| true),
         }
     }
 }
