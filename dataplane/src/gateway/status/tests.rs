@@ -150,7 +150,10 @@ fn without_news_nothing_is_written_for_a_minute() {
     }
     // "should periodically update the Gateway resource timestamp"
     let renewed = publish(NAMESPACE, "c1-gw1", &status, &there, after(60)).expect("due");
-    assert_eq!(annotation(&renewed.metadata, UPDATE_TIMESTAMP), Some("1795470029"));
+    assert_eq!(
+        annotation(&renewed.metadata, UPDATE_TIMESTAMP),
+        Some("1795470029")
+    );
     assert_eq!(renewed.status, there[0].status);
 }
 
