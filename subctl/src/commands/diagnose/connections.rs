@@ -230,18 +230,9 @@ fn route_agents(seen: &Seen) -> Part {
         }
     }
     if part.findings.is_empty() {
-        let reached = |agent: &&Value| {
-            let remotes = list_at(agent, "/status/remoteEndpoints");
-            remotes
-                .iter()
-                .any(|remote| str_at(remote, "/status") == CONNECTED)
-        };
-        let (all, connected) = (
-            seen.route_agents.len(),
-            seen.route_agents.iter().filter(reached).count(),
-        );
+        let agents = seen.route_agents.len();
         part.good(format!(
-            "None of {all} route agents misses another cluster; {connected} have asked for themselves and were answered"
+            "All {agents} route agents reach the other clusters, or leave that to the gateway"
         ));
     }
     part
