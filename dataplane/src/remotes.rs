@@ -26,6 +26,8 @@ pub struct Ours {
 /// The gateway of another cluster, as far as it is believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
+    /// Name of the Endpoint object.
+    pub endpoint: String,
     pub cluster: String,
     pub cable: String,
     pub node: String,
@@ -46,6 +48,15 @@ pub struct Remote {
     pub nat_enabled: bool,
     /// Its public address is that of a load balancer.
     pub load_balancer: bool,
+}
+
+impl Remote {
+    /// Where echo requests go. An answer from an address that is not reached by this gateway would witness for another path.
+    pub fn target(&self) -> Option<IpAddr> {
+        let target = self.health_check_ip?;
+        let inside = self.networks.iter().any(|net| net.contains(&target));
+        inside.then_some(target)
+    }
 }
 
 /// Something that is not believed.
@@ -268,6 +279,7 @@ fn read(endpoint: &Endpoint) -> Result<(Remote, Vec<Why>), Why> {
         }
     }
     let remote = Remote {
+        endpoint: name(endpoint).to_owned(),
         cluster: spec.cluster_id.clone(),
         cable: spec.cable_name.clone(),
         node: spec.hostname.clone(),

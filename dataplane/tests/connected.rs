@@ -38,6 +38,7 @@ fn gateway(site: &Site) -> Result<&Node> {
 fn remote(site: &Site) -> Result<Remote> {
     let gateway = gateway(site)?;
     Ok(Remote {
+        endpoint: format!("{0}-submariner-cable-{0}", site.name()),
         cluster: site.name().to_owned(),
         cable: format!("submariner-cable-{}", site.name()),
         node: gateway.name().to_owned(),

@@ -13,6 +13,7 @@
 //! goes as the CNI routes it.
 
 mod gateway;
+pub mod status;
 mod view;
 
 use std::collections::BTreeMap;

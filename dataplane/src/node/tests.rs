@@ -57,6 +57,7 @@ fn view(node: &str, way: Way) -> View {
 
 fn remote(cluster: &str, private: &str, networks: &[&str]) -> Remote {
     Remote {
+        endpoint: format!("{cluster}-submariner-cable-{cluster}"),
         cluster: cluster.to_owned(),
         cable: format!("submariner-cable-{cluster}"),
         node: format!("{cluster}-gw1"),

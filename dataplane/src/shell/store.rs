@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use kube::Resource;
 use kube::core::ApiResource;
-use subm_kube::Event;
+use kube::{Client, Resource};
+use subm_kube::{Event, Watch, Watched};
+
+pub(super) fn watch_of<K: subm_api::Kind + Watched>(client: &Client, namespace: &str) -> Watch<K> {
+    Watch::all(client.clone()).in_namespace(namespace)
+}
 
 /// By name; all of one namespace, or of none.
 #[derive(Debug)]

@@ -151,7 +151,10 @@ fn syncer_96_without_news_nothing_is_written_for_a_minute() {
     }
     // "should periodically update the Gateway resource timestamp"
     let renewed = publish(NAMESPACE, "c1-gw1", &status, &there, after(60)).expect("due");
-    assert_eq!(annotation(&renewed, UPDATE_TIMESTAMP), Some("1795470029"));
+    assert_eq!(
+        annotation(&renewed.metadata, UPDATE_TIMESTAMP),
+        Some("1795470029")
+    );
     assert_eq!(renewed.status, there[0].status);
 }
 
@@ -270,7 +273,7 @@ fn syncer_210_annotations_of_others_stay() {
     );
     let written = publish(NAMESPACE, "c1-gw1", &of(false, &[]), &[there], NOW).expect("news");
     assert_eq!(
-        annotation(&written, "submariner.io/globalIp"),
+        annotation(&written.metadata, "submariner.io/globalIp"),
         Some("242.0.255.1")
     );
     assert_eq!(written.metadata.resource_version.as_deref(), Some("7"));

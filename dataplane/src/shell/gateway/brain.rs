@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use k8s_openapi::api::core::v1::Node;
 use subm_api::Whole;
@@ -12,7 +11,6 @@ use subm_api::submariner::{Cluster, ClusterSpec, Endpoint, EndpointSpec, Gateway
 use subm_routing::Kernel;
 use subm_tunnel::{Connection, ConnectionStatus, Local};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cables::{Seen, Wanted, Wish};
@@ -20,7 +18,6 @@ use super::driver::Published;
 use super::objects;
 use super::pages::Shown;
 use super::public_ip::Known;
-use super::writes::{Publication, Server};
 use crate::gateway::cables::{Cables, Part, cables, told};
 use crate::gateway::endpoint::{self, Here, NodeSettings};
 use crate::gateway::public_ip::PublicIp;
@@ -29,8 +26,10 @@ use crate::gateway::sync::{self, Place, Step};
 use crate::gateway::{Settings, gateway_name};
 use crate::node::{Cni, Gateway as Leader, Uplink};
 use crate::remotes::{self, Ours, Refusal};
+use crate::shell::publish::{Publisher, publish};
+use crate::shell::server::Server;
 use crate::shell::store::Store;
-use crate::shell::{facts, set};
+use crate::shell::{epoch, facts, set};
 
 /// Where decisions go.
 pub(super) struct Outputs {
@@ -39,9 +38,6 @@ pub(super) struct Outputs {
     pub(super) sources: watch::Sender<Option<Vec<PublicIp>>>,
     pub(super) wish: watch::Sender<Wish>,
 }
-
-/// A write that failed is tried again after this long.
-const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) struct Brain {
     settings: Settings,
@@ -76,9 +72,7 @@ pub(super) struct Brain {
     cables: Cables,
     freshness: Freshness,
     began: Instant,
-    publishing: JoinSet<Publication>,
-    not_before: Instant,
-    troubled: bool,
+    publisher: Publisher<Gateway>,
     /// What people have been told, so that it is told once.
     said: BTreeSet<String>,
 }
@@ -95,7 +89,6 @@ impl Brain {
     ) -> Self {
         let (settings, host) = (gateway.settings.clone(), gateway.host.clone());
         let node = gateway.arguments.node_name.clone();
-        let now = Instant::now();
         Self {
             node: node.unwrap_or_else(|| host.clone()),
             air_gapped: gateway.arguments.air_gapped,
@@ -123,10 +116,8 @@ impl Brain {
             refusals: Vec::new(),
             cables: Cables::default(),
             freshness: Freshness::default(),
-            began: now,
-            publishing: JoinSet::new(),
-            not_before: now,
-            troubled: false,
+            began: Instant::now(),
+            publisher: Publisher::new(),
             said: BTreeSet::new(),
             settings,
             host,
@@ -326,10 +317,7 @@ impl Brain {
                 Vec::new()
             });
         }
-        if !self.gateways.is_known()
-            || !self.publishing.is_empty()
-            || Instant::now() < self.not_before
-        {
+        if !self.gateways.is_known() || !self.publisher.is_free() {
             return;
         }
         let mut problems = self.problems.clone();
@@ -351,9 +339,7 @@ impl Brain {
             version: env!("CARGO_PKG_VERSION"),
         });
         let gateways: Vec<Gateway> = self.gateways.objects().cloned().collect();
-        let epoch = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let epoch = epoch();
         let write = status::publish(
             &self.settings.namespace,
             &self.host,
@@ -367,33 +353,19 @@ impl Brain {
             return;
         }
         let server = Arc::clone(&self.server);
-        self.publishing
-            .spawn(async move { server.publish(write, stale).await });
+        self.publisher
+            .begin(async move { publish(&server, write, stale).await });
     }
 
     /// The end of a write, if one is under way.
-    pub(super) async fn published(&mut self) -> Option<Publication> {
-        loop {
-            match self.publishing.join_next().await? {
-                Ok(result) => return Some(result),
-                Err(error) => tracing::error!("a write ended by itself: {error}"),
-            }
-        }
+    pub(super) async fn published(&mut self) -> Option<Option<Gateway>> {
+        self.publisher.ended().await
     }
 
-    pub(super) fn publish_ended(&mut self, publication: Publication) {
-        if let Some(gateway) = publication.written {
+    pub(super) fn publish_ended(&mut self, written: Option<Gateway>) {
+        if let Some(gateway) = written {
             self.shown.state().written += 1;
             self.gateways.written(gateway);
-        }
-        let before = std::mem::replace(&mut self.troubled, !publication.troubles.is_empty());
-        if self.troubled {
-            if !before {
-                for trouble in publication.troubles {
-                    tracing::warn!("{trouble}");
-                }
-            }
-            self.not_before = Instant::now() + RETRY;
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Settings {
     pub interval: Duration,
     /// So many echoes in a row may stay without a reply (`SUBMARINER_HEALTHCHECKMAXPACKETLOSSCOUNT`).
     pub max_loss: u32,
+    /// So many intervals lie between a reply and the next echo.
+    pub rest: u32,
 }
 
 impl Default for Settings {
@@ -28,6 +30,7 @@ impl Default for Settings {
         Self {
             interval: Duration::from_secs(1),
             max_loss: 5,
+            rest: 1,
         }
     }
 }
@@ -47,7 +50,16 @@ impl Settings {
             } else {
                 max_loss
             },
+            ..default
         }
+    }
+
+    /// Asks a path that replies only every so many intervals; one that does not is still asked each interval. For many who ask the same
+    /// target: what they cost is mostly the echoes that find all well.
+    #[must_use]
+    pub fn rest(mut self, intervals: u32) -> Self {
+        self.rest = intervals.max(1);
+        self
     }
 
     /// How long a reply is waited for. Late ones count too, up to when the path is given up anyway.
@@ -101,7 +113,7 @@ pub enum Action {
 /// An echo is without a reply half an interval after it was sent. So with an echo each second, of which five may be lost, a cut is
 /// seen between 4.5 and 5.5 seconds after it. At first, before any reply, there are ten times as many, which do not count when they
 /// are lost: the far side may be ready a moment later. The reply counts also when it is later; where round trips take longer than five
-/// seconds, there is no connection worth the name.
+/// seconds, there is no connection worth the name. With [`Settings::rest`] a cut is seen by as many intervals later, less one.
 #[derive(Clone, Debug)]
 pub struct Path {
     target: IpAddr,
@@ -110,7 +122,9 @@ pub struct Path {
     /// Why nothing can be sent.
     trouble: Option<String>,
     next: Instant,
-    /// When the next echo is due that counts.
+    /// When the latest echo was sent that counts.
+    asked: Instant,
+    /// When the next one is due.
     due: Instant,
     /// Echoes that are still sent in quick succession, to know sooner whether a new path works.
     quick: u32,
@@ -130,6 +144,7 @@ impl Path {
             status: PathStatus::Unknown,
             trouble: None,
             next: now,
+            asked: now,
             due: now,
             quick: QUICK,
             unanswered: 0,
@@ -160,6 +175,7 @@ impl Path {
         }
         if now >= self.due {
             // What a sleeping machine missed is not sent at once.
+            self.asked = now;
             self.due = now + self.settings.interval;
             self.overdue = Some(now + self.settings.interval / 2);
             self.unanswered = self.unanswered.saturating_add(1);
@@ -178,6 +194,7 @@ impl Path {
         self.trouble = None;
         self.unanswered = 0;
         self.overdue = None;
+        self.due = self.asked + self.settings.interval.saturating_mul(self.settings.rest);
         self.next = self.due;
         if self.trips.len() == WINDOW {
             self.trips.pop_front();
