@@ -76,6 +76,9 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     for (member, other) in [(c1, c2), (c2, c1)] {
         connected(member, other, driver).await?;
     }
+    for (member, other) in [(c1, c2), (c2, c1)] {
+        workers_reach(member, other).await?;
+    }
     desk.subctl("--context kind-c1 show endpoints").await?;
     desk.subctl("--context kind-c1 show connections").await?;
     desk.subctl("--context kind-c2 show connections").await?;
@@ -172,6 +175,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     desk.subctl("--context kind-c1 show connections").await?;
     cut.heal()?;
     connected(c1, c2, driver).await?;
+    workers_reach(c1, c2).await?;
     answered_by(c1, &format!("http://c2.{NAME}"), "c2-worker2").await?;
 
     desk.row("diagnose", "nothing is wrong");
@@ -277,6 +281,29 @@ async fn on_the_wire(lab: &Lab, driver: &str, client: &str) -> Result<whereami::
         other => bail!("no such driver: {other}"),
     }
     Ok(answer)
+}
+
+/// Waits until the route agent of each node that is no gateway says so, with a round-trip time.
+async fn workers_reach(member: &Member, other: &Member) -> Result<()> {
+    let gateway = format!("{}-worker", member.name);
+    for node in member.nodes.iter().filter(|node| node.name() != gateway) {
+        eventually(SOON, || async {
+            let agent = member.get("RouteAgent", OPERATOR, node.name()).await?;
+            let remotes = &agent["status"]["remoteEndpoints"];
+            let remote = &remotes[0];
+            ensure!(
+                remotes.as_array().is_some_and(|all| all.len() == 1)
+                    && remote["status"] == "connected"
+                    && remote["spec"]["cluster_id"] == other.name.as_str()
+                    && remote["latencyRTT"]["average"].is_string(),
+                "{agent}"
+            );
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+        .with_context(|| member.logs())?;
+    }
+    Ok(())
 }
 
 async fn status_of(member: &Member) -> Result<String> {
