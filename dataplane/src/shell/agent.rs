@@ -1,7 +1,6 @@
 //! The route agent of a node: Endpoints and Nodes in; links, routes and packet filter of this node out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +21,7 @@ use tokio::task::JoinSet;
 use super::network::{self, Objects};
 use super::store::Store;
 use super::{facts, filter, set};
-use crate::node::{self, Gateway, Trouble, View};
+use crate::node::{self, Gateway, Trouble, Underlay, View};
 use crate::remotes::{self, Ours, Refusal};
 
 /// Gateway and route agent are two owners in one kernel: each has a mark of its own.
@@ -179,14 +178,14 @@ impl Agent {
             return;
         }
         let pods = &self.arguments.cluster_cidr;
-        let (uplink, cni) = match facts::ask(&self.kernel, pods).await {
+        let underlay = Underlay::of(self.nodes.objects().map(|Whole(node)| node));
+        let (uplink, cni) = match facts::ask(&self.kernel, underlay.family, pods).await {
             Ok(facts) => facts,
             Err(error) => {
                 self.tell(vec![format!("this node is left as it is: {error:#}")]);
                 return;
             }
         };
-        let nodes = self.addresses();
         let endpoints: Vec<Endpoint> = self.endpoints.objects().cloned().collect();
         let ours = Ours {
             cluster: self.arguments.cluster_id.clone(),
@@ -195,7 +194,7 @@ impl Agent {
                 .chain(&self.arguments.service_cidr)
                 .copied()
                 .collect(),
-            nodes: nodes.values().map(|address| IpAddr::V4(*address)).collect(),
+            nodes: underlay.all,
         };
         let (remotes, refusals) = remotes::judge(&endpoints, &ours);
         let view = View {
@@ -204,7 +203,7 @@ impl Agent {
             pods: pods.clone(),
             uplink,
             cni,
-            nodes,
+            nodes: underlay.nodes,
         };
         let plan = node::plan(&view, &remotes);
         self.tell(words(&refusals, &plan.troubles));
@@ -216,19 +215,6 @@ impl Agent {
             Ruleset::new()
         };
         set(&self.ruleset, Some(ruleset));
-    }
-
-    /// The InternalIPs of IPv4 of all nodes.
-    fn addresses(&self) -> BTreeMap<String, Ipv4Addr> {
-        let address = |node: &Whole<Node>| {
-            let addresses = node.0.status.as_ref()?.addresses.as_ref()?;
-            let internal = addresses
-                .iter()
-                .filter(|address| address.type_ == "InternalIP");
-            let mut v4 = internal.filter_map(|address| address.address.parse().ok());
-            Some((node.0.metadata.name.clone()?, v4.next()?))
-        };
-        self.nodes.objects().filter_map(address).collect()
     }
 
     fn tell(&mut self, words: Vec<String>) {
