@@ -190,8 +190,7 @@ fn the_tunnels_packets_do_not_go_into_the_tunnel() {
 #[test]
 fn d16_nodes_with_the_same_last_octets_are_told() {
     let mut view = view("c1-w1", Way::Device(WG));
-    view.nodes
-        .insert("far".to_owned(), ip("10.31.1.21"));
+    view.nodes.insert("far".to_owned(), ip("10.31.1.21"));
     let plan = plan(&view, &c2());
     let [trouble @ Trouble::SameVtep { .. }] = &plan.troubles[..] else {
         panic!("{:?}", plan.troubles);

@@ -7,9 +7,9 @@ mod rights;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
-use subm_e2e::{Lab, Member, client_pod, deployment, named, namespace, on, service, stateful_set};
-use subm_test_support::{Capture, KernelState, Packet, TestNode, eventually, objects, whereami};
+use subm_e2e::connectivity::{answered_by, connected, connection, kernel, kernels, whereami_in};
+use subm_e2e::{Lab, Member, client_pod, named, namespace, on, service, stateful_set};
+use subm_test_support::{Capture, Packet, eventually, objects, whereami};
 
 const NS: &str = "sample";
 const BROKER: &str = "submariner-k8s-broker";
@@ -86,7 +86,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     }
     c1.apply(on("c1-worker2", client_pod())).await?;
     c1.wait_pods("default", "run=client", 1).await?;
-    whereami_in(c2, "c2-worker2").await?;
+    whereami_in(c2, NS, "c2-worker2").await?;
     desk.subctl("--context kind-c2 export service --namespace sample whereami-cs --wait")
         .await?;
 
@@ -109,7 +109,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
         "28-31",
         "the same service in c1: local first, the other by its name",
     );
-    whereami_in(c1, "c1-worker").await?;
+    whereami_in(c1, NS, "c1-worker").await?;
     desk.subctl("--context kind-c1 export service -n sample whereami-cs --wait")
         .await?;
     answered_by(c1, &format!("http://{NAME}"), "c1-worker").await?;
@@ -180,7 +180,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
         delete(member, "Pod", "default", "client").await?;
     }
     for (name, before) in before {
-        let node = node(lab, &name)?;
+        let node = lab.node(&name)?;
         eventually(SOON, || async {
             let now = kernel(node)?;
             before.ensure_same(&now).with_context(|| name.clone())
@@ -256,59 +256,9 @@ async fn on_the_wire(lab: &Lab, driver: &str, client: &str) -> Result<whereami::
     Ok(answer)
 }
 
-async fn answered_by(member: &Member, url: &str, node: &str) -> Result<()> {
-    eventually(SOON, || async {
-        let answer = member.whereami(url).await?;
-        ensure!(answer.server.node == node, "{url}: {answer:?}");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
-    .with_context(|| member.logs())
-}
-
-/// Waits until a cluster's active gateway says so, with a round-trip time.
-async fn connected(member: &Member, other: &Member, driver: &str) -> Result<()> {
-    eventually(SOON, || async {
-        let connection = connection(member).await?;
-        ensure!(
-            connection["status"] == "connected"
-                && connection["endpoint"]["cluster_id"] == other.name.as_str()
-                && connection["endpoint"]["backend"] == driver
-                && connection["latencyRTT"]["average"].is_string(),
-            "{connection}"
-        );
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
-    .with_context(|| member.logs())
-}
-
 async fn status_of(member: &Member) -> Result<String> {
     let connection = connection(member).await?;
     Ok(connection["status"].as_str().unwrap_or_default().to_owned())
-}
-
-async fn connection(member: &Member) -> Result<Value> {
-    let gateway = format!("{}-worker", member.name);
-    let gateway = member.get("Gateway", OPERATOR, &gateway).await?;
-    match gateway["status"]["connections"]
-        .as_array()
-        .map(Vec::as_slice)
-    {
-        Some([one]) => Ok(one.clone()),
-        _ => bail!("not one connection: {gateway}"),
-    }
-}
-
-/// The article's Deployment and Service, two pods on one node.
-async fn whereami_in(member: &Member, node: &str) -> Result<()> {
-    let pods = deployment(NS, "whereami", 2);
-    member.apply(on(node, named(pods))).await?;
-    member
-        .apply(service(NS, "whereami-cs", "whereami", false))
-        .await?;
-    member.wait_pods(NS, "app=whereami", 2).await?;
-    Ok(())
 }
 
 async fn delete(member: &Member, kind: &str, namespace: &str, name: &str) -> Result<()> {
@@ -317,28 +267,4 @@ async fn delete(member: &Member, kind: &str, namespace: &str, name: &str) -> Res
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         result => Ok(result.map(drop)?),
     }
-}
-
-fn node<'a>(lab: &'a Lab, name: &str) -> Result<&'a TestNode> {
-    let mut nodes = lab.members.iter().flat_map(|member| &member.nodes);
-    let node = nodes.find(|node| node.name() == name);
-    node.with_context(|| format!("no node {name:?}"))
-}
-
-/// What is in the kernels of all nodes.
-fn kernels(lab: &Lab) -> Result<Vec<(String, KernelState)>> {
-    let nodes = lab.members.iter().flat_map(|member| &member.nodes);
-    nodes
-        .map(|node| Ok((node.name().to_owned(), kernel(node)?)))
-        .collect()
-}
-
-/// But for what kube-proxy makes of the Services that are there, in its own time, and what a bridge has of its ports.
-fn kernel(node: &TestNode) -> Result<KernelState> {
-    let all = KernelState::of(node.net().netns())?;
-    Ok(
-        all.only(|line| {
-            !line.contains("kube-proxy") && !line.starts_with("link cni0 tso_max_size")
-        }),
-    )
 }

@@ -313,8 +313,7 @@ impl Cluster {
 
     /// The same for Services.
     pub fn service_cidrs(&self) -> String {
-        self.families
-            .join(self.services, services6(self.services))
+        self.families.join(self.services, services6(self.services))
     }
 
     /// The `n`th address of Services of the first family.
@@ -519,7 +518,9 @@ impl Cluster {
         let mut lan = self.lan.lock().unwrap_or_else(PoisonError::into_inner);
         match &*lan {
             Some(lan) => Ok(Arc::clone(lan)),
-            None => Ok(Arc::clone(lan.insert(Arc::new(Lan::new(self.ranges, self.families)?)))),
+            None => Ok(Arc::clone(
+                lan.insert(Arc::new(Lan::new(self.ranges, self.families)?)),
+            )),
         }
     }
 

@@ -343,7 +343,10 @@ fn isolate(netns: &NetNs, servers: &BTreeSet<SocketAddr>) -> Result<()> {
     let mut script = format!("add table {TABLE}\ndelete table {TABLE}\n");
     if !servers.is_empty() {
         script += &format!("add table {TABLE}\n");
-        for (hook, end) in [("input", ("daddr", "dport")), ("output", ("saddr", "sport"))] {
+        for (hook, end) in [
+            ("input", ("daddr", "dport")),
+            ("output", ("saddr", "sport")),
+        ] {
             let mut rules = String::new();
             for server in servers {
                 let family = if server.is_ipv4() { "ip" } else { "ip6" };

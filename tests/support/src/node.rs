@@ -394,8 +394,11 @@ async fn register(
     let nodes: Api<Node> = Api::all(client.clone());
     let params = PatchParams::apply("subm-test-node").force();
     let families = network.families;
-    let pods: Vec<ipnet::IpNet> =
-        families.of(network.node.pod_cidr(), network.node.pod_cidr6());
+    let pods: Vec<String> = families
+        .of::<ipnet::IpNet>(network.node.pod_cidr(), network.node.pod_cidr6())
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let ips = network.ips().into_iter();
     let mut addresses: Vec<_> = ips
         .map(|ip| json!({"type": "InternalIP", "address": ip}))
