@@ -37,10 +37,10 @@ impl Checks {
         };
         if view.is_on(gateway) {
             Self::OnGateway
-        } else if gateway.private_ip.is_ipv4() {
+        } else if view.address_of(gateway).is_some() {
             Self::ThroughGateway
         } else {
-            Self::NoWay(Trouble::GatewayNotV4(gateway.private_ip).to_string())
+            Self::NoWay(Trouble::GatewayElsewhere(gateway.private_ip).to_string())
         }
     }
 

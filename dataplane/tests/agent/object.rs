@@ -123,7 +123,7 @@ async fn play(lab: &Lab) -> Result<()> {
         ensure!(row.status_message == message, "{row:?}");
     }
     let connections = metric(worker, "submariner_routeagent_connections").await?;
-    ensure!(connections == 1.0, "{connections}");
+    ensure!((connections - 1.0).abs() < 0.1, "{connections}");
 
     // Echo requests are sent all the time, and what is written is the news: one for each.
     let before = writes(worker).await?;

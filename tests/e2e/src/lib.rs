@@ -10,5 +10,5 @@ mod lab;
 mod workloads;
 
 pub use desk::{Desk, Ran};
-pub use lab::{Lab, Member};
+pub use lab::{Kind, Lab, Member};
 pub use workloads::{client_pod, deployment, named, namespace, on, service, stateful_set};

@@ -38,7 +38,7 @@ impl Node {
     fn gateway(&mut self, name: &str) {
         let mut gateway = view(name, Way::Device(WG)).gateway.expect("a gateway");
         gateway.node = name.to_owned();
-        gateway.private_ip = self.view.nodes[name].into();
+        gateway.private_ip = self.view.nodes[name];
         self.view.gateway = Some(gateway);
     }
 

@@ -1,7 +1,6 @@
 //! All that the route agent knows, and what follows from it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
@@ -16,7 +15,7 @@ use tokio::sync::watch;
 use super::Arguments;
 use super::pages::Shown;
 use crate::node::status::{self, Checks, Known, OfNode, Write};
-use crate::node::{self, Gateway, View};
+use crate::node::{self, Gateway, Underlay, View};
 use crate::remotes::{self, Ours, Refusal, Remote};
 use crate::shell::filter::Loaded;
 use crate::shell::network::{self, Objects};
@@ -106,9 +105,9 @@ impl Brain {
         if !self.endpoints.is_known() || !self.nodes.is_known() {
             return;
         }
-        let nodes = self.addresses();
+        let underlay = Underlay::of(self.nodes.objects().map(|Whole(node)| node));
         let endpoints: Vec<Endpoint> = self.endpoints.objects().cloned().collect();
-        let (remotes, refusals) = remotes::judge(&endpoints, &self.ours(&nodes));
+        let (remotes, refusals) = remotes::judge(&endpoints, &self.ours(&underlay));
         let mut decided = Decided {
             network: None,
             ruleset: None,
@@ -119,7 +118,7 @@ impl Brain {
             problems: Vec::new(),
         };
         let pods = &self.arguments.cluster_cidr;
-        match facts::ask(&self.kernel, pods).await {
+        match facts::ask(&self.kernel, underlay.family, pods).await {
             Ok((uplink, cni)) => {
                 let cluster = &self.arguments.cluster_id;
                 let endpoints = decided.endpoints.iter();
@@ -129,7 +128,7 @@ impl Brain {
                     pods: pods.clone(),
                     uplink,
                     cni,
-                    nodes,
+                    nodes: underlay.nodes,
                 };
                 self.decide(&view, &mut decided);
             }
@@ -166,7 +165,7 @@ impl Brain {
         decided.checks = Checks::of(view, self.monitor.is_some());
     }
 
-    fn ours(&self, nodes: &BTreeMap<String, Ipv4Addr>) -> Ours {
+    fn ours(&self, underlay: &Underlay) -> Ours {
         let Arguments {
             cluster_cidr,
             service_cidr,
@@ -175,21 +174,8 @@ impl Brain {
         Ours {
             cluster: self.arguments.cluster_id.clone(),
             networks: cluster_cidr.iter().chain(service_cidr).copied().collect(),
-            nodes: nodes.values().map(|address| IpAddr::V4(*address)).collect(),
+            nodes: underlay.all.clone(),
         }
-    }
-
-    /// The InternalIPs of IPv4 of all nodes.
-    fn addresses(&self) -> BTreeMap<String, Ipv4Addr> {
-        let address = |node: &Whole<Node>| {
-            let addresses = node.0.status.as_ref()?.addresses.as_ref()?;
-            let internal = addresses
-                .iter()
-                .filter(|address| address.type_ == "InternalIP");
-            let mut v4 = internal.filter_map(|address| address.address.parse().ok());
-            Some((node.0.metadata.name.clone()?, v4.next()?))
-        };
-        self.nodes.objects().filter_map(address).collect()
     }
 
     fn of_node(&self) -> Option<OfNode<'_>> {

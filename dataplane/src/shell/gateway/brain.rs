@@ -24,7 +24,7 @@ use crate::gateway::public_ip::PublicIp;
 use crate::gateway::status::{self, Freshness};
 use crate::gateway::sync::{self, Place, Step};
 use crate::gateway::{Settings, gateway_name};
-use crate::node::{Cni, Gateway as Leader, Uplink};
+use crate::node::{Cni, Gateway as Leader, Underlay, Uplink};
 use crate::remotes::{self, Ours, Refusal};
 use crate::shell::publish::{Publisher, publish};
 use crate::shell::server::Server;
@@ -133,13 +133,16 @@ impl Brain {
         let mut problems = Vec::new();
         let node = self.node_settings(&mut problems);
         self.look_for_address(&node);
-        match facts::ask(&self.kernel, &self.settings.cluster_cidr).await {
+        // As its route agent does, or the nodes would look for it elsewhere.
+        let underlay = Underlay::of(self.nodes.objects().map(|Whole(node)| node));
+        let pods = &self.settings.cluster_cidr;
+        match facts::ask(&self.kernel, underlay.family, pods).await {
             Ok((uplink, cni)) => {
                 let local = Local {
                     private_ip: uplink.address,
                     port: node.tunnel_port(&self.settings),
                     mtu: uplink.mtu,
-                    source: cni.as_ref().map(|cni| cni.address),
+                    source: cni.as_ref().and_then(|cni| cni.address),
                     source6: cni.as_ref().and_then(|cni| cni.address6),
                 };
                 let known = self.describe(&node, &local, cni.as_ref(), &mut problems);
@@ -192,9 +195,9 @@ impl Brain {
         let public = self.public_ip.borrow().clone();
         let here = Here {
             node: self.host.clone(),
-            private_ip: local.private_ip.into(),
+            private_ip: local.private_ip,
             public_ip: public.address,
-            cni_ip: cni.map(|cni| IpAddr::V4(cni.address)),
+            cni_ip: cni.and_then(Cni::first),
             global_ip: self.global_ip(),
             driver: self.driver.config(local),
             answers_discovery: false,
@@ -288,7 +291,7 @@ impl Brain {
             )
         });
         let mut nodes: BTreeSet<IpAddr> = addresses.flatten().collect();
-        nodes.insert(local.private_ip.into());
+        nodes.insert(local.private_ip);
         Ours {
             cluster: settings.cluster.to_string(),
             networks: networks.into_iter().flatten().copied().collect(),

@@ -1,6 +1,6 @@
 //! Addresses of VXLAN devices, as Submariner makes them.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use subm_routing::MacAddr;
@@ -14,6 +14,8 @@ use subm_routing::MacAddr;
 /// let gateway = "172.31.2.11".parse()?;
 /// assert_eq!(VTEPS.of(gateway).to_string(), "241.31.2.11");
 /// assert_eq!(VTEPS.of6(gateway).to_string(), "fd53:7562:6d03:3e8::f11f:20b");
+/// // A node with addresses of IPv6 only.
+/// assert_eq!(VTEPS.of("fd00:20:9::2:b".parse()?).to_string(), "241.2.0.11");
 /// // Submariner's scheme has no room for the first octet.
 /// assert_eq!(VTEPS.of(gateway), VTEPS.of("10.31.2.11".parse()?));
 /// # Ok::<(), std::net::AddrParseError>(())
@@ -45,19 +47,26 @@ impl Vteps {
     }
 
     /// The VTEP of the node with this address: the last three octets of it. Nodes that share those cannot be told apart.
-    pub fn of(&self, node: Ipv4Addr) -> Ipv4Addr {
+    pub fn of(&self, node: IpAddr) -> Ipv4Addr {
+        let last = match node {
+            IpAddr::V4(node) => node.to_bits().to_be_bytes(),
+            IpAddr::V6(node) => {
+                let [.., a, b, c, d] = node.octets();
+                [a, b, c, d]
+            }
+        };
         let [first, ..] = self.v4.network().octets();
-        let [_, b, c, d] = node.octets();
+        let [_, b, c, d] = last;
         Ipv4Addr::new(first, b, c, d)
     }
 
     /// The VTEP for IPv6: the last 32 bits are those of the IPv4 one.
-    pub fn of6(&self, node: Ipv4Addr) -> Ipv6Addr {
+    pub fn of6(&self, node: IpAddr) -> Ipv6Addr {
         (self.v6.network().to_bits() | u128::from(self.of(node).to_bits())).into()
     }
 
     /// What a node's device has, with the networks in which the others are.
-    pub fn addresses(&self, node: Ipv4Addr) -> [IpNet; 2] {
+    pub fn addresses(&self, node: IpAddr) -> [IpNet; 2] {
         [
             IpNet::V4(Ipv4Net::new_assert(self.of(node), self.v4.prefix_len())),
             IpNet::V6(Ipv6Net::new_assert(self.of6(node), self.v6.prefix_len())),
@@ -65,7 +74,7 @@ impl Vteps {
     }
 
     /// The hardware address of a node's device: a device that is made anew is the neighbour that the others remember.
-    pub fn mac(&self, node: Ipv4Addr) -> MacAddr {
+    pub fn mac(&self, node: IpAddr) -> MacAddr {
         MacAddr::for_vtep(self.of(node).into())
     }
 }
@@ -75,14 +84,14 @@ mod tests {
     use super::*;
     use crate::vxlan::VTEPS;
 
-    /// vxlan: "GetVtepIPAddressFrom › should return the correct IP". One that is invalid is no [`Ipv4Addr`].
+    /// vxlan: "GetVtepIPAddressFrom › should return the correct IP". One that is invalid is no [`IpAddr`].
     #[test]
     fn vxlan_99_105_a_vtep_has_the_last_three_octets_of_its_node() {
         let cluster = Vteps::new(
             "240.0.0.0/8".parse().unwrap(),
             "fd53:7562:6d00:64::/96".parse().unwrap(),
         );
-        let node = Ipv4Addr::new(192, 168, 1, 2);
+        let node = IpAddr::from([192, 168, 1, 2]);
         assert_eq!(cluster.of(node), Ipv4Addr::new(240, 168, 1, 2));
         assert_eq!(VTEPS.of(node), Ipv4Addr::new(241, 168, 1, 2));
         assert_eq!(

@@ -1,7 +1,7 @@
 //! What a running pod has on its node: addresses, folders, and what its containers see.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -113,10 +113,9 @@ impl Pod {
         self.with_facts(|facts| volumes.refresh(facts))
     }
 
-    pub(super) fn ip(&self) -> Ipv4Addr {
-        self.network
-            .as_ref()
-            .map_or(self.kubelet.network.ip(), |network| network.pod.ip())
+    /// That of the first family.
+    pub(super) fn ip(&self) -> IpAddr {
+        self.ips()[0]
     }
 
     /// First that of the first family.
@@ -313,7 +312,7 @@ fn grace(manifest: &Manifest) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn resolv_conf(spec: &PodSpec, namespace: &str, cluster_dns: Ipv4Addr) -> String {
+fn resolv_conf(spec: &PodSpec, namespace: &str, cluster_dns: IpAddr) -> String {
     let host_network = spec.host_network == Some(true);
     let of_cluster = match spec.dns_policy.as_deref() {
         Some("ClusterFirstWithHostNet") => true,
