@@ -100,6 +100,16 @@ pub enum Action {
     WaitUntil(Instant),
 }
 
+/// What tells an echo from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Echo {
+    /// Its ICMP identifier follows from it. Kernels on the way remember by it where echoes go, and what becomes of their source, for as long as
+    /// they come: those of a flow that began before routes and packet filters were as they should would be lost for ever.
+    pub flow: u16,
+    /// Its ICMP sequence number.
+    pub sequence: u16,
+}
+
 /// The state of one path. It sends nothing and has no clock.
 ///
 /// ```text
@@ -129,6 +139,8 @@ pub struct Path {
     /// Echoes that are still sent in quick succession, to know sooner whether a new path works.
     quick: u32,
     unanswered: u32,
+    /// Of the echo that is to be sent: a new one as long as nothing is known, and when too many were lost.
+    flow: u16,
     /// When the latest echo is without a reply.
     overdue: Option<Instant>,
     trips: VecDeque<Duration>,
@@ -148,6 +160,7 @@ impl Path {
             due: now,
             quick: QUICK,
             unanswered: 0,
+            flow: 0,
             overdue: None,
             trips: VecDeque::new(),
             rtt: None,
@@ -157,6 +170,11 @@ impl Path {
     /// Where echoes go.
     pub fn target(&self) -> IpAddr {
         self.target
+    }
+
+    /// The flow to which the echo belongs that [`Path::poll`] has just asked for.
+    pub fn flow(&self) -> u16 {
+        self.flow
     }
 
     /// What to do now. To be asked again after each send, and at the time that it says.
@@ -174,6 +192,10 @@ impl Path {
             return Action::WaitUntil(earlier);
         }
         if now >= self.due {
+            // Not a new one for each: in an outage all that many ask for would fill the kernels' memory.
+            if self.unanswered > 0 && self.unanswered.is_multiple_of(self.settings.max_loss) {
+                self.flow = self.flow.wrapping_add(1);
+            }
             // What a sleeping machine missed is not sent at once.
             self.asked = now;
             self.due = now + self.settings.interval;
@@ -183,6 +205,7 @@ impl Path {
         self.next = self.due;
         if self.status == PathStatus::Unknown && self.quick > 0 {
             self.quick -= 1;
+            self.flow = self.flow.wrapping_add(1);
             self.next = self.due.min(now + self.settings.interval / 10);
         }
         Action::Send

@@ -177,6 +177,40 @@ fn without_a_socket_nothing_is_known() {
     assert_eq!(path.health().message, "");
 }
 
+/// What was remembered on the way of one that began too early does not keep the others from arriving.
+#[test]
+fn echoes_without_a_reply_are_of_ever_new_flows_and_those_with_one_are_not() {
+    let start = Instant::now();
+    let mut path = path(start);
+    let mut flows = Vec::new();
+    let mut now = start;
+    let mut send = |path: &mut Path, until: Instant| {
+        let mut flows = Vec::new();
+        while now < until {
+            if path.poll(now) == Action::Send {
+                flows.push(path.flow());
+            }
+            now += Duration::from_millis(10);
+        }
+        flows
+    };
+    flows.extend(send(&mut path, start + SECOND * 2));
+    assert_eq!(flows.len(), 20);
+    flows.dedup();
+    assert_eq!(flows.len(), 20, "each of the first is another: {flows:?}");
+    // Then as many as may be lost are of one.
+    let mut later = send(&mut path, start + SECOND * 62);
+    later.dedup();
+    assert!((20..25).contains(&later.len()), "{later:?}");
+    path.replied(TRIP);
+    let kept = path.flow();
+    for second in 62..70 {
+        let flows = send(&mut path, start + SECOND * (second + 1));
+        assert_eq!(flows, [kept]);
+        path.replied(TRIP);
+    }
+}
+
 #[test]
 fn zero_is_the_default() {
     assert_eq!(Settings::new(Duration::ZERO, 0), Settings::default());
