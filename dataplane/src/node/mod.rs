@@ -9,7 +9,7 @@
 //!                          <-- plain, by the CNI's routes --
 //! ```
 //!
-//! Every node has a VTEP in 240.0.0.0/8 made of the last three octets of its address (of IPv4, or where no node has that, of IPv6), and one for IPv6 that holds that ([`VTEPS`]). Traffic to other clusters goes from a worker to the gateway by the device; what comes from there to a worker's pods
+//! Every node has a VTEP in 240.0.0.0/8 made of its address, the last three octets of that where it is IPv4, and one for IPv6 that holds that ([`VTEPS`]). Traffic to other clusters goes from a worker to the gateway by the device; what comes from there to a worker's pods
 //! goes as the CNI routes it.
 
 mod gateway;

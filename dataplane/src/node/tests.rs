@@ -230,10 +230,10 @@ fn nodes_of_ipv6_reach_their_gateway_by_it() {
     assert_eq!(worker.troubles, []);
     for line in [
         "link vx-submariner vxlan id 100 remote fd00:20:8::b dstport 4800 mtu 1430",
-        "address 240.0.0.21/8 dev vx-submariner",
-        "address fd53:7562:6d00:64::f000:15/96 dev vx-submariner",
-        "route 10.9.0.0/16 via 240.0.0.11 dev vx-submariner",
-        "route fd09::/48 via fd53:7562:6d00:64::f000:b dev vx-submariner",
+        "address 240.16.127.253/8 dev vx-submariner",
+        "address fd53:7562:6d00:64::f010:7ffd/96 dev vx-submariner",
+        "route 10.9.0.0/16 via 240.16.127.227 dev vx-submariner",
+        "route fd09::/48 via fd53:7562:6d00:64::f010:7fe3 dev vx-submariner",
     ] {
         assert!(has(&worker, line), "{line} in {:#?}", lines(&worker));
     }

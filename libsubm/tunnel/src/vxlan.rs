@@ -15,8 +15,8 @@
 //! For IPv6 there are VTEPs with the IPv4 one in the last 32 bits ([`VTEPS`]). Go Submariner has none: its gateways do not answer
 //! for such an address, and IPv6 subnets behind them are not reached.
 //!
-//! Between the gateways all cables are of one family, that of this gateway's own address: the device has one socket. A gateway whose
-//! address is IPv6 has the last three octets of that in its VTEP.
+//! Between the gateways all cables are of one family, that of this gateway's own address: the device has one socket. The VTEP of a
+//! gateway whose address is IPv6 is made of all of that ([`Vteps::of`]).
 //!
 //! A device with a random hardware address is another neighbour after each restart, and the other side keeps the old entry until it is
 //! probed: nine seconds without traffic. Ours is derived from the VTEP, and published; gateways that both do so never ask.

@@ -135,11 +135,11 @@ fn gateways_of_ipv6_have_a_device_of_ipv6() {
     for line in [
         // Of its own family, and with less room for its longer headers.
         "link vxlan-tunnel vxlan id 1000 local fd00:20:8::b dstport 4500 mtu 1430",
-        "address 241.0.0.11/8 dev vxlan-tunnel",
-        "address fd53:7562:6d03:3e8::f100:b/96 dev vxlan-tunnel",
+        "address 241.16.127.227/8 dev vxlan-tunnel",
+        "address fd53:7562:6d03:3e8::f110:7fe3/96 dev vxlan-tunnel",
         "fdb 00:00:00:00:00:00 dev vxlan-tunnel dst fd00:20:9::1:c",
-        "route 10.9.0.0/16 via 241.1.0.12 dev vxlan-tunnel",
-        "route fd09::/48 via fd53:7562:6d03:3e8::f101:c dev vxlan-tunnel",
+        "route 10.9.0.0/16 via 241.112.246.246 dev vxlan-tunnel",
+        "route fd09::/48 via fd53:7562:6d03:3e8::f170:f6f6 dev vxlan-tunnel",
     ] {
         assert!(
             lines.iter().any(|other| other.starts_with(line)),

@@ -15,7 +15,7 @@ use subm_routing::MacAddr;
 /// assert_eq!(VTEPS.of(gateway).to_string(), "241.31.2.11");
 /// assert_eq!(VTEPS.of6(gateway).to_string(), "fd53:7562:6d03:3e8::f11f:20b");
 /// // A node with addresses of IPv6 only.
-/// assert_eq!(VTEPS.of("fd00:20:9::2:b".parse()?).to_string(), "241.2.0.11");
+/// assert_eq!(VTEPS.of("fd00:20:9::2:b".parse()?).to_string(), "241.115.246.241");
 /// // Submariner's scheme has no room for the first octet.
 /// assert_eq!(VTEPS.of(gateway), VTEPS.of("10.31.2.11".parse()?));
 /// # Ok::<(), std::net::AddrParseError>(())
@@ -46,17 +46,24 @@ impl Vteps {
         self.v6
     }
 
-    /// The VTEP of the node with this address: the last three octets of it. Nodes that share those cannot be told apart.
+    /// The VTEP of the node with this address. Of IPv4 it has the last three octets; nodes that share those cannot be told apart.
+    ///
+    /// Submariner says nothing of nodes without IPv4. The last three octets alone will not do: administrators number the hosts of every
+    /// network from one on. So they are mixed with a hash of the rest: two of one network always differ, two of different networks all
+    /// but always.
     pub fn of(&self, node: IpAddr) -> Ipv4Addr {
-        let last = match node {
-            IpAddr::V4(node) => node.to_bits().to_be_bytes(),
+        let [first, ..] = self.v4.network().octets();
+        let [b, c, d] = match node {
+            IpAddr::V4(node) => {
+                let [_, last @ ..] = node.octets();
+                last
+            }
             IpAddr::V6(node) => {
-                let [.., a, b, c, d] = node.octets();
-                [a, b, c, d]
+                let [rest @ .., b, c, d] = node.octets();
+                let [.., x, y, z] = hash(&rest).to_be_bytes();
+                [b ^ x, c ^ y, d ^ z]
             }
         };
-        let [first, ..] = self.v4.network().octets();
-        let [_, b, c, d] = last;
         Ipv4Addr::new(first, b, c, d)
     }
 
@@ -79,6 +86,17 @@ impl Vteps {
     }
 }
 
+/// FNV-1a, mixed once more. It must never change: both ends of a cable reckon with it.
+fn hash(octets: &[u8]) -> u64 {
+    let hash = octets
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
+            (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3)
+        });
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ (hash >> 33)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +117,19 @@ mod tests {
             ["240.168.1.2/8", "fd53:7562:6d00:64::f0a8:102/96"]
         );
         assert_ne!(cluster.mac(node), VTEPS.mac(node));
+    }
+
+    /// Seen with two clusters whose gateways were `::b` of their networks: each took the other for itself.
+    #[test]
+    fn hosts_of_one_number_in_different_networks_of_ipv6_differ() {
+        let vtep = |net: u16, host: u16| {
+            let address = format!("fd00:20:{net:x}::{host:x}");
+            VTEPS.of(address.parse().expect("IPv6"))
+        };
+        let all: std::collections::BTreeSet<Ipv4Addr> = (0..100)
+            .flat_map(|net| (1..20).map(move |host| vtep(net, host)))
+            .collect();
+        assert_eq!(all.len(), 1900);
+        assert_eq!(vtep(8, 11), Ipv4Addr::new(241, 16, 127, 227));
     }
 }
