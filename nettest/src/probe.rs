@@ -34,7 +34,8 @@ pub struct Probe {
     pub time: Duration,
 }
 
-/// Sends a small packet and one that fills the device's MTU, again and again until the time is over.
+/// Sends a small packet and one that fills the device's MTU, again and again until the time is over. Where there is no way it ends at
+/// once.
 pub async fn send(probe: &Probe) -> anyhow::Result<Sent> {
     let kernel = Kernel::open(subm_routing::Settings::new())?;
     let path = kernel.path_to(probe.to.ip()).await?.map(|path| Path {
@@ -42,6 +43,9 @@ pub async fn send(probe: &Probe) -> anyhow::Result<Sent> {
         via: path.gateway,
         mtu: path.mtu,
     });
+    if path.is_none() {
+        anyhow::bail!("no route to {}", probe.to.ip());
+    }
     let any = match probe.to {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),

@@ -23,6 +23,13 @@ pub struct Probes {
     pub image_override: Vec<(String, String)>,
 }
 
+impl Probes {
+    /// How long pods may take, and whether to say what they do.
+    pub fn limits(&self) -> (Duration, bool) {
+        (self.validation_timeout, self.verbose)
+    }
+}
+
 /// The other cluster of a check between two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct RemoteCluster {

@@ -76,13 +76,9 @@ pub(super) async fn run(kube: &KubeFlags, what: &Measure) -> Result<(), Error> {
             print(&format!("{}\n", way.title))?;
         }
         let time = flags.probes.validation_timeout + flags.duration * 2;
-        let (table, figures) = nettest::with(time, async |pods| {
-            let note = |text: &str| {
-                if flags.probes.verbose {
-                    status.note(text);
-                }
-            };
-            measure(pods, what, &way, flags.duration, note).await
+        let limits = (time, flags.probes.verbose);
+        let (table, figures) = nettest::with(limits, async |pods| {
+            measure(pods, what, &way, flags.duration, &mut status).await
         })
         .await?;
         if text {
@@ -185,7 +181,7 @@ async fn measure(
     what: &Measure,
     way: &Way<'_>,
     time: Duration,
-    mut note: impl FnMut(&str),
+    status: &mut Status,
 ) -> Result<(Table, Value), Error> {
     let words = |text: String| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
     let (from, to) = (way.from, way.to);
@@ -195,7 +191,9 @@ async fn measure(
         .start(&to.0.site, to.1, Stand::Pod, &words(serve))
         .await?;
     let address = SocketAddr::new(pods.address(&server).await?, PORT);
-    note(&format!("The server on node {} has address {address}", to.1));
+    if pods.verbose {
+        status.note(format!("The server on node {} has address {address}", to.1));
+    }
     let row = |figures: [String; 4]| {
         let mut row: Vec<Cell> = vec![from.1.into(), to.1.into()];
         row.extend(figures.map(Cell::Text));

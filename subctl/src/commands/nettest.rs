@@ -65,16 +65,19 @@ pub(super) struct Pod {
 
 /// Pods that were started, and until when they have to have answered.
 pub(super) struct Pods {
+    /// Whether it is to be said what they sent and saw.
+    pub(super) verbose: bool,
     end: Instant,
     started: RefCell<Vec<(Cluster, String)>>,
 }
 
 /// Does `work`, whose pods are gone afterwards, also if it is interrupted.
 pub(super) async fn with<T>(
-    time: Duration,
+    (time, verbose): (Duration, bool),
     work: impl AsyncFnOnce(&Pods) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let pods = Pods {
+        verbose,
         end: Instant::now() + time,
         started: RefCell::default(),
     };
@@ -150,6 +153,15 @@ impl Pods {
         pod: &Pod,
     ) -> Result<Result<T, String>, Error> {
         self.wait(pod, |status| answer(status, &pod.image)).await
+    }
+
+    /// The same, if it has ended by now.
+    pub(super) async fn answer_by_now<T: DeserializeOwned>(
+        &self,
+        pod: &Pod,
+    ) -> Result<Option<Result<T, String>>, Error> {
+        let object = pod.cluster.get(&kind::PODS, MEMBER, &pod.name).await?;
+        Ok(object.and_then(|object| answer(&object["status"], &pod.image)))
     }
 
     async fn wait<T>(&self, pod: &Pod, found: impl Fn(&Value) -> Option<T>) -> Result<T, Error> {
