@@ -1,19 +1,20 @@
 //! The network half of Submariner's walk-through, row by row, with each cable driver: join two clusters, see them connected, reach a
 //! Service and a pod of the other cluster by name, look at what is on the wire, cut and heal, and take all of it down again.
 
+#[path = "common/connections.rs"]
+mod connections;
 #[path = "common/rights.rs"]
 mod rights;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
+use connections::{OPERATOR, connected, connection};
 use subm_e2e::{Lab, Member, client_pod, deployment, named, namespace, on, service, stateful_set};
 use subm_test_support::{Capture, KernelState, Packet, TestNode, eventually, objects, whereami};
 
 const NS: &str = "sample";
 const BROKER: &str = "submariner-k8s-broker";
-const OPERATOR: &str = "submariner-operator";
 const SOON: Duration = Duration::from_secs(90);
 const NAME: &str = "whereami-cs.sample.svc.clusterset.local";
 const HEADLESS: &str = "whereami-ss.sample.svc.clusterset.local";
@@ -266,38 +267,9 @@ async fn answered_by(member: &Member, url: &str, node: &str) -> Result<()> {
     .with_context(|| member.logs())
 }
 
-/// Waits until a cluster's active gateway says so, with a round-trip time.
-async fn connected(member: &Member, other: &Member, driver: &str) -> Result<()> {
-    eventually(SOON, || async {
-        let connection = connection(member).await?;
-        ensure!(
-            connection["status"] == "connected"
-                && connection["endpoint"]["cluster_id"] == other.name.as_str()
-                && connection["endpoint"]["backend"] == driver
-                && connection["latencyRTT"]["average"].is_string(),
-            "{connection}"
-        );
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
-    .with_context(|| member.logs())
-}
-
 async fn status_of(member: &Member) -> Result<String> {
     let connection = connection(member).await?;
     Ok(connection["status"].as_str().unwrap_or_default().to_owned())
-}
-
-async fn connection(member: &Member) -> Result<Value> {
-    let gateway = format!("{}-worker", member.name);
-    let gateway = member.get("Gateway", OPERATOR, &gateway).await?;
-    match gateway["status"]["connections"]
-        .as_array()
-        .map(Vec::as_slice)
-    {
-        Some([one]) => Ok(one.clone()),
-        _ => bail!("not one connection: {gateway}"),
-    }
 }
 
 /// The article's Deployment and Service, two pods on one node.
