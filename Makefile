@@ -11,7 +11,7 @@ FUZZ_TIME ?= 60
 ENGINE ?= docker
 REPOSITORY ?=
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
-IMAGES ?= lighthouse-agent lighthouse-coredns submariner-gateway submariner-route-agent
+IMAGES ?= lighthouse-agent lighthouse-coredns submariner-gateway submariner-route-agent nettest
 
 .PHONY: help run demo images test test-tools lint fmt bench instructions fuzz
 
@@ -23,7 +23,7 @@ run: ## Builds lighthouse-dns and serves examples/ on $(LISTEN)
 	@LISTEN=$(LISTEN) exec examples/serve.sh
 
 demo: test-tools ## Two clusters and a broker: deploys, joins, exports, resolves, shows; then a shell, or takes all down
-	@$(CARGO) build --quiet -p subm-dns -p subm-lighthouse-agent -p subm-dataplane -p subm-subctl -p subm-e2e -p subm-test-support
+	@$(CARGO) build --quiet -p subm-dns -p subm-lighthouse-agent -p subm-dataplane -p subm-nettest -p subm-subctl -p subm-e2e -p subm-test-support
 	@exec $${CARGO_TARGET_DIR:-target}/debug/demo
 
 images: ## Container images as $(REPOSITORY)/NAME:$(VERSION), by $(ENGINE); see docs/images.md

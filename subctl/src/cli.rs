@@ -10,11 +10,15 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use crate::output::Format;
 
 mod deploy_broker;
+mod diagnose;
 mod join;
+mod probes;
 mod values;
 
 pub use deploy_broker::DeployBroker;
+pub use diagnose::{Diagnose, Diagnosis, Firewall};
 pub use join::{CableDriver, Connectivity, Join};
+pub use probes::{Benchmark, Measure, Probes, RemoteCluster};
 pub use values::Cidrs;
 use values::{duration, object_name};
 
@@ -71,6 +75,11 @@ pub enum Command {
     Show(Show),
     /// Look for what is broken in clusters, and say what mends it.
     Diagnose(Diagnose),
+    /// Measure the network between clusters, or within one.
+    Benchmark {
+        #[command(subcommand)]
+        what: Measure,
+    },
     /// Say why an exported service is not resolvable in another cluster: the first broken link, and what mends it.
     Explain {
         #[command(subcommand)]
@@ -166,29 +175,6 @@ pub enum What {
     Exports,
     /// The services that the cluster is offered.
     Imports,
-}
-
-#[derive(Clone, Debug, Args)]
-pub struct Diagnose {
-    /// Form of the answer.
-    #[arg(short, long, value_enum, default_value_t = Format::Text, global = true)]
-    pub output: Format,
-    #[command(subcommand)]
-    pub what: Diagnosis,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
-pub enum Diagnosis {
-    /// All of the below.
-    All,
-    /// Whether all that was installed runs, and the members' networks fit together.
-    Deployment,
-    /// Whether other clusters are connected, and if not where the way to them is broken.
-    Connections,
-    /// Whether the network plugin leaves traffic between clusters alone.
-    Cni,
-    /// Whether kube-proxy's mode is one that works.
-    KubeProxyMode,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -8,6 +8,8 @@ pub const LIGHTHOUSE_AGENT: &str = "submariner-lighthouse-agent";
 pub const LIGHTHOUSE_DNS: &str = "submariner-lighthouse-coredns";
 pub const GATEWAY: &str = "submariner-gateway";
 pub const ROUTE_AGENT: &str = "submariner-routeagent";
+/// What subctl runs in pods of its own.
+pub const NETTEST: &str = "submariner-nettest";
 
 /// Components whose image can be overridden, as upstream names them.
 pub const COMPONENTS: [&str; 8] = [
@@ -17,7 +19,7 @@ pub const COMPONENTS: [&str; 8] = [
     "submariner-globalnet",
     LIGHTHOUSE_AGENT,
     LIGHTHOUSE_DNS,
-    "submariner-nettest",
+    NETTEST,
     "submariner-metrics-proxy",
 ];
 
@@ -55,6 +57,20 @@ pub fn parse_override(text: &str) -> Result<(String, String), OverrideError> {
 }
 
 impl Images {
+    /// From where, and in which version, an image of ours came that runs already. One without a tag has the version `latest`.
+    pub fn like(image: &str) -> Self {
+        let image = image.split('@').next().unwrap_or(image);
+        let (repository, name) = image.rsplit_once('/').unwrap_or(("local", image));
+        let version = name
+            .split_once(':')
+            .map_or("latest", |(_, version)| version);
+        Self {
+            repository: repository.to_owned(),
+            version: version.to_owned(),
+            overrides: BTreeMap::new(),
+        }
+    }
+
     /// The image of a component.
     pub(crate) fn of(&self, component: &str) -> String {
         if let Some(image) = self.overrides.get(component) {
@@ -65,6 +81,7 @@ impl Images {
             LIGHTHOUSE_AGENT => "lighthouse-agent",
             LIGHTHOUSE_DNS => "lighthouse-coredns",
             ROUTE_AGENT => "submariner-route-agent",
+            NETTEST => "nettest",
             other => other,
         };
         if self.repository == "local" {
@@ -113,6 +130,24 @@ mod tests {
             parse_override("submariner-lighthouse-agent=a.example/agent:7").unwrap();
         images.overrides.insert(component, image);
         assert_eq!(images.of(LIGHTHOUSE_AGENT), "a.example/agent:7");
+    }
+
+    #[test]
+    fn another_image_comes_from_where_one_came() {
+        for (running, nettest) in [
+            (
+                "quay.io/submariner/submariner-route-agent:0.20.0",
+                "quay.io/submariner/nettest:0.20.0",
+            ),
+            ("submariner-gateway:devel", "nettest:devel"),
+            (
+                "localhost:5000/submariner-gateway:1@sha256:00",
+                "localhost:5000/nettest:1",
+            ),
+            ("a.example/gateway", "a.example/nettest:latest"),
+        ] {
+            assert_eq!(Images::like(running).of(NETTEST), nettest);
+        }
     }
 
     #[test]

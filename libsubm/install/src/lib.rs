@@ -7,6 +7,7 @@
 //!                       BrokerInfo               the file that carries the invitation from here to there
 //!  member::Settings ──▶ member::objects()        namespace, CRDs, accounts, roles; agent, DNS server; gateway, route agent
 //!  DaemonSets       ──▶ member::cleanup::pod()   what removes a node's part of the data plane
+//!  Images           ──▶ member::nettest::pod()   what measures and probes from a node
 //!  Claims           ──▶ overlap::find()          networks that two members have
 //!  network::Facts   ──▶ network::discover()      pod and service CIDRs of a cluster, from what it shows
 //!  Corefile, domains, address ──▶ coredns::*     the cluster's own DNS, pointed at ours, and back

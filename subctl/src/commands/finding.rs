@@ -8,6 +8,8 @@ pub(super) struct Part {
     pub(super) title: String,
     /// Empty where there was nothing to say.
     pub(super) findings: Vec<Finding>,
+    /// Why the check could not be made has been said instead.
+    unknown: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +65,18 @@ impl Part {
         Self {
             title: title.into(),
             findings: Vec::new(),
+            unknown: false,
         }
+    }
+
+    /// The check cannot be made.
+    pub(super) fn unknown(&mut self, text: impl Into<String>, remedy: impl Into<String>) {
+        self.unknown = true;
+        self.doubtful(text, remedy);
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        self.unknown
     }
 
     pub(super) fn good(&mut self, text: impl Into<String>) {
@@ -80,6 +93,11 @@ impl Part {
 
     fn push(&mut self, verdict: Verdict, text: impl Into<String>, remedy: impl Into<String>) {
         self.findings.push(Finding::new(verdict, text, remedy));
+    }
+
+    pub(super) fn is_good(&self) -> bool {
+        let mut findings = self.findings.iter();
+        findings.all(|finding| finding.verdict == Verdict::Good)
     }
 
     pub(super) fn is_broken(&self) -> bool {

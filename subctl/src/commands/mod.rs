@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod benchmark;
 mod completion;
 mod deploy_broker;
 mod diagnose;
@@ -8,6 +9,7 @@ mod export;
 mod finding;
 mod join;
 mod member_dns;
+mod nettest;
 mod operator;
 mod recover;
 mod show;
@@ -37,6 +39,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         } => export::unexport(kube, &name, dry_run).await,
         Command::Show(flags) => show::run(kube, &flags).await,
         Command::Diagnose(flags) => diagnose::run(kube, &flags).await,
+        Command::Benchmark { what } => benchmark::run(kube, &what).await,
         Command::Explain {
             what: Explain::Export { name, output },
         } => explain::run(kube, &name, output).await,

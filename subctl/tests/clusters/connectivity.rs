@@ -402,7 +402,10 @@ async fn diagnose(set: &Set) -> Result<()> {
         )
         .await?;
     ensure!(run.err.contains(" ✓ The broker answers\n"), "{run:#?}");
-    let run = desk.subctl(&format!("{c1} all -o json")).await?;
+    // Nobody runs pods here, ours neither: that is told as a doubt.
+    let run = desk
+        .subctl(&format!("{c1} all -o json --validation-timeout 1s"))
+        .await?;
     let all: Value = serde_json::from_str(&run.out)?;
     let broken = all[0]["checks"].as_array().into_iter().flatten();
     let broken = broken

@@ -8,7 +8,7 @@ use subm_test_support::random_loopback;
 use crate::common::Desk;
 
 /// Every command, so that a new one is not forgotten: `help` lists them.
-const LINES: [&str; 14] = [
+const LINES: [&str; 17] = [
     "deploy-broker",
     "join broker-info.subm",
     "export service web",
@@ -18,6 +18,9 @@ const LINES: [&str; 14] = [
     "show all -o json",
     "explain export web",
     "diagnose all",
+    "diagnose firewall inter-cluster --remotecontext a",
+    "benchmark throughput",
+    "benchmark latency --tocontext a",
     "uninstall",
     "uninstall --yes",
     "recover-broker-info",
@@ -78,6 +81,8 @@ async fn mistakes_have_their_codes() -> Result<()> {
     let desk = Desk::new(&[])?;
     desk.fails("frobnicate", 2, "frobnicate").await?;
     desk.fails("show", 2, "Usage").await?;
+    desk.fails("diagnose firewall inter-cluster", 2, "--remotecontext")
+        .await?;
     desk.fails("--kubeconfig nowhere show all", 3, "nowhere")
         .await?;
     desk.fails("join nowhere.subm", 8, "nowhere.subm cannot be read")

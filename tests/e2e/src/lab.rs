@@ -20,11 +20,12 @@ use crate::Desk;
 const SOON: Duration = Duration::from_secs(90);
 
 /// Images that `join` names, and the programs that they stand for.
-const IMAGES: [(&str, &str); 4] = [
+const IMAGES: [(&str, &str); 5] = [
     ("lighthouse-agent", "lighthouse-agent"),
     ("lighthouse-coredns", "lighthouse-dns"),
     ("submariner-gateway", "submariner-gateway"),
     ("submariner-route-agent", "submariner-route-agent"),
+    ("nettest", "subm-nettest"),
 ];
 
 /// A broker cluster, members, and a desk.

@@ -12,8 +12,8 @@ use subm_e2e::{Lab, Member, article, client_pod, named, namespace, on, service, 
 use subm_test_support::{Capture, Packet, eventually, objects, whereami};
 
 const NS: &str = "sample";
-const BROKER: &str = "submariner-k8s-broker";
 const OPERATOR: &str = "submariner-operator";
+const BROKER: &str = "submariner-k8s-broker";
 const SOON: Duration = Duration::from_secs(90);
 const NAME: &str = "whereami-cs.sample.svc.clusterset.local";
 const HEADLESS: &str = "whereami-ss.sample.svc.clusterset.local";

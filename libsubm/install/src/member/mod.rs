@@ -6,6 +6,7 @@ pub mod cleanup;
 mod connectivity;
 mod dns;
 mod gateway;
+pub mod nettest;
 mod route_agent;
 
 use std::collections::BTreeMap;

@@ -73,6 +73,16 @@ fn gateways(seen: &Seen) -> Part {
     let local = &active["status"]["localEndpoint"];
     let remotes = remotes(seen);
     for (cluster, remote) in &remotes {
+        if let Some(stale) = remote.stale_key() {
+            part.broken(
+                format!(
+                    "The public key of cluster {cluster:?} in this cluster ({stale}) is not the one that it has published on the broker: nothing that is encrypted for it is understood there"
+                ),
+                format!(
+                    "The active gateway copies the Endpoint from the broker: `kubectl -n {namespace} logs daemonset/submariner-gateway` says why it does not"
+                ),
+            );
+        }
         if let Some(connection) = connections.get(cluster) {
             judge(&mut part, local, connection);
         } else if remote.here.is_none() {
@@ -119,6 +129,25 @@ fn gateways(seen: &Seen) -> Part {
 #[derive(Default)]
 struct Remote<'a> {
     here: Option<&'a Value>,
+    on_broker: Vec<&'a Value>,
+}
+
+impl Remote<'_> {
+    /// The key that is known here, if the same gateway has published another one since.
+    fn stale_key(&self) -> Option<&str> {
+        let here = self.here?;
+        let key = |endpoint: &'_ Value| endpoint["spec"]["backend_config"][PUBLIC_KEY].clone();
+        let there = self
+            .on_broker
+            .iter()
+            .find(|there| name(there) == name(here))?;
+        let differs = key(there).is_string() && key(there) != key(here);
+        differs.then(|| {
+            here["spec"]["backend_config"][PUBLIC_KEY]
+                .as_str()
+                .unwrap_or("none")
+        })
+    }
 }
 
 fn remotes(seen: &Seen) -> BTreeMap<&str, Remote<'_>> {
@@ -127,7 +156,9 @@ fn remotes(seen: &Seen) -> BTreeMap<&str, Remote<'_>> {
     for endpoint in seen.broker.endpoints.iter().filter(|endpoint| id(endpoint)) {
         remotes
             .entry(str_at(endpoint, "/spec/cluster_id"))
-            .or_default();
+            .or_default()
+            .on_broker
+            .push(endpoint);
     }
     for endpoint in seen.endpoints.iter().filter(|endpoint| id(endpoint)) {
         remotes
@@ -174,7 +205,7 @@ fn judge(part: &mut Part, local: &Value, connection: &Value) {
         None => "4500".to_owned(),
     };
     let remedy = format!(
-        "Let UDP pass from {} to {using} port {}, and from there to port {} here; `subctl diagnose connections` in cluster {cluster:?} tells how it looks from there",
+        "Let UDP pass from {} to {using} port {}, and from there to port {} here; `subctl diagnose firewall inter-cluster` with --remotecontext tries it",
         str_at(local, "/private_ip"),
         port(remote),
         port(local)
@@ -224,7 +255,7 @@ fn route_agents(seen: &Seen) -> Part {
                 ),
                 _ => part.broken(
                     format!("Node {node} does not reach cluster {cluster:?} ({status}): {message}"),
-                    "If the gateway is connected, the way from this node to the gateway is broken: let UDP port 4800 pass between the cluster's nodes",
+                    "If the gateway is connected, the way from this node to the gateway is broken: `subctl diagnose nodes` and `subctl diagnose firewall intra-cluster` say where",
                 ),
             }
         }

@@ -1,17 +1,20 @@
-//! `diagnose`: what is broken, where, and what mends it. The checks are functions of what a cluster shows; here it is gathered and
-//! told.
+//! `diagnose`: what is broken, where, and what mends it. The checks are functions of what a cluster shows, and of what pods of ours
+//! find in it; here it is gathered and told.
 
 mod cni;
 mod connections;
 mod deployment;
+mod firewall;
 mod kube_proxy;
+mod nodes;
 mod seen;
 
 use serde_json::{Value, json};
 use subm_install::names::CONNECTIVITY;
 
-use crate::cli::{Diagnose, Diagnosis, KubeFlags};
+use crate::cli::{Diagnose, Diagnosis, Firewall, KubeFlags};
 use crate::commands::finding::{Part, Verdict};
+use crate::commands::nettest::{self, Site};
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::{print, print_data};
@@ -20,8 +23,16 @@ use seen::Seen;
 
 const NOT_INSTALLED: &str = "Submariner is not installed";
 const NO_CONNECTIVITY: &str = "Submariner connectivity feature is not installed";
+/// Upstream's words.
+const INTER_CLUSTER: &str = "Skipping inter-cluster firewall check as it requires two kubeconfigs. Please run \"subctl diagnose firewall inter-cluster\" command manually.";
 
 pub(super) async fn run(kube: &KubeFlags, flags: &Diagnose) -> Result<(), Error> {
+    if let Diagnosis::Firewall {
+        what: what @ (Firewall::InterCluster { remote } | Firewall::NatDiscovery { remote }),
+    } = &flags.what
+    {
+        return firewall::between::run(kube, flags, what, remote).await;
+    }
     let (targets, warnings) = contexts::all(kube).await?;
     let mut status = Status::new();
     for warning in warnings {
@@ -34,13 +45,10 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Diagnose) -> Result<(), Error>
         if many && !flags.output.is_data() {
             print(&format!("Cluster {:?}\n", target.name))?;
         }
-        match cluster(target, flags.what, &mut status).await {
-            Ok((parts, broken)) => {
-                let parts: Vec<Value> = parts.iter().map(Part::to_json).collect();
-                data.push(
-                    json!({"cluster": target.name, "context": target.context, "checks": parts}),
-                );
-                failures.extend(broken);
+        match cluster(target, flags, &mut status).await {
+            Ok(parts) => {
+                failures.extend(first_broken(&parts));
+                data.push(to_json(target, &parts));
             }
             Err(error) => failures.push(error),
         }
@@ -51,39 +59,60 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Diagnose) -> Result<(), Error>
     Error::of_clusters(failures, targets.len())
 }
 
-/// The error is the first thing that is broken.
+fn to_json(target: &Target, parts: &[Part]) -> Value {
+    let parts: Vec<Value> = parts.iter().map(Part::to_json).collect();
+    json!({"cluster": target.name, "context": target.context, "checks": parts})
+}
+
+/// The first thing that is broken.
+fn first_broken(parts: &[Part]) -> Option<Error> {
+    let mut findings = parts.iter().flat_map(|part| &part.findings);
+    let first = findings.find(|finding| finding.verdict == Verdict::Broken)?;
+    Some(Error::Told(Box::new(Error::Broken(first.text.clone()))))
+}
+
 async fn cluster(
     target: &Target,
-    what: Diagnosis,
+    flags: &Diagnose,
     status: &mut Status,
-) -> Result<(Vec<Part>, Option<Error>), Error> {
+) -> Result<Vec<Part>, Error> {
     let Some(seen) = Seen::gather(&target.cluster).await? else {
         status.warning(NOT_INSTALLED);
-        return Ok((Vec::new(), None));
+        return Ok(Vec::new());
     };
-    let parts = parts(what, &seen);
+    let connectivity = seen.has(CONNECTIVITY);
+    let mut parts = parts(&flags.what, &seen);
+    for part in &parts {
+        status.start(&part.title);
+        tell(status, part);
+    }
+    let (nodes, firewall) = match &flags.what {
+        Diagnosis::All => (true, true),
+        Diagnosis::Nodes => (true, false),
+        Diagnosis::Firewall { .. } => (false, true),
+        _ => (false, false),
+    };
+    if connectivity && (nodes || firewall) {
+        parts.extend(probed(target, &seen, flags, status, (nodes, firewall)).await?);
+    }
     if parts.is_empty() {
         status.warning(NO_CONNECTIVITY);
     }
-    for part in &parts {
-        tell(status, part);
+    if flags.what == Diagnosis::All && connectivity {
+        status.warning(INTER_CLUSTER);
     }
-    let broken = parts.iter().flat_map(|part| &part.findings);
-    let first = broken
-        .into_iter()
-        .find(|finding| finding.verdict == Verdict::Broken);
-    let error = first.map(|finding| Error::Told(Box::new(Error::Broken(finding.text.clone()))));
-    Ok((parts, error))
+    Ok(parts)
 }
 
-fn parts(what: Diagnosis, seen: &Seen) -> Vec<Part> {
+/// What is read from objects.
+fn parts(what: &Diagnosis, seen: &Seen) -> Vec<Part> {
     type Check = fn(&Seen) -> Vec<Part>;
     let of_connectivity: &[Check] = match what {
         Diagnosis::All => &[cni::check, connections::check, kube_proxy::check],
-        Diagnosis::Deployment => &[],
         Diagnosis::Connections => &[connections::check],
         Diagnosis::Cni => &[cni::check],
         Diagnosis::KubeProxyMode => &[kube_proxy::check],
+        Diagnosis::Deployment | Diagnosis::Nodes | Diagnosis::Firewall { .. } => &[],
     };
     let mut parts = match what {
         Diagnosis::All | Diagnosis::Deployment => deployment::check(seen),
@@ -95,8 +124,37 @@ fn parts(what: Diagnosis, seen: &Seen) -> Vec<Part> {
     parts
 }
 
+/// What pods of ours find.
+async fn probed(
+    target: &Target,
+    seen: &Seen,
+    flags: &Diagnose,
+    status: &mut Status,
+    (nodes, firewall): (bool, bool),
+) -> Result<Vec<Part>, Error> {
+    let site = Site::of(&target.cluster, &flags.probes).await?;
+    nettest::with(flags.probes.limits(), async |pods| {
+        let mut parts = Vec::new();
+        if nodes {
+            status.start(nodes::TITLE);
+            let part = nodes::check(seen, &site, pods).await?;
+            tell(status, &part);
+            parts.push(part);
+        }
+        // Where no pod of ours runs, none would there either.
+        if firewall && !parts.iter().any(Part::is_unknown) {
+            status.start(firewall::intra::TITLE);
+            let part = firewall::intra::check(seen, &site, pods).await?;
+            tell(status, &part);
+            parts.push(part);
+        }
+        Ok(parts)
+    })
+    .await
+}
+
+/// Ends a step.
 fn tell(status: &mut Status, part: &Part) {
-    status.start(&part.title);
     for finding in &part.findings {
         match finding.verdict {
             Verdict::Good => status.success(&finding.text),

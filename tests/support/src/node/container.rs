@@ -59,6 +59,8 @@ pub(super) struct Ended {
     pub(super) signal: Option<i32>,
     pub(super) since: Time,
     pub(super) at: Time,
+    /// What it left in its termination log.
+    pub(super) message: Option<String>,
 }
 
 impl Default for View {
@@ -135,6 +137,7 @@ pub(super) async fn run(
             signal: signal(status),
             since,
             at: now(),
+            message: pod.termination_message(&container.name),
         };
         let again = stop.borrow().is_none() && restart.again(ended.code);
         view.send_modify(|view| {
@@ -261,6 +264,15 @@ fn launch(pod: &Pod, container: &Container, program: PathBuf) -> Result<Process>
         at: inside,
         source: program,
         read_only: true,
+    });
+    sandbox.mounts.push(Mount {
+        at: container
+            .termination_message_path
+            .as_deref()
+            .unwrap_or("/dev/termination-log")
+            .into(),
+        source: pod.termination_log(&container.name)?,
+        read_only: false,
     });
     Process::spawn_inside(sandbox, command, &pod.log(&container.name))
 }

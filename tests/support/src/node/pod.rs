@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ use crate::netns::NetNs;
 use crate::sandbox::{Mount, Place, Sandbox};
 
 const DEFAULT_GRACE: i64 = 30;
+/// So much of a termination message is kept.
+const MESSAGE: usize = 4096;
 
 /// What a running pod has on its node.
 #[derive(Debug)]
@@ -201,6 +204,26 @@ impl Pod {
             &manifest.name_any(),
             container,
         )
+    }
+
+    /// An empty file in which a container, whoever it runs as, may leave a word when it ends.
+    pub(super) fn termination_log(&self, container: &str) -> Result<PathBuf> {
+        let path = self.termination_path(container);
+        std::fs::write(&path, "")?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
+        Ok(path)
+    }
+
+    /// What it left there.
+    pub(super) fn termination_message(&self, container: &str) -> Option<String> {
+        let mut bytes = std::fs::read(self.termination_path(container)).ok()?;
+        bytes.truncate(MESSAGE);
+        let message = String::from_utf8_lossy(&bytes).into_owned();
+        (!message.is_empty()).then_some(message)
+    }
+
+    fn termination_path(&self, container: &str) -> PathBuf {
+        self.dir.join(format!("{container}.termination-log"))
     }
 
     /// What a container sees, but for its program.

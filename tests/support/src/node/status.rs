@@ -175,6 +175,7 @@ fn terminated(ended: &Ended) -> ContainerStateTerminated {
     ContainerStateTerminated {
         exit_code: ended.code,
         signal: ended.signal,
+        message: ended.message.clone(),
         reason: Some(reason.to_owned()),
         started_at: Some(ended.since.clone()),
         finished_at: Some(ended.at.clone()),

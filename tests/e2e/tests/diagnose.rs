@@ -1,0 +1,409 @@
+//! What is broken is named: one thing after the other breaks in two connected clusters, `subctl diagnose` says which, and when it is
+//! mended nothing is wrong any more. And what the network does is measured.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use subm_e2e::connectivity::connected;
+use subm_e2e::{Lab, Member, Ran};
+use subm_test_support::{Packets, eventually, objects};
+
+const OPERATOR: &str = "submariner-operator";
+const BROKER: &str = "submariner-k8s-broker";
+const DRIVER: &str = "wireguard";
+const SOON: Duration = Duration::from_secs(90);
+/// Of `diagnose` and `explain`.
+const FOUND: i32 = 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_broken_is_named() -> Result<()> {
+    let began = Instant::now();
+    let lab = Lab::joined(2).await?;
+    let result = walk(&lab).await;
+    lab.tell("diagnose: ", began, &result)?;
+    result
+}
+
+async fn walk(lab: &Lab) -> Result<()> {
+    let (desk, c1, c2) = (&lab.desk, lab.member("c1"), lab.member("c2"));
+    desk.subctl("--context kind-broker deploy-broker").await?;
+    for member in [c1, c2] {
+        let (name, pods) = (&member.name, member.cluster.pod_cidr());
+        desk.subctl(&format!(
+            "--context kind-{name} join broker-info.subm --clusterid {name} --cable-driver {DRIVER} --gateway {name}-worker \
+             --components connectivity --clustercidr {pods} --wait"
+        ))
+        .await
+        .with_context(|| member.logs())?;
+    }
+    for (member, other) in [(c1, c2), (c2, c1)] {
+        connected(member, other, DRIVER).await?;
+    }
+    healthy(lab).await?;
+    benchmarks(lab).await?;
+    blocked_between_clusters(lab).await?;
+    blocked_in_a_cluster(lab).await?;
+    a_nodes_kernel(lab).await?;
+    overlapping(lab).await?;
+    another_key(lab).await?;
+    no_image(lab).await?;
+
+    desk.row("end", "all is mended, and no pod of ours is left");
+    desk.subctl("--context kind-c1 diagnose all").await?;
+    for member in [c1, c2] {
+        eventually(SOON, || async {
+            let pods = member.list("Pod", OPERATOR).await?;
+            let ours = |pod: &&Value| pod["metadata"]["labels"]["submariner.io/nettest"] == "true";
+            let left: Vec<_> = pods.iter().filter(ours).map(name_of).collect();
+            ensure!(left.is_empty(), "{left:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+fn name_of(object: &Value) -> String {
+    object["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+const BETWEEN: &str = "--context kind-c1 diagnose firewall inter-cluster --remotecontext kind-c2";
+
+async fn healthy(lab: &Lab) -> Result<()> {
+    let desk = &lab.desk;
+    desk.row("healthy", "nothing is wrong");
+    // Nothing tells which CNI it is: a doubt, not a fault.
+    let ran = desk.subctl("--context kind-c1 diagnose all").await?;
+    said(
+        &ran,
+        " ✓ All 2 nodes send to the 2 networks of the other clusters by way of the gateway",
+    )?;
+    said(
+        &ran,
+        " ✓ UDP port 4800 is open from 1 nodes to gateway node c1-worker",
+    )?;
+    said(&ran, " ⚠ Skipping inter-cluster firewall check")?;
+    let ran = desk.subctl(BETWEEN).await?;
+    for cluster in ["c1", "c2"] {
+        said(
+            &ran,
+            &format!(" ✓ Tunnels can be established on the gateway node of cluster {cluster:?}"),
+        )?;
+    }
+    said(
+        &ran,
+        " ✓ Cable drivers, keys and addresses are the same on both sides",
+    )?;
+    let ran = desk
+        .subctl("--context kind-c1 diagnose firewall nat-discovery --remotecontext kind-c2")
+        .await?;
+    said(
+        &ran,
+        " ✓ nat-discovery port is allowed in the cluster \"c1\"",
+    )
+}
+
+async fn benchmarks(lab: &Lab) -> Result<()> {
+    let desk = &lab.desk;
+    desk.row("benchmark", "figures are plausible");
+    let ran = desk
+        .subctl("benchmark throughput --context kind-c1 --tocontext kind-c2 --duration 2s")
+        .await?;
+    for kind in ["Gateway", "Non-Gateway"] {
+        let title = format!(
+            "Performing throughput tests from {kind} pod on cluster \"c1\" to {kind} pod on cluster \"c2\"\n"
+        );
+        ensure!(ran.out.contains(&title), "{ran:?}");
+    }
+    let figures = |ran: &Ran| -> Result<Vec<Value>> {
+        let tests: Vec<Value> = serde_json::from_str(&ran.out)?;
+        Ok(tests.iter().map(|test| test["figures"].clone()).collect())
+    };
+    let number = |figures: &Value, key: &str| figures[key].as_f64().unwrap_or(f64::NAN);
+    let ran = desk
+        .subctl("benchmark throughput --context kind-c1 --duration 2s -o json")
+        .await?;
+    let within = figures(&ran)?;
+    ensure!(within.len() == 1, "{within:?}");
+    let (bytes, rate) = (
+        number(&within[0], "bytes"),
+        number(&within[0], "bitsPerSecond"),
+    );
+    ensure!(
+        bytes > 1e6 && rate > 0.0 && rate <= bytes * 8.0 / 2.0,
+        "{within:?}"
+    );
+    let ran = desk
+        .subctl("benchmark latency --context kind-c1 --tocontext kind-c2 --duration 2s -o json")
+        .await?;
+    let between = figures(&ran)?;
+    ensure!(between.len() == 2, "{between:?}");
+    for figures in &between {
+        let [min, mean, max] = ["min", "mean", "max"].map(|key| number(figures, key));
+        let (rate, deviation) = (
+            number(figures, "transactionsPerSecond"),
+            number(figures, "stddev"),
+        );
+        ensure!(
+            0.0 < min && min <= mean && mean <= max && deviation >= 0.0,
+            "{figures}"
+        );
+        // One after the other: the rate is what the mean says.
+        ensure!((rate * mean / 1e6 - 1.0).abs() < 0.01, "{figures}");
+    }
+    Ok(())
+}
+
+/// In one direction, which is told.
+async fn blocked_between_clusters(lab: &Lab) -> Result<()> {
+    let desk = &lab.desk;
+    desk.row(
+        "UDP 4500",
+        "what arrives at c2's port for cables is dropped",
+    );
+    let uplink = lab.member("c2").cluster.lan()?;
+    let fault = uplink
+        .uplink()?
+        .drop_packets(Packets::udp(4500).arriving())?;
+    let ran = found(lab, BETWEEN).await?;
+    said(
+        &ran,
+        " ✓ Tunnels can be established on the gateway node of cluster \"c1\"",
+    )?;
+    said(
+        &ran,
+        " ✗ Tunnels cannot be established on the gateway node of cluster \"c2\": UDP from the gateway node of cluster \"c1\" to 172.20.9.11 port 4500 does not arrive\n   Let UDP port 4500 pass to 172.20.9.11",
+    )?;
+    fault.heal()?;
+    desk.subctl(BETWEEN).await?;
+    Ok(())
+}
+
+async fn blocked_in_a_cluster(lab: &Lab) -> Result<()> {
+    let desk = &lab.desk;
+    desk.row(
+        "UDP 4800",
+        "what c1-worker2 sends to the gateway by VXLAN is dropped",
+    );
+    let lan = lab.member("c1").cluster.lan()?;
+    let fault = lan
+        .node_link("c1-worker2")?
+        .drop_packets(Packets::udp(4800))?;
+    let intra = "--context kind-c1 diagnose firewall intra-cluster";
+    let ran = found(lab, intra).await?;
+    said(
+        &ran,
+        " ✗ UDP port 4800 is blocked from node c1-worker2 to gateway node c1-worker: nothing arrives there\n   Let UDP port 4800 pass",
+    )?;
+    fault.heal()?;
+    desk.subctl(intra).await?;
+    Ok(())
+}
+
+/// A route that is missing and an MTU that is wrong, on a node whose route agent does not run: it would mend them.
+async fn a_nodes_kernel(lab: &Lab) -> Result<()> {
+    let (desk, c1) = (&lab.desk, lab.member("c1"));
+    let nodes = "--context kind-c1 diagnose nodes";
+    agents_on(c1, json!({"kubernetes.io/hostname": "c1-worker"}), 1).await?;
+    let kernel = c1.node("c1-worker2")?.net().netns();
+    desk.row("route", "c1-worker2 has lost its route to c2's pods");
+    kernel.ip("route del 10.9.0.0/16 dev vx-submariner")?;
+    let ran = found(lab, nodes).await?;
+    said(
+        &ran,
+        " ✗ Node c1-worker2 has no route by vx-submariner to 10.9.0.0/16 of cluster \"c2\": packets leave by eth0 to 172.20.8.1\n   The route agent makes it",
+    )?;
+    desk.row("MTU", "and its device has a wrong MTU");
+    kernel.ip("link set vx-submariner mtu 1600")?;
+    let ran = found(lab, nodes).await?;
+    said(
+        &ran,
+        " ✗ On node c1-worker2 the MTU of vx-submariner is 1600: with 50 bytes around them large packets do not fit into eth0 with 1500\n   `ip link set vx-submariner mtu 1450`",
+    )?;
+    agents_on(c1, json!({"kubernetes.io/hostname": null}), 2).await?;
+    eventually(SOON, || async {
+        let ran = desk.try_subctl(nodes).await?;
+        ensure!(ran.code == 0, "{ran:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
+/// Adds to what nodes of route agents have to have.
+async fn agents_on(member: &Member, selector: Value, count: usize) -> Result<()> {
+    let patch = json!({"spec": {"template": {"spec": {"nodeSelector": selector}}}});
+    member
+        .api("DaemonSet", OPERATOR)
+        .patch(
+            "submariner-routeagent",
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await?;
+    eventually(SOON, || async {
+        let set = member
+            .get("DaemonSet", OPERATOR, "submariner-routeagent")
+            .await?;
+        let status = &set["status"];
+        let all = [
+            "desiredNumberScheduled",
+            "currentNumberScheduled",
+            "updatedNumberScheduled",
+            "numberAvailable",
+        ];
+        ensure!(
+            status["observedGeneration"] == set["metadata"]["generation"]
+                && all.iter().all(|key| status[key] == count),
+            "{status}"
+        );
+        let pods = member.list("Pod", OPERATOR).await?;
+        let agents = pods
+            .iter()
+            .filter(|pod| pod["metadata"]["labels"]["app"] == "submariner-routeagent");
+        ensure!(agents.count() == count, "not all are gone");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
+/// A third cluster claims what c1 has.
+async fn overlapping(lab: &Lab) -> Result<()> {
+    let desk = &lab.desk;
+    desk.row("overlap", "a third cluster has the networks of c1");
+    let broker = lab.broker.client().await?;
+    let endpoint = json!({
+        "apiVersion": "submariner.io/v1", "kind": "Endpoint",
+        "metadata": {
+            "name": "c3-submariner-cable-c3-172-20-10-11", "namespace": BROKER, "labels": {"submariner-io/clusterID": "c3"},
+        },
+        "spec": {
+            "cluster_id": "c3", "cable_name": "submariner-cable-c3-172-20-10-11", "hostname": "c3-worker",
+            "subnets": ["10.8.0.0/16"], "private_ip": "172.20.10.11", "public_ip": "", "nat_enabled": false,
+            "backend": "wireguard", "backend_config": {"publicKey": "2ndTSVzRxA1KZ6qvHzjqkUZJXLDGFJTGRQVVkP7cbSE="},
+        },
+    });
+    objects::put(&broker, endpoint).await?;
+    let ran = found(lab, "--context kind-c1 diagnose deployment").await?;
+    said(
+        &ran,
+        " ✗ CIDR \"10.8.0.0/16\" in cluster \"c1\" overlaps with cluster \"c3\" (CIDR \"10.8.0.0/16\")\n   One of them has to have other networks",
+    )?;
+    // Nobody has a route to it, and nobody should.
+    desk.subctl("--context kind-c1 diagnose nodes").await?;
+    objects::api(&broker, "Endpoint", Some(BROKER))
+        .delete(
+            "c3-submariner-cable-c3-172-20-10-11",
+            &DeleteParams::default(),
+        )
+        .await?;
+    eventually(SOON, || async {
+        for member in &lab.members {
+            let here = member.list("Endpoint", OPERATOR).await?;
+            ensure!(here.len() == 2, "{} has {here:?}", member.name);
+        }
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    desk.subctl("--context kind-c1 diagnose deployment").await?;
+    Ok(())
+}
+
+/// c2's gateway has a new key while c1 does not hear from the broker.
+async fn another_key(lab: &Lab) -> Result<()> {
+    let (desk, c1, c2) = (&lab.desk, lab.member("c1"), lab.member("c2"));
+    desk.row("key", "c1 knows a key of c2 that c2 has no more");
+    let before = own_key(c2).await?;
+    let cut_off = c1.cluster.lan()?.partition(&lab.broker)?;
+    let kept = c2
+        .node("c2-worker")?
+        .dir()
+        .join("host/run/submariner/gateway-wireguard.key");
+    std::fs::remove_file(&kept).with_context(|| kept.display().to_string())?;
+    let pods = c2.list("Pod", OPERATOR).await?;
+    let gateway = pods
+        .iter()
+        .find(|pod| pod["metadata"]["labels"]["app"] == "submariner-gateway")
+        .map(name_of);
+    c2.api("Pod", OPERATOR)
+        .delete(&gateway.context("a gateway")?, &DeleteParams::default())
+        .await?;
+    eventually(SOON, || async {
+        let now = own_key(c2).await?;
+        ensure!(now != before, "the key is still {now}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+    .with_context(|| c2.logs())?;
+    let words = format!(
+        " ✗ The public key of cluster \"c2\" in this cluster ({before}) is not the one that it has published on the broker"
+    );
+    eventually(SOON, || async {
+        let ran = found(lab, "--context kind-c1 diagnose connections").await?;
+        said(&ran, &words)
+    })
+    .await?;
+    let ran = eventually(SOON, || found(lab, BETWEEN)).await?;
+    said(
+        &ran,
+        &format!(
+            " ✗ Cluster \"c1\" has another public key of cluster \"c2\" ({before:?}) than that has itself"
+        ),
+    )?;
+    // Packets pass; it is not the way that is broken.
+    said(
+        &ran,
+        " ✓ Tunnels can be established on the gateway node of cluster \"c2\"",
+    )?;
+    cut_off.heal()?;
+    for (member, other) in [(c1, c2), (c2, c1)] {
+        connected(member, other, DRIVER).await?;
+    }
+    desk.subctl(BETWEEN).await?;
+    Ok(())
+}
+
+/// The public key that a cluster's own Endpoint has.
+async fn own_key(member: &Member) -> Result<String> {
+    let endpoints = member.list("Endpoint", OPERATOR).await?;
+    let own = endpoints
+        .iter()
+        .find(|endpoint| endpoint["spec"]["cluster_id"] == member.name.as_str());
+    let key = own.and_then(|own| own["spec"]["backend_config"]["publicKey"].as_str());
+    key.map(str::to_owned).context("no key")
+}
+
+async fn no_image(lab: &Lab) -> Result<()> {
+    lab.desk.row(
+        "image",
+        "an image that is not there is a doubt, not a fault",
+    );
+    let ran = lab
+        .desk
+        .subctl("--context kind-c1 diagnose nodes --image-override submariner-nettest=a.example/nothing:1")
+        .await?;
+    said(
+        &ran,
+        " ⚠ Node c1-worker could not be looked at: pod subctl-look-",
+    )?;
+    said(
+        &ran,
+        "with image a.example/nothing:1 on node c1-worker: ErrImagePull",
+    )
+}
+
+/// Runs what should find something.
+async fn found(lab: &Lab, words: &str) -> Result<Ran> {
+    let ran = lab.desk.try_subctl(words).await?;
+    ensure!(ran.code == FOUND, "{words}: {ran:?}");
+    Ok(ran)
+}
+
+fn said(ran: &Ran, words: &str) -> Result<()> {
+    ensure!(ran.err.contains(words), "not said: {words:?}\n{}", ran.err);
+    Ok(())
+}
