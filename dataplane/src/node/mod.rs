@@ -129,9 +129,8 @@ fn same_vteps(view: &View) -> Vec<Trouble> {
     troubles
 }
 
-/// The device of this node, and its addresses.
-fn device(network: &mut Network, view: &View, remote: Option<IpAddr>) {
-    let own = view.uplink.address;
+/// The device of this node, and its addresses, which follow from `own`.
+fn device(network: &mut Network, view: &View, own: Ipv4Addr, remote: Option<IpAddr>) {
     let mut vxlan = Vxlan::new(VNI, VX_SUBMARINER_PORT);
     if let Some(remote) = remote {
         vxlan = vxlan.remote(remote);
@@ -149,7 +148,7 @@ fn device(network: &mut Network, view: &View, remote: Option<IpAddr>) {
 }
 
 fn on_worker(network: &mut Network, view: &View, gateway: Ipv4Addr, remotes: &[Remote]) {
-    device(network, view, Some(gateway.into()));
+    device(network, view, view.uplink.address, Some(gateway.into()));
     for net in remotes.iter().flat_map(|remote| &remote.networks) {
         let via = match net {
             IpNet::V4(_) => IpAddr::V4(VTEPS.of(gateway)),
@@ -160,7 +159,12 @@ fn on_worker(network: &mut Network, view: &View, gateway: Ipv4Addr, remotes: &[R
 }
 
 fn on_gateway(network: &mut Network, view: &View, gateway: &Gateway, remotes: &[Remote]) {
-    device(network, view, None);
+    let own = match gateway.private_ip {
+        // By this workers find it.
+        IpAddr::V4(address) => address,
+        IpAddr::V6(_) => view.uplink.address,
+    };
+    device(network, view, own, None);
     network.insert(Sysctl::rp_filter(DEVICE, 2));
     for address in view
         .nodes

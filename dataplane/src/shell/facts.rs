@@ -1,5 +1,6 @@
 //! What a node's kernel says of itself.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
@@ -8,8 +9,14 @@ use subm_routing::{Family, Kernel, interface_within};
 
 use crate::node::{Cni, Uplink};
 
-/// By which device this node reaches others, and which is the CNI's.
-pub(super) async fn ask(kernel: &Kernel, pods: &[IpNet]) -> Result<(Uplink, Option<Cni>)> {
+/// By which device this node reaches others, which is the CNI's, and all addresses.
+pub(super) struct Facts {
+    pub(super) uplink: Uplink,
+    pub(super) cni: Option<Cni>,
+    pub(super) addresses: BTreeSet<IpAddr>,
+}
+
+pub(super) async fn ask(kernel: &Kernel, pods: &[IpNet]) -> Result<Facts> {
     let route = kernel.default_route(Family::V4).await?;
     let route = route.context("this node has no default route for IPv4")?;
     let Some(IpAddr::V4(address)) = route.address else {
@@ -44,5 +51,14 @@ pub(super) async fn ask(kernel: &Kernel, pods: &[IpNet]) -> Result<(Uplink, Opti
             }),
         })
     });
-    Ok((uplink, cni))
+    let addresses = interfaces
+        .iter()
+        .flat_map(|interface| &interface.addresses)
+        .map(IpNet::addr)
+        .collect();
+    Ok(Facts {
+        uplink,
+        cni,
+        addresses,
+    })
 }

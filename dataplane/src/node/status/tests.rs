@@ -35,6 +35,7 @@ fn view(node: &str, gateway: Option<&str>) -> View {
     let address = if node == "c1-gw1" { 11 } else { 21 };
     View {
         node: node.to_owned(),
+        addresses: BTreeSet::new(),
         uplink: Uplink {
             link: LinkName::from_static("eth0"),
             address: [172, 31, 1, address].into(),

@@ -134,7 +134,8 @@ impl Brain {
         let node = self.node_settings(&mut problems);
         self.look_for_address(&node);
         match facts::ask(&self.kernel, &self.settings.cluster_cidr).await {
-            Ok((uplink, cni)) => {
+            Ok(facts) => {
+                let (uplink, cni) = (facts.uplink, facts.cni);
                 let local = Local {
                     private_ip: uplink.address,
                     port: node.tunnel_port(&self.settings),
