@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube::core::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use subm_api::names::UPDATE_TIMESTAMP;
 use subm_api::submariner::{EndpointSpec, LatencyRtt};
 use subm_tunnel::health::{Rtt, go_duration};

@@ -60,6 +60,7 @@ fn view(site: &Site, node: &Node) -> Result<View> {
     let (address, address6) = node.cni_address();
     Ok(View {
         node: node.name().to_owned(),
+        addresses: [IpAddr::V4(node.ip())].into(),
         uplink: Uplink {
             link: ETH0,
             address: node.ip(),

@@ -132,9 +132,8 @@ fn same_vteps(view: &View) -> Vec<Trouble> {
     troubles
 }
 
-/// The device of this node, and its addresses.
-fn device(network: &mut Network, view: &View, remote: Option<IpAddr>) {
-    let own = view.uplink.address;
+/// The device of this node, and its addresses, which follow from `own`.
+fn device(network: &mut Network, view: &View, own: IpAddr, remote: Option<IpAddr>) {
     let mut vxlan = Vxlan::new(VNI, VX_SUBMARINER_PORT);
     if let Some(remote) = remote {
         vxlan = vxlan.remote(remote);
@@ -155,7 +154,7 @@ fn device(network: &mut Network, view: &View, remote: Option<IpAddr>) {
 }
 
 fn on_worker(network: &mut Network, view: &View, gateway: IpAddr, remotes: &[Remote]) {
-    device(network, view, Some(gateway));
+    device(network, view, view.uplink.address, Some(gateway));
     for net in remotes.iter().flat_map(|remote| &remote.networks) {
         let via = match net {
             IpNet::V4(_) => IpAddr::V4(VTEPS.of(gateway)),
@@ -166,7 +165,9 @@ fn on_worker(network: &mut Network, view: &View, gateway: IpAddr, remotes: &[Rem
 }
 
 fn on_gateway(network: &mut Network, view: &View, gateway: &Gateway, remotes: &[Remote]) {
-    device(network, view, None);
+    // By this workers find it.
+    let own = view.address_of(gateway).unwrap_or(view.uplink.address);
+    device(network, view, own, None);
     network.insert(Sysctl::rp_filter(DEVICE, 2));
     for address in view
         .nodes

@@ -54,8 +54,8 @@ impl Checks {
     }
 }
 
-/// What the path to a remote is called. With another address it is another path, and nothing that was known of the old one is told of it.
-fn path(remote: &Remote) -> Option<String> {
+/// What the path to a remote is called, if there is something to ask. With another address it is another path, and nothing that was known of the old one is told of it.
+pub fn path(remote: &Remote) -> Option<String> {
     Some(format!("{} at {}", remote.endpoint, remote.target()?))
 }
 

@@ -32,6 +32,7 @@ fn view(node: &str, way: Way) -> View {
     };
     View {
         node: node.to_owned(),
+        addresses: [IpAddr::V4(nodes[node])].into(),
         uplink: Uplink {
             link: LinkName::from_static("eth0"),
             address: nodes[node],
@@ -93,6 +94,24 @@ fn lines(plan: &Plan) -> Vec<String> {
 
 fn has(plan: &Plan, line: &str) -> bool {
     lines(plan).iter().any(|other| other.starts_with(line))
+}
+
+/// A host has several addresses, and its gateway process need not have told the one of the default route; nor need the node be called as the host.
+#[test]
+fn a_gateway_is_where_its_address_is() {
+    let mut host = view("c1-w1", Way::Device(WG));
+    let gateway = host.gateway.clone().expect("a gateway");
+    assert!(!host.is_on(&gateway));
+    host.addresses.insert(gateway.private_ip);
+    assert!(host.is_on(&gateway));
+    // The others find it by the address that it told.
+    let way = "240.31.1.11";
+    let worker = plan(&view("c1-w2", Way::Device(WG)), &c2());
+    let via = |line: &String| line.contains(&format!("via {way}"));
+    assert!(lines(&worker).iter().any(via), "{:?}", lines(&worker));
+    let gateway = plan(&host, &c2());
+    let own = |line: &String| line.contains(&format!("{way}/8"));
+    assert!(lines(&gateway).iter().any(own), "{:?}", lines(&gateway));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a route agent knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -13,6 +13,8 @@ use super::gateway::Gateway;
 pub struct View {
     /// This node's name.
     pub node: String,
+    /// All of this node's own addresses.
+    pub addresses: BTreeSet<IpAddr>,
     pub uplink: Uplink,
     /// The device of the CNI, if it put an address of the pod CIDR on the node.
     pub cni: Option<Cni>,
@@ -34,9 +36,12 @@ impl View {
             .or_else(|| self.nodes.get(&gateway.node).copied().filter(of_family))
     }
 
-    /// Whether the gateway is on this node. An Endpoint has the host's name, which need not be the node's; the address decides then.
+    /// Whether the gateway is on this node. An Endpoint has the host's name, which need not be the node's; the address decides then. That need
+    /// not be the one by which this node reaches others: a host with several may have changed its default route since, or told its gateway another.
     pub fn is_on(&self, gateway: &Gateway) -> bool {
-        gateway.node == self.node || gateway.private_ip == self.uplink.address
+        gateway.node == self.node
+            || gateway.private_ip == self.uplink.address
+            || self.addresses.contains(&gateway.private_ip)
     }
 }
 

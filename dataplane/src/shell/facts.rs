@@ -1,5 +1,6 @@
 //! What a node's kernel says of itself.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
@@ -8,12 +9,15 @@ use subm_routing::{Family, Kernel, LinkName, interface_within};
 
 use crate::node::{Cni, Uplink};
 
-/// By which device this node reaches others in this family, and which is the CNI's.
-pub(super) async fn ask(
-    kernel: &Kernel,
-    family: Family,
-    pods: &[IpNet],
-) -> Result<(Uplink, Option<Cni>)> {
+/// By which device this node reaches others, which is the CNI's, and all addresses.
+pub(super) struct Facts {
+    pub(super) uplink: Uplink,
+    pub(super) cni: Option<Cni>,
+    pub(super) addresses: BTreeSet<IpAddr>,
+}
+
+/// `family`: that in which the cluster's nodes reach each other.
+pub(super) async fn ask(kernel: &Kernel, family: Family, pods: &[IpNet]) -> Result<Facts> {
     let route = kernel.default_route(family).await?;
     let route = route.with_context(|| format!("this node has no default route for {family}"))?;
     let address = route.address.with_context(|| {
@@ -35,7 +39,16 @@ pub(super) async fn ask(
         let (interface, address) = interface_within(&interfaces, &nets)?;
         Some((interface.name, address))
     };
-    Ok((uplink, cni(within(Family::V4), within(Family::V6))))
+    let addresses = interfaces
+        .iter()
+        .flat_map(|interface| &interface.addresses)
+        .map(IpNet::addr)
+        .collect();
+    Ok(Facts {
+        uplink,
+        cni: cni(within(Family::V4), within(Family::V6)),
+        addresses,
+    })
 }
 
 /// What is within the pod networks of each family. A device with both families has both on it.

@@ -119,15 +119,16 @@ impl Brain {
         };
         let pods = &self.arguments.cluster_cidr;
         match facts::ask(&self.kernel, underlay.family, pods).await {
-            Ok((uplink, cni)) => {
+            Ok(facts) => {
                 let cluster = &self.arguments.cluster_id;
                 let endpoints = decided.endpoints.iter();
                 let view = View {
                     node: self.node.clone(),
-                    gateway: Gateway::leading(endpoints, cluster, uplink.mtu),
+                    addresses: facts.addresses,
+                    gateway: Gateway::leading(endpoints, cluster, facts.uplink.mtu),
                     pods: pods.clone(),
-                    uplink,
-                    cni,
+                    uplink: facts.uplink,
+                    cni: facts.cni,
                     nodes: underlay.nodes,
                 };
                 self.decide(&view, &mut decided);

@@ -137,7 +137,8 @@ impl Brain {
         let underlay = Underlay::of(self.nodes.objects().map(|Whole(node)| node));
         let pods = &self.settings.cluster_cidr;
         match facts::ask(&self.kernel, underlay.family, pods).await {
-            Ok((uplink, cni)) => {
+            Ok(facts) => {
+                let (uplink, cni) = (facts.uplink, facts.cni);
                 let local = Local {
                     private_ip: uplink.address,
                     port: node.tunnel_port(&self.settings),
