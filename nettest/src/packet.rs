@@ -48,9 +48,10 @@ pub fn sighting(packet: &[u8], token: &str, link: &str) -> Option<Sighting> {
     };
     let port = match sliced.transport {
         Some(TransportSlice::Udp(udp)) => udp.destination_port(),
-        Some(_) => return None,
-        None if fragment => u16::from_be_bytes(packet.get(header + 2..header + 4)?.try_into().ok()?),
-        None => return None,
+        None if fragment => {
+            u16::from_be_bytes(packet.get(header + 2..header + 4)?.try_into().ok()?)
+        }
+        Some(_) | None => return None,
     };
     Some(Sighting {
         tag: u16::from_be_bytes(tag.try_into().ok()?),
@@ -137,9 +138,7 @@ mod tests {
     fn of_ipv6_too() {
         let builder = PacketBuilder::ipv6([1; 16], [2; 16], 64).udp(40000, 4490);
         let mut packet = Vec::new();
-        builder
-            .write(&mut packet, &payload(TOKEN, 7, 60))
-            .unwrap();
+        builder.write(&mut packet, &payload(TOKEN, 7, 60)).unwrap();
         let seen = sighting(&packet, TOKEN, "eth0").unwrap();
         assert_eq!((seen.tag, seen.port, seen.length), (7, 4490, 108));
     }

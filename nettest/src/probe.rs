@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket, sockopt,
+    AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket,
+    sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use socket2::Socket;
@@ -108,8 +109,7 @@ pub fn sniff(watch: &Watch) -> io::Result<Seen> {
     while Instant::now() < end && seen.len() < watch.enough {
         let (length, from) = match recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut buffer) {
             Ok((length, Some(from))) => (length, from),
-            Ok(_) => continue,
-            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => continue,
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => continue,
             Err(error) => return Err(error.into()),
         };
         if from.pkttype() == OUTGOING {

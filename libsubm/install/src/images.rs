@@ -61,7 +61,9 @@ impl Images {
     pub fn like(image: &str) -> Self {
         let image = image.split('@').next().unwrap_or(image);
         let (repository, name) = image.rsplit_once('/').unwrap_or(("local", image));
-        let version = name.split_once(':').map_or("latest", |(_, version)| version);
+        let version = name
+            .split_once(':')
+            .map_or("latest", |(_, version)| version);
         Self {
             repository: repository.to_owned(),
             version: version.to_owned(),

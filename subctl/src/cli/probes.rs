@@ -81,11 +81,7 @@ impl Benchmark {
 }
 
 /// `None` where nothing names another cluster.
-fn other(
-    own: &KubeFlags,
-    config: Option<&PathBuf>,
-    context: Option<&String>,
-) -> Option<KubeFlags> {
+fn other(own: &KubeFlags, config: Option<&PathBuf>, context: Option<&String>) -> Option<KubeFlags> {
     (config.is_some() || context.is_some()).then(|| KubeFlags {
         kubeconfig: config.or(own.kubeconfig.as_ref()).cloned(),
         context: context.cloned(),

@@ -171,7 +171,9 @@ fn ways<'a>(
             from: (from, one),
             to: (to, other),
         }),
-        _ => status.warning("Not both clusters have a node that is no gateway: from gateway to gateway alone"),
+        _ => status.warning(
+            "Not both clusters have a node that is no gateway: from gateway to gateway alone",
+        ),
     }
     Ok(ways)
 }
@@ -236,9 +238,7 @@ async fn ask<T: DeserializeOwned>(
     from: (&Member, &str),
     words: &[String],
 ) -> Result<T, Error> {
-    let client = pods
-        .start(&from.0.site, from.1, Stand::Pod, words)
-        .await?;
+    let client = pods.start(&from.0.site, from.1, Stand::Pod, words).await?;
     let answer = pods.answer(&client).await?;
     answer.map_err(|why| {
         Error::Broken(format!(

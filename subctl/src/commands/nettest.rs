@@ -47,7 +47,11 @@ impl Site {
         Ok(Self {
             cluster: cluster.clone(),
             images: Images {
-                overrides: flags.image_override.iter().cloned().collect::<BTreeMap<_, _>>(),
+                overrides: flags
+                    .image_override
+                    .iter()
+                    .cloned()
+                    .collect::<BTreeMap<_, _>>(),
                 ..Images::like(&image)
             },
         })
@@ -102,7 +106,7 @@ async fn interrupted() {
             _ = terminate.recv() => {}
         }
     } else {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -293,7 +297,8 @@ mod tests {
             silent.contains("code 1") && silent.contains("a/nettest:1"),
             "{silent}"
         );
-        let running = json!({"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]});
+        let running =
+            json!({"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]});
         assert_eq!(of(&running), None);
         assert_eq!(of(&json!({"phase": "Pending"})), None);
     }

@@ -68,7 +68,10 @@ async fn walk(lab: &Lab) -> Result<()> {
 }
 
 fn name_of(object: &Value) -> String {
-    object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+    object["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 const BETWEEN: &str = "--context kind-c1 diagnose firewall inter-cluster --remotecontext kind-c2";
@@ -78,8 +81,14 @@ async fn healthy(lab: &Lab) -> Result<()> {
     desk.row("healthy", "nothing is wrong");
     // Nothing tells which CNI it is: a doubt, not a fault.
     let ran = desk.subctl("--context kind-c1 diagnose all").await?;
-    said(&ran, " ✓ All 2 nodes send to the 2 networks of the other clusters by way of the gateway")?;
-    said(&ran, " ✓ UDP port 4800 is open from 1 nodes to gateway node c1-worker")?;
+    said(
+        &ran,
+        " ✓ All 2 nodes send to the 2 networks of the other clusters by way of the gateway",
+    )?;
+    said(
+        &ran,
+        " ✓ UDP port 4800 is open from 1 nodes to gateway node c1-worker",
+    )?;
     said(&ran, " ⚠ Skipping inter-cluster firewall check")?;
     let ran = desk.subctl(BETWEEN).await?;
     for cluster in ["c1", "c2"] {
@@ -88,11 +97,17 @@ async fn healthy(lab: &Lab) -> Result<()> {
             &format!(" ✓ Tunnels can be established on the gateway node of cluster {cluster:?}"),
         )?;
     }
-    said(&ran, " ✓ Cable drivers, keys and addresses are the same on both sides")?;
+    said(
+        &ran,
+        " ✓ Cable drivers, keys and addresses are the same on both sides",
+    )?;
     let ran = desk
         .subctl("--context kind-c1 diagnose firewall nat-discovery --remotecontext kind-c2")
         .await?;
-    said(&ran, " ✓ nat-discovery port is allowed in the cluster \"c1\"")
+    said(
+        &ran,
+        " ✓ nat-discovery port is allowed in the cluster \"c1\"",
+    )
 }
 
 async fn benchmarks(lab: &Lab) -> Result<()> {
@@ -149,13 +164,19 @@ async fn benchmarks(lab: &Lab) -> Result<()> {
 /// In one direction, which is told.
 async fn blocked_between_clusters(lab: &Lab) -> Result<()> {
     let desk = &lab.desk;
-    desk.row("UDP 4500", "what arrives at c2's port for cables is dropped");
+    desk.row(
+        "UDP 4500",
+        "what arrives at c2's port for cables is dropped",
+    );
     let uplink = lab.member("c2").cluster.lan()?;
     let fault = uplink
         .uplink()?
         .drop_packets(Packets::udp(4500).arriving())?;
     let ran = found(lab, BETWEEN).await?;
-    said(&ran, " ✓ Tunnels can be established on the gateway node of cluster \"c1\"")?;
+    said(
+        &ran,
+        " ✓ Tunnels can be established on the gateway node of cluster \"c1\"",
+    )?;
     said(
         &ran,
         " ✗ Tunnels cannot be established on the gateway node of cluster \"c2\": UDP from the gateway node of cluster \"c1\" to 172.20.9.11 port 4500 does not arrive\n   Let UDP port 4500 pass to 172.20.9.11",
@@ -167,7 +188,10 @@ async fn blocked_between_clusters(lab: &Lab) -> Result<()> {
 
 async fn blocked_in_a_cluster(lab: &Lab) -> Result<()> {
     let desk = &lab.desk;
-    desk.row("UDP 4800", "what c1-worker2 sends to the gateway by VXLAN is dropped");
+    desk.row(
+        "UDP 4800",
+        "what c1-worker2 sends to the gateway by VXLAN is dropped",
+    );
     let lan = lab.member("c1").cluster.lan()?;
     let fault = lan
         .node_link("c1-worker2")?
@@ -274,7 +298,10 @@ async fn overlapping(lab: &Lab) -> Result<()> {
     // Nobody has a route to it, and nobody should.
     desk.subctl("--context kind-c1 diagnose nodes").await?;
     objects::api(&broker, "Endpoint", Some(BROKER))
-        .delete("c3-submariner-cable-c3-172-20-10-11", &DeleteParams::default())
+        .delete(
+            "c3-submariner-cable-c3-172-20-10-11",
+            &DeleteParams::default(),
+        )
         .await?;
     eventually(SOON, || async {
         for member in &lab.members {
@@ -325,10 +352,15 @@ async fn another_key(lab: &Lab) -> Result<()> {
     let ran = eventually(SOON, || found(lab, BETWEEN)).await?;
     said(
         &ran,
-        &format!(" ✗ Cluster \"c1\" has another public key of cluster \"c2\" ({before:?}) than that has itself"),
+        &format!(
+            " ✗ Cluster \"c1\" has another public key of cluster \"c2\" ({before:?}) than that has itself"
+        ),
     )?;
     // Packets pass; it is not the way that is broken.
-    said(&ran, " ✓ Tunnels can be established on the gateway node of cluster \"c2\"")?;
+    said(
+        &ran,
+        " ✓ Tunnels can be established on the gateway node of cluster \"c2\"",
+    )?;
     cut_off.heal()?;
     for (member, other) in [(c1, c2), (c2, c1)] {
         connected(member, other, DRIVER).await?;
@@ -348,13 +380,22 @@ async fn own_key(member: &Member) -> Result<String> {
 }
 
 async fn no_image(lab: &Lab) -> Result<()> {
-    lab.desk.row("image", "an image that is not there is a doubt, not a fault");
+    lab.desk.row(
+        "image",
+        "an image that is not there is a doubt, not a fault",
+    );
     let ran = lab
         .desk
         .subctl("--context kind-c1 diagnose nodes --image-override submariner-nettest=a.example/nothing:1")
         .await?;
-    said(&ran, " ⚠ Node c1-worker could not be looked at: pod subctl-look-")?;
-    said(&ran, "with image a.example/nothing:1 on node c1-worker: ErrImagePull")
+    said(
+        &ran,
+        " ⚠ Node c1-worker could not be looked at: pod subctl-look-",
+    )?;
+    said(
+        &ran,
+        "with image a.example/nothing:1 on node c1-worker: ErrImagePull",
+    )
 }
 
 /// Runs what should find something.

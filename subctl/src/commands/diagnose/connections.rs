@@ -135,9 +135,16 @@ impl Remote<'_> {
     fn stale_key(&self) -> Option<&str> {
         let here = self.here?;
         let key = |endpoint: &'_ Value| endpoint["spec"]["backend_config"][PUBLIC_KEY].clone();
-        let there = self.on_broker.iter().find(|there| name(there) == name(here))?;
+        let there = self
+            .on_broker
+            .iter()
+            .find(|there| name(there) == name(here))?;
         let differs = key(there).is_string() && key(there) != key(here);
-        differs.then(|| here["spec"]["backend_config"][PUBLIC_KEY].as_str().unwrap_or("none"))
+        differs.then(|| {
+            here["spec"]["backend_config"][PUBLIC_KEY]
+                .as_str()
+                .unwrap_or("none")
+        })
     }
 }
 

@@ -96,7 +96,11 @@ fn seen(part: &mut Part, pods: &Pods, node: &str, arrived: &Seen) {
             sighting.from,
             sighting.port,
             sighting.length,
-            if sighting.fragment { ", a first piece" } else { "" }
+            if sighting.fragment {
+                ", a first piece"
+            } else {
+                ""
+            }
         ));
     }
 }

@@ -36,7 +36,10 @@ pub(super) async fn check(seen: &Seen, site: &Site, pods: &Pods) -> Result<Part,
     };
     let mut words = vec![
         "look".to_owned(),
-        format!("--links={DEVICE},{}", wanted.cable.as_deref().unwrap_or(DEVICE)),
+        format!(
+            "--links={DEVICE},{}",
+            wanted.cable.as_deref().unwrap_or(DEVICE)
+        ),
     ];
     words.extend(wanted.networks.iter().map(|(net, _)| net.to_string()));
     let all = nodes::ready(&seen.nodes);
@@ -128,10 +131,7 @@ impl Wanted {
         let parse = |key| subm_install::network::parse(seen.setting(key)).unwrap_or_default();
         let own: Vec<IpNet> = [parse("clusterCIDR"), parse("serviceCIDR")].concat();
         // What overlaps is refused, and `deployment` says so.
-        let foreign = |net: &IpNet| {
-            !own.iter()
-                .any(|own| own.contains(net) || net.contains(own))
-        };
+        let foreign = |net: &IpNet| !own.iter().any(|own| own.contains(net) || net.contains(own));
         let mut networks = Vec::new();
         for endpoint in &seen.endpoints {
             let cluster = str_at(endpoint, "/spec/cluster_id");
@@ -164,12 +164,16 @@ impl Wanted {
         );
         let cable = self.cable.as_deref().filter(|_| on_gateway);
         let cable = cable.map(|cable| (cable, self.overhead, &gateways));
-        for (device, overhead, remedy) in [(DEVICE, VXLAN_OVERHEAD, &agent)].into_iter().chain(cable)
+        for (device, overhead, remedy) in
+            [(DEVICE, VXLAN_OVERHEAD, &agent)].into_iter().chain(cable)
         {
             match link(device) {
                 None => part.broken(format!("Node {node} has no device {device}"), remedy),
                 Some(link) if !link.up => {
-                    part.broken(format!("On node {node} the device {device} is down"), remedy);
+                    part.broken(
+                        format!("On node {node} the device {device} is down"),
+                        remedy,
+                    );
                 }
                 Some(link) => mtu(part, node, link, found.uplink.as_ref(), overhead),
             }

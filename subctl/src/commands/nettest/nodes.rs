@@ -7,7 +7,9 @@ use crate::cluster::{condition, label, list_at, name, str_at};
 
 /// The node whose gateway has the cables.
 pub(in crate::commands) fn gateway(pods: &[Value]) -> Option<&str> {
-    let active = pods.iter().find(|pod| label(pod, POD_STATUS) == HA_ACTIVE)?;
+    let active = pods
+        .iter()
+        .find(|pod| label(pod, POD_STATUS) == HA_ACTIVE)?;
     Some(str_at(active, "/spec/nodeName")).filter(|node| !node.is_empty())
 }
 

@@ -3,9 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
-use subm_api::names::{
-    HA_ACTIVE, NATT_DISCOVERY_PORT, PUBLIC_KEY, UDP_PORT, USING_LOAD_BALANCER,
-};
+use subm_api::names::{HA_ACTIVE, NATT_DISCOVERY_PORT, PUBLIC_KEY, UDP_PORT, USING_LOAD_BALANCER};
 use subm_install::names::{CONNECTIVITY, IPSEC_PSK};
 
 use super::{Passage, Sender, observe, passage, seen};
@@ -91,7 +89,9 @@ pub(in crate::commands::diagnose) async fn run(
 
 fn title(discovery: bool, cluster: &str) -> String {
     if discovery {
-        format!("Checking if nat-discovery port is opened on the gateway node of cluster {cluster:?}")
+        format!(
+            "Checking if nat-discovery port is opened on the gateway node of cluster {cluster:?}"
+        )
     } else {
         format!("Checking if tunnels can be setup on the gateway node of cluster {cluster:?}")
     }
@@ -254,14 +254,17 @@ fn address(made: &Value, sender: &Seen) -> Option<IpAddr> {
         .find(|gateway| str_at(gateway, "/status/haStatus") == HA_ACTIVE);
     let connections = active.map(|gateway| list_at(gateway, "/status/connections"));
     let using = connections.into_iter().flatten().find_map(|connection| {
-        let same =
-            str_at(connection, "/endpoint/cable_name") == str_at(made, "/cable_name");
+        let same = str_at(connection, "/endpoint/cable_name") == str_at(made, "/cable_name");
         let using = str_at(connection, "/usingIP").parse().ok();
         using.filter(|_| same)
     });
-    let translated = made["nat_enabled"] == true
-        || made["backend_config"][USING_LOAD_BALANCER] == "true";
-    let published = if translated { "/public_ip" } else { "/private_ip" };
+    let translated =
+        made["nat_enabled"] == true || made["backend_config"][USING_LOAD_BALANCER] == "true";
+    let published = if translated {
+        "/public_ip"
+    } else {
+        "/private_ip"
+    };
     using.or_else(|| str_at(made, published).parse().ok())
 }
 

@@ -32,8 +32,7 @@ pub(in crate::commands::diagnose) async fn check(
         return Ok(part);
     }
     let address = own_endpoint(seen).map(|endpoint| str_at(endpoint, "/spec/private_ip"));
-    let (Some(gateway), Some(Ok(address))) =
-        (nodes::gateway(&seen.pods), address.map(str::parse))
+    let (Some(gateway), Some(Ok(address))) = (nodes::gateway(&seen.pods), address.map(str::parse))
     else {
         part.unknown(
             "No gateway leads in this cluster, so nodes have nobody to send to",
@@ -172,11 +171,7 @@ mod tests {
                 None,
                 "UDP port 4800 from node w2 arrives at gateway node w1, and its device",
             ),
-            (
-                &all[..3],
-                None,
-                "Large packets from node w2 do not arrive",
-            ),
+            (&all[..3], None, "Large packets from node w2 do not arrive"),
             // Those of another node.
             (
                 &[(2, 4800), (3, 4800), (2, 9), (3, 9)][..],

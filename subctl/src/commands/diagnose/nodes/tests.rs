@@ -52,14 +52,20 @@ fn worker() -> Node {
 
 fn told(node: &str, found: &Node) -> Vec<String> {
     let mut part = Part::new(TITLE);
-    Wanted::of(&seen("vxlan")).unwrap().judge(&mut part, node, found);
+    Wanted::of(&seen("vxlan"))
+        .unwrap()
+        .judge(&mut part, node, found);
     faults(&[part])
 }
 
 #[test]
 fn what_overlaps_is_not_looked_for() {
     let wanted = Wanted::of(&seen("vxlan")).unwrap();
-    let nets: Vec<String> = wanted.networks.iter().map(|(net, _)| net.to_string()).collect();
+    let nets: Vec<String> = wanted
+        .networks
+        .iter()
+        .map(|(net, _)| net.to_string())
+        .collect();
     assert_eq!(nets, NETS);
     assert_eq!(wanted.vtep, Some([240, 20, 8, 11].into()));
     let mut alone = seen("vxlan");
@@ -96,7 +102,10 @@ fn a_worker_sends_by_the_gateways_vtep() {
     missing.ways = vec![way(DEVICE, Some([240, 20, 8, 12]), &NETS)];
     assert_eq!(told("w2", &missing).len(), 1);
     missing.links.clear();
-    assert_eq!(told("w2", &missing), ["Node w2 has no device vx-submariner"]);
+    assert_eq!(
+        told("w2", &missing),
+        ["Node w2 has no device vx-submariner"]
+    );
     let mut down = worker();
     down.links[0].up = false;
     assert_eq!(

@@ -29,7 +29,9 @@ fn a_copy_that_differs_is_named_by_what_differs() {
     assert!(told(Some(endpoint("new"))).is_empty());
     assert_eq!(
         told(Some(endpoint("old"))),
-        ["Cluster \"c1\" has another public key of cluster \"c2\" (\"old\") than that has itself (\"new\")"]
+        [
+            "Cluster \"c1\" has another public key of cluster \"c2\" (\"old\") than that has itself (\"new\")"
+        ]
     );
     let mut other = endpoint("new");
     other["backend"] = json!("vxlan");
@@ -106,5 +108,8 @@ fn a_port_that_nobody_uses_is_no_fault() {
     };
     assert!(told(Passage::SmallOnly, true).is_empty());
     assert!(told(Passage::Nothing, false)[0].starts_with("? nat-discovery port 4490"));
-    assert!(told(Passage::Nothing, true)[0].starts_with("NAT discovery does not reach the gateway node of cluster \"c1\": UDP"));
+    assert!(
+        told(Passage::Nothing, true)[0]
+            .starts_with("NAT discovery does not reach the gateway node of cluster \"c1\": UDP")
+    );
 }
