@@ -48,11 +48,10 @@ pub fn sighting(packet: &[u8], token: &str, link: &str) -> Option<Sighting> {
     };
     let port = match sliced.transport {
         Some(TransportSlice::Udp(udp)) => udp.destination_port(),
-        Some(_) => return None,
         None if fragment => {
             u16::from_be_bytes(packet.get(header + 2..header + 4)?.try_into().ok()?)
         }
-        None => return None,
+        Some(_) | None => return None,
     };
     Some(Sighting {
         tag: u16::from_be_bytes(tag.try_into().ok()?),

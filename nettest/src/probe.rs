@@ -109,8 +109,7 @@ pub fn sniff(watch: &Watch) -> io::Result<Seen> {
     while Instant::now() < end && seen.len() < watch.enough {
         let (length, from) = match recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut buffer) {
             Ok((length, Some(from))) => (length, from),
-            Ok(_) => continue,
-            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => continue,
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => continue,
             Err(error) => return Err(error.into()),
         };
         if from.pkttype() == OUTGOING {

@@ -39,6 +39,9 @@ pub enum Error {
     /// A question that nobody is there to answer.
     #[error("{0}")]
     NoAnswer(String),
+    /// By a signal; what was begun has been taken back.
+    #[error("interrupted; what was begun is removed")]
+    Interrupted,
     /// `explain` or `diagnose` found what is broken.
     #[error("{0}")]
     Broken(String),
@@ -107,6 +110,8 @@ impl Error {
             Self::BrokerInfo { .. } | Self::File { .. } => 8,
             Self::NoAnswer(_) => 9,
             Self::Broken(_) => 10,
+            // As shells have it for SIGINT.
+            Self::Interrupted => 130,
             Self::Some { code, .. } => *code,
             Self::Told(error) => error.code(),
         }

@@ -87,7 +87,7 @@ pub(super) async fn with<T>(
     };
     let result = tokio::select! {
         result = work(&pods) => result,
-        () = interrupted() => Err(Error::NoAnswer("interrupted".to_owned())),
+        () = interrupted() => Err(Error::Interrupted),
     };
     // What was found is worth more than that it could not be cleaned up; pods end by themselves.
     let removed = pods.remove().await;
@@ -106,7 +106,7 @@ async fn interrupted() {
             _ = terminate.recv() => {}
         }
     } else {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

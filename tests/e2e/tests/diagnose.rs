@@ -1,6 +1,7 @@
 //! What is broken is named: one thing after the other breaks in two connected clusters, `subctl diagnose` says which, and when it is
 //! mended nothing is wrong any more. And what the network does is measured.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -44,11 +45,14 @@ async fn walk(lab: &Lab) -> Result<()> {
     healthy(lab).await?;
     benchmarks(lab).await?;
     blocked_between_clusters(lab).await?;
+    narrow_between_clusters(lab).await?;
     blocked_in_a_cluster(lab).await?;
     a_nodes_kernel(lab).await?;
     overlapping(lab).await?;
+    another_secret(lab).await?;
     another_key(lab).await?;
     no_image(lab).await?;
+    interrupted(lab).await?;
 
     desk.row("end", "all is mended, and no pod of ours is left");
     desk.subctl("--context kind-c1 diagnose all").await?;
@@ -184,6 +188,44 @@ async fn blocked_between_clusters(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// What is larger than 1300 bytes does not pass to c2, first without a word, then with one.
+async fn narrow_between_clusters(lab: &Lab) -> Result<()> {
+    let (desk, c1) = (&lab.desk, lab.member("c1"));
+    desk.row("narrow", "the way to c2 takes packets of 1300 bytes");
+    let router = lab.fabric()?.router();
+    let way = "172.20.9.0/24 dev lan2 proto kernel scope link src 172.20.9.1";
+    router.ip(&format!("route replace {way} mtu lock 1300"))?;
+    let lan = c1.cluster.lan()?;
+    let silence = lan.uplink()?.drop_packets(Packets::icmp().arriving())?;
+    let ran = found(lab, BETWEEN).await?;
+    said(
+        &ran,
+        " ✓ Tunnels can be established on the gateway node of cluster \"c1\"",
+    )?;
+    said(
+        &ran,
+        " ✗ Large packets from the gateway node of cluster \"c1\" do not arrive at that of cluster \"c2\", small ones do: the MTU of the way",
+    )?;
+    silence.heal()?;
+    // The kernel is told now, and cuts them itself.
+    let ran = desk.subctl(BETWEEN).await?;
+    said(
+        &ran,
+        " ⚠ Large packets from the gateway node of cluster \"c1\" arrive at that of cluster \"c2\" in pieces of 1300 bytes",
+    )?;
+    router.ip(&format!("route replace {way}"))?;
+    // It remembers for ten minutes.
+    c1.node("c1-worker")?
+        .net()
+        .netns()
+        .ip("route flush cache")?;
+    let ran = desk.subctl(BETWEEN).await?;
+    said(
+        &ran,
+        " ✓ Tunnels can be established on the gateway node of cluster \"c2\"",
+    )
+}
+
 async fn blocked_in_a_cluster(lab: &Lab) -> Result<()> {
     let desk = &lab.desk;
     desk.row(
@@ -201,6 +243,18 @@ async fn blocked_in_a_cluster(lab: &Lab) -> Result<()> {
         " ✗ UDP port 4800 is blocked from node c1-worker2 to gateway node c1-worker: nothing arrives there\n   Let UDP port 4800 pass",
     )?;
     fault.heal()?;
+    desk.subctl(intra).await?;
+    desk.row("UDP 4800", "the gateway's own packet filter drops it");
+    let kernel = lab.member("c1").node("c1-worker")?.net().netns();
+    kernel.nft(
+        "table inet lab {\nchain input {\ntype filter hook input priority -200;\nudp dport 4800 drop\n}\n}\n",
+    )?;
+    let ran = found(lab, intra).await?;
+    said(
+        &ran,
+        " ✗ UDP port 4800 from node c1-worker2 arrives at gateway node c1-worker, and its device vx-submariner does not get it\n   Let that node's own packet filter accept",
+    )?;
+    kernel.nft("delete table inet lab\n")?;
     desk.subctl(intra).await?;
     Ok(())
 }
@@ -313,6 +367,27 @@ async fn overlapping(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// The Secret that cables are made with; what runs goes on with the old one.
+async fn another_secret(lab: &Lab) -> Result<()> {
+    let (desk, c2) = (&lab.desk, lab.member("c2"));
+    desk.row("secret", "c2 has another pre-shared key");
+    let name = "submariner-ipsec-psk";
+    let before = c2.get("Secret", OPERATOR, name).await?["data"]["psk"].clone();
+    for (psk, code) in [(json!("b3RoZXI="), FOUND), (before, 0)] {
+        let patch = Patch::Merge(json!({"data": {"psk": psk}}));
+        c2.api("Secret", OPERATOR)
+            .patch(name, &PatchParams::default(), &patch)
+            .await?;
+        let ran = desk.try_subctl(BETWEEN).await?;
+        let words = " ✗ Clusters \"c1\" and \"c2\" have different pre-shared keys (Secret submariner-ipsec-psk)";
+        ensure!(
+            ran.code == code && ran.err.contains(words) == (code == FOUND),
+            "{ran:?}"
+        );
+    }
+    Ok(())
+}
+
 /// c2's gateway has a new key while c1 does not hear from the broker.
 async fn another_key(lab: &Lab) -> Result<()> {
     let (desk, c1, c2) = (&lab.desk, lab.member("c1"), lab.member("c2"));
@@ -394,6 +469,44 @@ async fn no_image(lab: &Lab) -> Result<()> {
         &ran,
         "with image a.example/nothing:1 on node c1-worker: ErrImagePull",
     )
+}
+
+/// Who presses Ctrl-C leaves nothing behind.
+async fn interrupted(lab: &Lab) -> Result<()> {
+    let desk = &lab.desk;
+    desk.row("Ctrl-C", "a benchmark that is interrupted removes its pods");
+    let mut benchmark = tokio::process::Command::new(desk.programs().join("subctl"))
+        .args([
+            "benchmark",
+            "throughput",
+            "--context",
+            "kind-c1",
+            "--duration",
+            "60s",
+        ])
+        .env("KUBECONFIG", desk.folder().join("kubeconfig"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let c1 = lab.member("c1");
+    eventually(SOON, || async {
+        let pods = c1.list("Pod", OPERATOR).await?;
+        let runs = |pod: &&Value| {
+            name_of(pod).starts_with("subctl-throughput-") && pod["status"]["phase"] == "Running"
+        };
+        ensure!(pods.iter().any(|pod| runs(&pod)), "no benchmark runs");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    let id = benchmark.id().context("it runs")?.to_string();
+    let kill = tokio::process::Command::new("kill")
+        .args(["-INT", &id])
+        .status()
+        .await?;
+    ensure!(kill.success(), "{kill}");
+    let ended = benchmark.wait().await?;
+    ensure!(ended.code() == Some(130), "{ended}");
+    Ok(())
 }
 
 /// Runs what should find something.

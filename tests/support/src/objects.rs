@@ -54,7 +54,7 @@ pub fn api(client: &Client, kind: &str, namespace: Option<&str>) -> Api<DynamicO
     let (group, version) = match kind {
         "ServiceImport" | "ServiceExport" => ("multicluster.x-k8s.io", "v1beta1"),
         "EndpointSlice" => ("discovery.k8s.io", "v1"),
-        "Deployment" | "StatefulSet" => ("apps", "v1"),
+        "Deployment" | "StatefulSet" | "DaemonSet" => ("apps", "v1"),
         "Gateway" | "Endpoint" | "Cluster" | "RouteAgent" => ("submariner.io", "v1"),
         "Lease" => ("coordination.k8s.io", "v1"),
         "Event" => ("events.k8s.io", "v1"),

@@ -269,7 +269,8 @@ async fn what_cannot_run_says_why_and_what_ends_is_started_again() -> Result<()>
     let failing = json!({
         "name": "main",
         "image": "example.org/shell",
-        "args": ["-c", "echo here I am; exit 7"],
+        "args": ["-c", "echo here I am; echo -n why > /dev/termination-log; exit 7"],
+        "securityContext": {"runAsUser": 1234},
     });
     create::<Deployment>(
         &client,
@@ -319,7 +320,8 @@ async fn what_cannot_run_says_why_and_what_ends_is_started_again() -> Result<()>
         let (pod, status) = status("failing").await?;
         ensure!(status["restartCount"].as_i64() >= Some(2), "{status}");
         ensure!(
-            status["lastState"]["terminated"]["exitCode"] == 7,
+            status["lastState"]["terminated"]["exitCode"] == 7
+                && status["lastState"]["terminated"]["message"] == "why",
             "{status}"
         );
         let log = node.log(&namespace, &pod, "main");

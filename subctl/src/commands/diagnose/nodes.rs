@@ -236,7 +236,7 @@ fn mtu(part: &mut Part, node: &str, link: &Link, uplink: Option<&Link>, overhead
     let (device, have) = (&link.name, link.mtu);
     let best = uplink.mtu.saturating_sub(overhead);
     let remedy = format!(
-        "`ip link set {device} mtu {best}` on the node; its program sets that too when it makes the device"
+        "`ip link set {device} mtu {best}` on the node; the program that makes the device keeps it so while it runs"
     );
     if have > best {
         part.broken(
