@@ -53,18 +53,18 @@ impl Vteps {
     /// but always.
     pub fn of(&self, node: IpAddr) -> Ipv4Addr {
         let [first, ..] = self.v4.network().octets();
-        let [b, c, d] = match node {
+        let [second, third, fourth] = match node {
             IpAddr::V4(node) => {
                 let [_, last @ ..] = node.octets();
                 last
             }
             IpAddr::V6(node) => {
-                let [rest @ .., b, c, d] = node.octets();
-                let [.., x, y, z] = hash(&rest).to_be_bytes();
-                [b ^ x, c ^ y, d ^ z]
+                let [rest @ .., second, third, fourth] = node.octets();
+                let [.., two, three, four] = hash(&rest).to_be_bytes();
+                [second ^ two, third ^ three, fourth ^ four]
             }
         };
-        Ipv4Addr::new(first, b, c, d)
+        Ipv4Addr::new(first, second, third, fourth)
     }
 
     /// The VTEP for IPv6: the last 32 bits are those of the IPv4 one.
