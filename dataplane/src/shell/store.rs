@@ -54,6 +54,11 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
         self.objects.get(name).map(|(object, _)| object)
     }
 
+    /// Whether all of it has been read once, or cannot be.
+    pub(super) fn is_settled(&self) -> bool {
+        self.listed || self.troubled
+    }
+
     /// Whether news come, as far as is known.
     pub(super) fn is_heard(&self) -> bool {
         self.listed && !self.troubled
@@ -110,6 +115,7 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
             }
             Event::Absent => {
                 tracing::error!("{} are not served: their CRD is missing", self.what);
+                self.troubled = true;
                 false
             }
             Event::Trouble(trouble) => {

@@ -6,7 +6,7 @@ use subm_routing::LinkName;
 
 use super::*;
 use crate::node::{Cni, Gateway, Uplink, Way};
-use crate::remotes::{Ours, judge};
+use crate::remotes::{Ours, Seniority, judge};
 
 const NAMESPACE: &str = "submariner-operator";
 const NOW: Duration = Duration::from_secs(1_795_469_969);
@@ -85,7 +85,7 @@ impl Scene {
             networks: vec!["10.1.0.0/16".parse().expect("CIDR")],
             ..Ours::default()
         };
-        judge(&self.endpoints, &ours)
+        judge(&self.endpoints, &Seniority::default(), &ours)
     }
 
     fn targets(&self) -> BTreeMap<String, IpAddr> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
 use subm_api::Whole;
-use subm_api::submariner::{Endpoint, RouteAgent};
+use subm_api::submariner::{Cluster, Endpoint, RouteAgent};
 use subm_nat::Ruleset;
 use subm_reconcile::Status;
 use subm_routing::{Kernel, Key, Object};
@@ -16,7 +16,7 @@ use super::Arguments;
 use super::pages::Shown;
 use crate::node::status::{self, Checks, Known, OfNode, Write};
 use crate::node::{self, Gateway, Underlay, View};
-use crate::remotes::{self, Ours, Refusal, Remote};
+use crate::remotes::{self, Ours, Refusal, Remote, Seniority};
 use crate::shell::filter::Loaded;
 use crate::shell::network::{self, Objects};
 use crate::shell::publish::{Publisher, publish};
@@ -44,6 +44,7 @@ pub(super) struct Brain {
     monitor: Option<Monitor>,
     shown: Arc<Shown>,
     pub(super) endpoints: Store<Endpoint>,
+    pub(super) clusters: Store<Cluster>,
     pub(super) nodes: Store<Whole<Node>>,
     /// This node's alone.
     pub(super) agents: Store<RouteAgent>,
@@ -84,6 +85,7 @@ impl Brain {
             monitor,
             shown,
             endpoints: Store::new("Endpoints"),
+            clusters: Store::new("Clusters"),
             nodes: Store::new("Nodes"),
             agents: Store::new("RouteAgents"),
             decided: None,
@@ -102,12 +104,13 @@ impl Brain {
 
     /// Nothing is desired before all has been read: less than there was would be removed.
     pub(super) async fn plan(&mut self) {
-        if !self.endpoints.is_known() || !self.nodes.is_known() {
+        if !self.endpoints.is_known() || !self.clusters.is_settled() || !self.nodes.is_known() {
             return;
         }
         let underlay = Underlay::of(self.nodes.objects().map(|Whole(node)| node));
         let endpoints: Vec<Endpoint> = self.endpoints.objects().cloned().collect();
-        let (remotes, refusals) = remotes::judge(&endpoints, &self.ours(&underlay));
+        let seniority = Seniority::of(self.clusters.objects());
+        let (remotes, refusals) = remotes::judge(&endpoints, &seniority, &self.ours(&underlay));
         let mut decided = Decided {
             network: None,
             ruleset: None,

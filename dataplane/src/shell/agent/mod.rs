@@ -1,4 +1,4 @@
-//! The route agent of a node: Endpoints and Nodes in; links, routes and packet filter of this node, and its RouteAgent object, out.
+//! The route agent of a node: Endpoints, Clusters and Nodes in; links, routes and packet filter of this node, and its RouteAgent object, out.
 
 mod arguments;
 mod brain;
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use subm_api::Whole;
-use subm_api::submariner::{Endpoint, RouteAgent};
+use subm_api::submariner::{Cluster, Endpoint, RouteAgent};
 use subm_kube::Watch;
 use subm_nat::Nft;
 use subm_routing::Network;
@@ -88,6 +88,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 async fn live(mut brain: Brain, client: Client, node: &str) -> Result<Arc<Server>> {
     let namespace = brain.namespace().to_owned();
     let mut endpoints = watch_of::<Endpoint>(&client, &namespace);
+    let mut clusters = watch_of::<Cluster>(&client, &namespace);
     // Not those of all nodes: each write would be told to each node.
     let mut agents = watch_of::<RouteAgent>(&client, &namespace).named(node);
     let mut nodes = Watch::<Whole<Node>>::all(client);
@@ -101,6 +102,7 @@ async fn live(mut brain: Brain, client: Client, node: &str) -> Result<Arc<Server
             _ = terminate.recv() => return Ok(brain.server()),
             _ = interrupt.recv() => return Ok(brain.server()),
             event = endpoints.next() => brain.endpoints.take(event),
+            event = clusters.next() => brain.clusters.take(event),
             event = nodes.next() => brain.nodes.take(event),
             _ = look.tick() => true,
             event = agents.next() => {

@@ -25,7 +25,7 @@ use crate::gateway::status::{self, Freshness};
 use crate::gateway::sync::{self, Place, Step};
 use crate::gateway::{Settings, gateway_name};
 use crate::node::{Cni, Gateway as Leader, Underlay, Uplink};
-use crate::remotes::{self, Ours, Refusal};
+use crate::remotes::{self, Ours, Refusal, Seniority};
 use crate::shell::publish::{Publisher, publish};
 use crate::shell::server::Server;
 use crate::shell::store::Store;
@@ -256,10 +256,11 @@ impl Brain {
         let leading = leader.as_ref().map(|leader| leader.node.as_str());
         let wish = match Part::of(self.leads, &self.host, leading) {
             // Fewer cables than there were would be taken down.
-            Part::Active if !self.endpoints.is_known() || !self.nodes.is_known() => return,
+            Part::Active if !self.is_read() => return,
             Part::Active => {
                 let endpoints: Vec<Endpoint> = self.endpoints.objects().cloned().collect();
-                let (remotes, refusals) = remotes::judge(&endpoints, &self.ours(&local));
+                let (seniority, ours) = (self.seniority(), self.ours(&local));
+                let (remotes, refusals) = remotes::judge(&endpoints, &seniority, &ours);
                 let mut cables = cables(&remotes, self.settings.driver);
                 let wanted = Wanted {
                     local,
@@ -276,6 +277,20 @@ impl Brain {
         set(&self.outputs.wish, wish);
         let refusals = self.refusals.clone();
         self.tell(&refusals);
+    }
+
+    /// Endpoints, Clusters and Nodes of this cluster.
+    fn is_read(&self) -> bool {
+        self.endpoints.is_known() && self.clusters.is_known() && self.nodes.is_known()
+    }
+
+    /// By the broker; the copies here are of when they came here.
+    fn seniority(&self) -> Seniority {
+        if self.their_clusters.is_known() {
+            Seniority::of(self.their_clusters.objects())
+        } else {
+            Seniority::of(self.clusters.objects())
+        }
     }
 
     fn ours(&self, local: &Local) -> Ours {
@@ -312,8 +327,7 @@ impl Brain {
         let broker = self.their_endpoints.is_heard() && self.their_clusters.is_heard();
         {
             let mut shown = self.shown.state();
-            shown.home =
-                self.endpoints.is_known() && self.clusters.is_known() && self.nodes.is_known();
+            shown.home = self.is_read();
             shown.broker = broker;
             shown.leads = self.leads;
             shown.local.clone_from(&self.local);

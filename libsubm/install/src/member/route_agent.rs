@@ -23,7 +23,7 @@ pub(super) fn objects(settings: &Settings, connectivity: &Connectivity) -> Vec<O
 /// In its own namespace.
 fn rights() -> Value {
     json!([
-        {"apiGroups": ["submariner.io"], "resources": ["endpoints"], "verbs": READ},
+        {"apiGroups": ["submariner.io"], "resources": ["clusters", "endpoints"], "verbs": READ},
         {"apiGroups": ["submariner.io"], "resources": ["routeagents"], "verbs": KEEP},
     ])
 }
