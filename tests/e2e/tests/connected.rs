@@ -182,6 +182,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     desk.subctl("--context kind-c1 diagnose deployment").await?;
     desk.subctl("--context kind-c1 diagnose connections")
         .await?;
+    desk.subctl("--context kind-c1 diagnose nodes").await?;
 
     let accounts = ["submariner-gateway", "submariner-routeagent"];
     let granted = rights::granted(lab, &accounts).await?;
