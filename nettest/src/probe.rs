@@ -52,7 +52,9 @@ pub async fn send(probe: &Probe) -> anyhow::Result<Sent> {
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     let headers = if probe.to.is_ipv4() { 28 } else { 48 };
+    // Loopback takes more than there can be.
     let full = path.as_ref().map_or(SMALL, |path| path.mtu as usize);
+    let full = full.min(u16::MAX.into());
     let payloads = [SMALL, full.max(SMALL)].into_iter().zip(probe.tag..);
     let payloads: Vec<_> = payloads
         .map(|(size, tag)| packet::payload(&probe.token, tag, size - headers))

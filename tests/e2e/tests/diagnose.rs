@@ -53,6 +53,7 @@ async fn walk(lab: &Lab) -> Result<()> {
     another_key(lab).await?;
     no_image(lab).await?;
     interrupted(lab).await?;
+    least_rights(lab).await?;
 
     desk.row("end", "all is mended, and no pod of ours is left");
     desk.subctl("--context kind-c1 diagnose all").await?;
@@ -506,6 +507,51 @@ async fn interrupted(lab: &Lab) -> Result<()> {
     ensure!(kill.success(), "{kill}");
     let ended = benchmark.wait().await?;
     ensure!(ended.code() == Some(130), "{ended}");
+    Ok(())
+}
+
+/// What docs/subctl.md says that an account needs for pods of ours is enough to measure.
+async fn least_rights(lab: &Lab) -> Result<()> {
+    let (desk, c1) = (&lab.desk, lab.member("c1"));
+    desk.row(
+        "rights",
+        "an account that may little more than make pods measures",
+    );
+    let rbac = "rbac.authorization.k8s.io";
+    let subjects = json!([{"kind": "ServiceAccount", "name": "tester", "namespace": OPERATOR}]);
+    let metadata = json!({"name": "tester", "namespace": OPERATOR});
+    let grant = |kind: &str, rules: Value| {
+        let role = json!({"apiVersion": format!("{rbac}/v1"), "kind": kind, "metadata": metadata, "rules": rules});
+        let binding = json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": format!("{kind}Binding"), "metadata": metadata, "subjects": subjects,
+            "roleRef": {"apiGroup": rbac, "kind": kind, "name": "tester"},
+        });
+        [role, binding]
+    };
+    let mut all = vec![json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})];
+    all.extend(grant(
+        "Role",
+        json!([
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "create", "delete"]},
+            {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]},
+            {"apiGroups": ["apps"], "resources": ["daemonsets"], "verbs": ["get"]},
+        ]),
+    ));
+    let nodes = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]);
+    all.extend(grant("ClusterRole", nodes).map(|mut object| {
+        object["metadata"]["namespace"] = Value::Null;
+        object
+    }));
+    for object in all {
+        c1.apply(object).await?;
+    }
+    let token = c1.cluster.service_account_token(OPERATOR, "tester").await?;
+    let kubeconfig = c1.cluster.kubeconfig_for(&token)?;
+    desk.subctl(&format!(
+        "benchmark latency --duration 1s --kubeconfig {}",
+        kubeconfig.display()
+    ))
+    .await?;
     Ok(())
 }
 

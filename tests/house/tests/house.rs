@@ -93,6 +93,12 @@ fn crate_walls_stand() {
             );
         }
     }
+    for kubernetes in ["kube", "k8s-openapi", "subm-api", "subm-kube"] {
+        assert!(
+            !dependencies["subm-nettest"].contains(kubernetes),
+            "subm-nettest looks and measures; what it means is for subctl to say"
+        );
+    }
     let allowed = ["rand", "thiserror", "tokio", "tracing"]
         .map(String::from)
         .into();

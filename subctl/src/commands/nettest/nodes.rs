@@ -13,11 +13,12 @@ pub(in crate::commands) fn gateway(pods: &[Value]) -> Option<&str> {
     Some(str_at(active, "/spec/nodeName")).filter(|node| !node.is_empty())
 }
 
-/// Those that run pods.
+/// Those that run pods, of Linux.
 pub(in crate::commands) fn ready(nodes: &[Value]) -> Vec<&Value> {
-    let ready = nodes
-        .iter()
-        .filter(|node| condition(node, "Ready") == Some("True"));
+    let ready = nodes.iter().filter(|node| {
+        condition(node, "Ready") == Some("True")
+            && ["", "linux"].contains(&label(node, "kubernetes.io/os"))
+    });
     ready.collect()
 }
 
@@ -69,7 +70,8 @@ mod tests {
             node("c", "True", &json!({GATEWAY_LABEL: "true"}), &plain),
             node("d", "True", &plain, &json!({"unschedulable": true})),
             node("g", "True", &plain, &plain),
-            node("w", "True", &plain, &plain),
+            node("r", "True", &json!({"kubernetes.io/os": "windows"}), &plain),
+            node("w", "True", &json!({"kubernetes.io/os": "linux"}), &plain),
         ];
         assert_eq!(other(&nodes, "g"), Some("w"));
         assert_eq!(other(&nodes[..5], "g"), Some("a"), "better than none");

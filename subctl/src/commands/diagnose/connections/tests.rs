@@ -188,3 +188,24 @@ fn a_remedy_names_addresses_and_ports() {
         "{remedy}"
     );
 }
+
+#[test]
+fn a_key_that_the_other_side_has_no_more_is_named() {
+    let key = |seen: &mut Seen, key: Value| {
+        seen.broker.endpoints[1]["spec"]["backend_config"]["publicKey"] = key;
+    };
+    let told = broken(|seen| key(seen, json!("y")));
+    assert!(
+        matches!(&told[..], [one] if one.starts_with("The public key of cluster \"c2\" in this cluster (x) is not the one")),
+        "{told:?}"
+    );
+    // Another gateway of it leads by now, and the broker has both.
+    let told = broken(|seen| {
+        key(seen, json!("y"));
+        seen.broker.endpoints[1]["metadata"]["name"] = json!("another");
+    });
+    assert!(told.is_empty(), "{told:?}");
+    // Cables without keys.
+    let told = broken(|seen| key(seen, Value::Null));
+    assert!(told.is_empty(), "{told:?}");
+}
