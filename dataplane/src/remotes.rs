@@ -9,7 +9,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
-use subm_api::names::{INTERFACE_NAME, PUBLIC_KEY, UDP_PORT, USING_LOAD_BALANCER, is_label};
+use jiff::Timestamp;
+use subm_api::names::{
+    INTERFACE_NAME, MEMBER_SINCE, PUBLIC_KEY, UDP_PORT, USING_LOAD_BALANCER, is_label,
+};
 use subm_api::submariner::{Cluster, Endpoint};
 use subm_tunnel::vxlan::VTEP_MAC;
 
@@ -23,19 +26,20 @@ pub struct Ours {
     pub nodes: BTreeSet<IpAddr>,
 }
 
-/// Since when each cluster is a member, as its Cluster object says. An Endpoint does not: with each fail-over there is a younger one.
+/// Since when each cluster is a member, as our copy of its Cluster object says. An Endpoint does not: with each fail-over there is a
+/// younger one. Gateway and route agents look at the same copies, so that they believe the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seniority(BTreeMap<String, i64>);
 
 impl Seniority {
-    /// Of several objects for one cluster the oldest counts: a second one is not its own.
+    /// `clusters`: the copies in this cluster, which only its own gateways write. Of several objects for one cluster the oldest counts: a
+    /// second one is not its own.
     pub fn of<'a>(clusters: impl IntoIterator<Item = &'a Cluster>) -> Self {
         let mut since: BTreeMap<String, i64> = BTreeMap::new();
         for cluster in clusters {
-            let Some(created) = &cluster.metadata.creation_timestamp else {
+            let Some(created) = created(cluster) else {
                 continue;
             };
-            let created = created.0.as_second();
             let oldest = since.entry(cluster.spec.cluster_id.clone());
             let oldest = oldest.or_insert(created);
             *oldest = created.min(*oldest);
@@ -48,6 +52,15 @@ impl Seniority {
         let since = self.0.get(cluster).copied();
         (since.is_none(), since)
     }
+}
+
+/// On the broker, if the copy tells, else here. In seconds since 1970.
+fn created(cluster: &Cluster) -> Option<i64> {
+    let annotations = cluster.metadata.annotations.as_ref();
+    let told = annotations.and_then(|annotations| annotations.get(MEMBER_SINCE));
+    let told = told.and_then(|text| text.parse::<Timestamp>().ok());
+    let here = cluster.metadata.creation_timestamp.as_ref();
+    told.or(here.map(|time| time.0)).map(Timestamp::as_second)
 }
 
 /// The gateway of another cluster, as far as it is believed.
@@ -101,12 +114,16 @@ pub enum Why {
     Field { field: &'static str, value: String },
     /// A subnet that is none.
     NotANetwork(String),
+    /// No cluster has so many subnets; those after the first [`MOST`] are left out.
+    TooMany(usize),
     /// Loopback, link-local, multicast, the VTEPs' 240.0.0.0/4, or a part of everything that is larger than a cluster.
     Special(IpNet),
     /// It overlaps our own pods, Services or nodes.
     Ours(IpNet),
     /// It overlaps what another cluster claimed before.
     Taken { net: IpNet, by: String },
+    /// So many more things are wrong with it.
+    More(usize),
     /// A newer Endpoint of the same cluster counts.
     Superseded { by: String },
 }
@@ -126,6 +143,10 @@ impl fmt::Display for Why {
         match self {
             Self::Field { field, value } => write!(f, "it is ignored, its {field} is {value:?}"),
             Self::NotANetwork(text) => write!(f, "its subnet {text:?} is no CIDR"),
+            Self::TooMany(count) => write!(
+                f,
+                "it has {count} subnets, of which {MOST} are looked at; let its cluster declare larger ones"
+            ),
             Self::Special(net) => write!(f, "its subnet {net} is no network of a cluster"),
             Self::Ours(net) => write!(
                 f,
@@ -135,6 +156,8 @@ impl fmt::Display for Why {
                 f,
                 "its subnet {net} overlaps one of cluster {by:?}, which was first; clusters with the same addresses need Globalnet"
             ),
+            Self::More(1) => f.write_str("one more of its subnets is refused"),
+            Self::More(count) => write!(f, "{count} more of its subnets are refused"),
             Self::Superseded { by } => write!(f, "the newer {by:?} of the same cluster counts"),
         }
     }
@@ -145,6 +168,12 @@ type Judged<'a> = (&'a Endpoint, Remote, Vec<Why>);
 
 /// Shorter prefixes are refused: no cluster has so many addresses, and half of everything is as good as all of it.
 const SHORTEST: (u8, u8) = (6, 24);
+/// So many subnets of an Endpoint are looked at: what another cluster writes must not cost us whatever it likes.
+pub const MOST: usize = 256;
+/// So many things that are wrong with an Endpoint are told one by one.
+const TOLD: usize = 8;
+/// So much of a value that is refused is told.
+const LONGEST: usize = 64;
 /// The tunnel's port where an Endpoint does not say.
 const DEFAULT_PORT: u16 = 4500;
 
@@ -197,6 +226,9 @@ pub fn judge(
             wrong.extend(why);
             good
         });
+        let more = wrong.len().saturating_sub(TOLD);
+        wrong.truncate(TOLD);
+        wrong.extend((more > 0).then_some(Why::More(more)));
         for why in wrong {
             refuse(endpoint, why);
         }
@@ -268,11 +300,18 @@ fn age(endpoint: &Endpoint) -> (Option<i64>, &str) {
     (created.map(|time| time.0.as_second()), name(endpoint))
 }
 
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 fn read(endpoint: &Endpoint) -> Result<(Remote, Vec<Why>), Why> {
     let spec = &endpoint.spec;
     let wrong = |field, value: &str| Why::Field {
         field,
-        value: value.to_owned(),
+        value: shortened(value),
     };
     if !is_label(&spec.cluster_id) {
         return Err(wrong("cluster_id", &spec.cluster_id));
@@ -303,10 +342,14 @@ fn read(endpoint: &Endpoint) -> Result<(Remote, Vec<Why>), Why> {
     }
     let mut odd = Vec::new();
     let mut networks = BTreeSet::new();
-    for text in spec.subnets.iter() {
+    let subnets = spec.subnets.iter().count();
+    if subnets > MOST {
+        odd.push(Why::TooMany(subnets));
+    }
+    for text in spec.subnets.iter().take(MOST) {
         match text.parse::<IpNet>() {
             Ok(net) => drop(networks.insert(net.trunc())),
-            Err(_) => odd.push(Why::NotANetwork(text.clone())),
+            Err(_) => odd.push(Why::NotANetwork(shortened(text))),
         }
     }
     let remote = Remote {

@@ -7,8 +7,15 @@ use subm_api::names::UPDATE_TIMESTAMP;
 use subm_api::submariner::{EndpointSpec, LatencyRtt};
 use subm_tunnel::health::{Rtt, go_duration};
 
+use crate::remotes::MOST;
+
 /// How often a status is written in which round-trip times alone are new: they are no news, and whoever looks at them wants those of now.
 pub const RENEWAL: Duration = Duration::from_secs(60);
+
+/// The longest value of an Endpoint that makes sense is a host's name (RFC 1123), bytes.
+const LONGEST: usize = 253;
+/// More settings than any cable driver has.
+const SETTINGS: usize = 32;
 
 /// An object to delete, if it is still as it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +36,24 @@ impl Stale {
     }
 }
 
-/// As it comes back from the API server: what of an Endpoint could not be read is not written, and must not be news for ever.
+/// What a status repeats of an Endpoint. Not what could not be read, which would be news for ever; and not more than a gateway needs: the
+/// Endpoint is another cluster's, and a status that no API server takes would hide all others.
 pub fn readable(spec: &EndpointSpec) -> EndpointSpec {
+    let bounded = |text: &String| text.chars().take(LONGEST).collect();
+    let config = spec.backend_config.iter().take(SETTINGS);
     EndpointSpec {
-        subnets: spec.subnets.iter().cloned().collect(),
-        ..spec.clone()
+        cluster_id: bounded(&spec.cluster_id),
+        cable_name: bounded(&spec.cable_name),
+        health_check_ip: bounded(&spec.health_check_ip),
+        hostname: bounded(&spec.hostname),
+        subnets: spec.subnets.iter().take(MOST).map(bounded).collect(),
+        private_ip: bounded(&spec.private_ip),
+        public_ip: bounded(&spec.public_ip),
+        nat_enabled: spec.nat_enabled,
+        backend: bounded(&spec.backend),
+        backend_config: config
+            .map(|(key, value)| (bounded(key), bounded(value)))
+            .collect(),
     }
 }
 

@@ -315,6 +315,9 @@ impl<K: Synced> Sync<'_, K> {
             );
             wanted.set_label(BROKER_CLUSTER_ID, Some(cluster));
             wanted.set_label(BROKER_NAMESPACE, theirs.label(BROKER_NAMESPACE));
+            if K::KIND == Kind::Cluster {
+                wanted.set_since(theirs);
+            }
             plan.bring(Place::Home, wanted, observed, after);
             copies.insert(name.clone());
         }

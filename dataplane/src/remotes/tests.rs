@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use subm_api::names::MEMBER_SINCE;
+
 use super::*;
 
 /// Where nothing is known of Clusters.
@@ -154,6 +156,53 @@ fn after_a_fail_over_nobody_takes_what_was_another_clusters() {
         assert_eq!(networks(&remotes, "c2"), ["10.10.0.0/16"]);
         assert_eq!(remotes[0].cluster, "c3", "the most senior first");
     }
+}
+
+/// Copies of those who were members before us were all made in one second; the broker knows better, and a member cannot say it itself.
+#[test]
+fn the_copies_tell_who_was_first_on_the_broker() {
+    let since = |name: &str, copied: u8, since: &str| {
+        let mut cluster = member(name, name, copied);
+        let annotations = cluster.metadata.annotations.get_or_insert_default();
+        annotations.insert(MEMBER_SINCE.to_owned(), since.to_owned());
+        cluster
+    };
+    let victim = endpoint("c3", 12, 30, &["10.9.0.0/16"]);
+    let hostile = endpoint("c2", 11, 9, &["10.9.4.0/24", "10.10.0.0/16"]);
+    for (mine, theirs) in [
+        (
+            since("c3", 9, "2026-01-01T00:00:00Z"),
+            since("c2", 9, "2026-02-01T00:00:00Z"),
+        ),
+        // What cannot be read is not there.
+        (since("c3", 5, "long ago"), since("c2", 9, "")),
+    ] {
+        let seniority = Seniority::of(&[theirs, mine]);
+        let all = [hostile.clone(), victim.clone()];
+        let (remotes, refusals) = super::judge(&all, &seniority, &ours());
+        assert_eq!(networks(&remotes, "c3"), ["10.9.0.0/16"], "{refusals:?}");
+    }
+}
+
+/// What another cluster writes costs us no more than we choose.
+#[test]
+fn an_endpoint_beyond_measure_is_cut_short() {
+    let many: Vec<String> = (0..100_000)
+        .map(|n| format!("not a network but the {n}th of them {}", "x".repeat(500)))
+        .collect();
+    let mut subnets: Vec<&str> = vec!["10.9.0.0/16"];
+    subnets.extend(many.iter().map(String::as_str));
+    let (remotes, refusals) = judge(&[endpoint("c2", 11, 0, &subnets)], &ours());
+    assert_eq!(networks(&remotes, "c2"), ["10.9.0.0/16"], "it works on");
+    let words: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+    assert_eq!(words.len(), 9);
+    assert!(words.iter().all(|word| word.len() < 300), "{words:?}");
+    let has = |text: &str| words.iter().any(|word| word.contains(text));
+    assert!(has("it has 100001 subnets, of which 256 are looked at"));
+    assert!(has("248 more of its subnets are refused"));
+    let told = crate::status::readable(&endpoint("c2", 11, 0, &subnets).spec);
+    let told = serde_json::to_string(&told).expect("JSON");
+    assert!(told.len() < 100_000, "{}", told.len());
 }
 
 /// Defect 11: while a gateway changes both its Endpoints are there; whichever event comes first, the younger counts.

@@ -92,6 +92,8 @@ pub const PREFERRED_SERVER: &str = "preferred-server";
 pub const PUBLIC_KEY: &str = "publicKey";
 /// Key of an Endpoint's `backend_config`: the device by which the tunnel is reached, where it has one.
 pub const INTERFACE_NAME: &str = "interface-name";
+/// Annotation of our copy of another cluster's Cluster: when that was created on the broker, RFC 3339.
+pub const MEMBER_SINCE: &str = "submariner.io/member-since";
 /// Node label and annotation prefix: settings of a gateway for its `backend_config`.
 pub const GATEWAY_PREFIX: &str = "gateway.submariner.io/";
 /// Node label, `"true"`: the node may be a gateway.

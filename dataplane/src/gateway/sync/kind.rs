@@ -5,6 +5,7 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use subm_api::Items;
+use subm_api::names::MEMBER_SINCE;
 use subm_api::submariner::{Cluster, ClusterSpec, Endpoint, EndpointSpec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,10 +61,25 @@ pub(super) trait Synced: Clone + Into<Object> {
         }
     }
 
+    fn annotation(&self, key: &str) -> Option<&str> {
+        let annotations = self.metadata().annotations.as_ref()?;
+        annotations.get(key).map(String::as_str)
+    }
+
+    /// Says since when a copied object is there. Copies are made anew, and with each the order in which clusters became members would change.
+    fn set_since(&mut self, original: &Self) {
+        if let Some(created) = &original.metadata().creation_timestamp {
+            let annotations = self.metadata_mut().annotations.get_or_insert_default();
+            annotations.insert(MEMBER_SINCE.to_owned(), created.0.to_string());
+        }
+    }
+
     /// In all that we write.
     fn same_as(&self, observed: &Self) -> bool {
         let labels = |object: &Self| object.metadata().labels.clone().unwrap_or_default();
-        labels(self) == labels(observed) && *self.spec() == *observed.spec()
+        labels(self) == labels(observed)
+            && self.annotation(MEMBER_SINCE) == observed.annotation(MEMBER_SINCE)
+            && *self.spec() == *observed.spec()
     }
 }
 

@@ -259,7 +259,7 @@ impl Brain {
             Part::Active if !self.is_read() => return,
             Part::Active => {
                 let endpoints: Vec<Endpoint> = self.endpoints.objects().cloned().collect();
-                let (seniority, ours) = (self.seniority(), self.ours(&local));
+                let (seniority, ours) = (Seniority::of(self.clusters.objects()), self.ours(&local));
                 let (remotes, refusals) = remotes::judge(&endpoints, &seniority, &ours);
                 let mut cables = cables(&remotes, self.settings.driver);
                 let wanted = Wanted {
@@ -282,15 +282,6 @@ impl Brain {
     /// Endpoints, Clusters and Nodes of this cluster.
     fn is_read(&self) -> bool {
         self.endpoints.is_known() && self.clusters.is_known() && self.nodes.is_known()
-    }
-
-    /// By the broker; the copies here are of when they came here.
-    fn seniority(&self) -> Seniority {
-        if self.their_clusters.is_known() {
-            Seniority::of(self.their_clusters.objects())
-        } else {
-            Seniority::of(self.clusters.objects())
-        }
     }
 
     fn ours(&self, local: &Local) -> Ours {
