@@ -8,8 +8,8 @@ use subm_routing::Family;
 
 /// The nodes' addresses, as their objects tell.
 ///
-/// `vx-submariner` has one socket, so all nodes use one family: IPv4 where there is any of it. A node of a cluster with both that tells
-/// its IPv6 address first moves nobody.
+/// `vx-submariner` has one socket, so all nodes use one family: IPv4, unless most nodes have none. A node of a cluster with both that tells
+/// its IPv6 address first moves nobody, and one that is unlike the others leaves only itself out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Underlay {
     pub family: Family,
@@ -17,6 +17,8 @@ pub struct Underlay {
     pub nodes: BTreeMap<String, IpAddr>,
     /// The InternalIPs of all nodes, of both families.
     pub all: BTreeSet<IpAddr>,
+    /// Nodes with addresses of the other family only.
+    pub left_out: BTreeSet<String>,
 }
 
 impl Underlay {
@@ -25,17 +27,36 @@ impl Underlay {
             .filter_map(|node| Some((node.metadata.name.clone()?, internal_ips(node))))
             .collect();
         let all: BTreeSet<IpAddr> = named.iter().flat_map(|(_, ips)| ips).copied().collect();
-        let family = if all.is_empty() || all.iter().any(IpAddr::is_ipv4) {
+        let told = named.iter().filter(|(_, ips)| !ips.is_empty());
+        let with4 = told
+            .clone()
+            .filter(|(_, ips)| ips.iter().any(IpAddr::is_ipv4));
+        let family = if 2 * with4.count() >= told.clone().count() {
             Family::V4
         } else {
             Family::V6
         };
         let first = |ips: &[IpAddr]| ips.iter().copied().find(|ip| Family::of(ip) == family);
-        let nodes = named
+        let mut left_out: BTreeSet<String> = told.map(|(name, _)| name.clone()).collect();
+        let nodes: BTreeMap<String, IpAddr> = named
             .iter()
             .filter_map(|(name, ips)| Some((name.clone(), first(ips)?)))
             .collect();
-        Self { family, nodes, all }
+        left_out.retain(|name| !nodes.contains_key(name));
+        Self {
+            family,
+            nodes,
+            all,
+            left_out,
+        }
+    }
+
+    /// What a person has to mend.
+    pub fn troubles(&self) -> impl Iterator<Item = String> + '_ {
+        let family = self.family;
+        self.left_out.iter().map(move |node| {
+            format!("node {node:?} tells no InternalIP of {family}, by which the other nodes reach each other: its pods are not reached from other clusters")
+        })
     }
 }
 
@@ -76,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv4_where_there_is_any() {
+    fn ipv4_where_half_of_the_nodes_have_it() {
         let both = node("n1", &["fd00::11", "172.31.1.11", "172.31.1.12"]);
         let new = node("n2", &["fd00::12"]);
         let expected = (Family::V4, vec!["n1 172.31.1.11".to_owned()]);
@@ -90,6 +111,29 @@ mod tests {
         let nodes = [node("n1", &["fd00::11"]), node("n2", &["fd00::12"])];
         let expected = ["n1 fd00::11", "n2 fd00::12"].map(str::to_owned);
         assert_eq!(told(&nodes), (Family::V6, expected.into()));
+    }
+
+    /// Before, one such node left every node of the cluster as it was.
+    #[test]
+    fn a_node_unlike_the_others_is_left_out_alone_and_told() {
+        let odd = node("odd", &["172.31.1.11"]);
+        let silent = node("silent", &[]);
+        let nodes = [
+            odd,
+            silent,
+            node("n1", &["fd00::11"]),
+            node("n2", &["fd00::12"]),
+        ];
+        let expected = ["n1 fd00::11", "n2 fd00::12"].map(str::to_owned);
+        assert_eq!(told(&nodes), (Family::V6, expected.into()));
+        let troubles: Vec<String> = Underlay::of(nodes.iter()).troubles().collect();
+        let [trouble] = &troubles[..] else {
+            panic!("{troubles:?}");
+        };
+        assert!(
+            trouble.contains("\"odd\"") && trouble.contains("IPv6"),
+            "{trouble}"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use subm_api::Kind;
 use subm_kube::with_causes;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::server::{Server, is_overtaken};
 use crate::status::Stale;
@@ -69,7 +69,8 @@ where
 /// The writes of one object of kind `K`.
 pub(super) struct Publisher<K> {
     writing: JoinSet<Publication<K>>,
-    not_before: Instant,
+    /// When to try again what failed.
+    again: Option<Instant>,
     troubled: bool,
 }
 
@@ -77,22 +78,28 @@ impl<K: Send + 'static> Publisher<K> {
     pub(super) fn new() -> Self {
         Self {
             writing: JoinSet::new(),
-            not_before: Instant::now(),
+            again: None,
             troubled: false,
         }
     }
 
     /// Whether something may be written now.
     pub(super) fn is_free(&self) -> bool {
-        self.writing.is_empty() && Instant::now() >= self.not_before
+        self.writing.is_empty() && self.again.is_none()
     }
 
     pub(super) fn begin(&mut self, write: impl Future<Output = Publication<K>> + Send + 'static) {
         self.writing.spawn(write);
     }
 
-    /// Waits for the end of a write: the object, if it was written. `None` if no write is under way.
+    /// Waits for the end of a write: the object, if it was written. Or, without one, until what failed may be tried again. `None` if there is
+    /// nothing to wait for.
     pub(super) async fn ended(&mut self) -> Option<Option<K>> {
+        if self.writing.is_empty() {
+            sleep_until(self.again?).await;
+            self.again = None;
+            return Some(None);
+        }
         let publication = loop {
             match self.writing.join_next().await? {
                 Ok(publication) => break publication,
@@ -106,7 +113,7 @@ impl<K: Send + 'static> Publisher<K> {
                     tracing::warn!("{trouble}");
                 }
             }
-            self.not_before = Instant::now() + RETRY;
+            self.again = Some(Instant::now() + RETRY);
         }
         Some(publication.written)
     }

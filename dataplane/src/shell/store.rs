@@ -18,6 +18,8 @@ pub(super) struct Store<K> {
     list: u64,
     listed: bool,
     troubled: bool,
+    /// Nobody will let us read it as things are.
+    refused: bool,
 }
 
 impl<K: Resource<DynamicType = ApiResource>> Store<K> {
@@ -28,6 +30,7 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
             list: 0,
             listed: false,
             troubled: false,
+            refused: false,
         }
     }
 
@@ -54,9 +57,9 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
         self.objects.get(name).map(|(object, _)| object)
     }
 
-    /// Whether all of it has been read once, or cannot be.
+    /// Whether all of it has been read once, or cannot be: the kind is not served, or the account may not read it.
     pub(super) fn is_settled(&self) -> bool {
-        self.listed || self.troubled
+        self.listed || self.refused
     }
 
     /// Whether news come, as far as is known.
@@ -116,9 +119,11 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
             Event::Absent => {
                 tracing::error!("{} are not served: their CRD is missing", self.what);
                 self.troubled = true;
+                self.refused = true;
                 false
             }
             Event::Trouble(trouble) => {
+                self.refused = trouble.is_refusal();
                 if !std::mem::replace(&mut self.troubled, true) {
                     tracing::warn!(
                         "{} cannot be read; what is known stays: {trouble}",
@@ -138,5 +143,32 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
         if std::mem::replace(&mut self.troubled, false) {
             tracing::info!("{} can be read again", self.what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use subm_api::submariner::Cluster;
+    use subm_kube::Trouble;
+
+    use super::*;
+
+    /// A moment's trouble is no reason to go on without.
+    #[test]
+    fn what_nobody_lets_us_read_is_not_waited_for() {
+        let mut store = Store::<Cluster>::new("Clusters");
+        store.take(Event::Trouble(Trouble::Unreachable("away".to_owned())));
+        assert!(!store.is_settled());
+        store.take(Event::Trouble(Trouble::Forbidden {
+            resource: "clusters".to_owned(),
+            message: "no".to_owned(),
+        }));
+        assert!(store.is_settled() && !store.is_known());
+        let mut store = Store::<Cluster>::new("Clusters");
+        store.take(Event::Absent);
+        assert!(store.is_settled());
+        let mut store = Store::<Cluster>::new("Clusters");
+        store.take(Event::Listed);
+        assert!(store.is_settled() && store.is_known());
     }
 }

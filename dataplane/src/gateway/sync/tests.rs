@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 use subm_api::Items;
+use subm_api::names::MEMBER_SINCE;
 
 use super::*;
 
@@ -359,6 +360,22 @@ fn datastoresyncer_e193_what_cannot_be_deleted_is_deleted_later() {
     assert!(world.has(Place::Home, Kind::Endpoint, FORMER));
     assert_eq!(world.settle(), []);
     assert!(!world.has(Place::Home, Kind::Endpoint, FORMER));
+}
+
+/// Copies are made anew; the order in which clusters became members must outlast them. And it is not the member that says so.
+#[test]
+fn a_copied_cluster_says_since_when_it_is_on_the_broker() {
+    let mut world = World::connected();
+    let broker = world.broker.as_mut().expect("a broker");
+    let theirs = broker.clusters.get_mut("c2").expect("theirs");
+    let lie = (MEMBER_SINCE.to_owned(), "1970-01-01T00:00:00Z".to_owned());
+    theirs.metadata.annotations = Some([lie].into());
+    theirs.metadata.creation_timestamp =
+        serde_json::from_value(json!("2026-11-23T21:39:07Z")).expect("a time");
+    assert_eq!(world.settle(), []);
+    let copy = &world.home.clusters["c2"];
+    assert_eq!(copy.annotation(MEMBER_SINCE), Some("2026-11-23T21:39:07Z"));
+    assert_eq!(world.home.clusters["c1"].annotation(MEMBER_SINCE), None);
 }
 
 /// datastoresyncer: "a stale remote Endpoint exists locally › it should delete the Endpoint".

@@ -118,7 +118,7 @@ impl Brain {
             remotes,
             refusals,
             checks: Checks::Off,
-            problems: Vec::new(),
+            problems: underlay.troubles().collect(),
         };
         let pods = &self.arguments.cluster_cidr;
         match facts::ask(&self.kernel, underlay.family, pods).await {

@@ -106,6 +106,23 @@ async fn what_was_overtaken_is_no_trouble() {
     );
 }
 
+/// Without any news, so that what failed does not wait for the next look.
+#[tokio::test]
+async fn what_failed_is_due_again_soon() {
+    let (server, _) = server(Some((Method::POST, StatusCode::FORBIDDEN)));
+    let server = Arc::new(server);
+    let mut publisher = Publisher::new();
+    assert!(publisher.ended().await.is_none(), "nothing is under way");
+    let write = Arc::clone(&server);
+    publisher.begin(async move { publish(&write, Some(gateway(None)), Vec::new()).await });
+    assert!(matches!(publisher.ended().await, Some(None)));
+    assert!(!publisher.is_free(), "not at once");
+    let again = tokio::time::timeout(RETRY * 20, publisher.ended()).await;
+    assert!(matches!(again, Ok(Some(None))));
+    assert!(publisher.is_free());
+    assert!(publisher.ended().await.is_none());
+}
+
 /// datastoresyncer: "deletion of the Endpoint from the local datastore returns not found › should ignore it".
 #[tokio::test]
 async fn datastoresyncer_e203_what_is_gone_already_need_not_be_deleted() {
