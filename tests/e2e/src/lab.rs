@@ -350,7 +350,8 @@ impl Member {
         paths.sort();
         for path in paths.iter().filter(|path| {
             let path = path.display().to_string();
-            IMAGES.iter().any(|(image, _)| path.contains(image))
+            // The route agent's container is called otherwise than its image.
+            IMAGES.iter().any(|(image, _)| path.contains(image)) || path.contains("routeagent")
         }) {
             let log = std::fs::read_to_string(path).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();

@@ -75,7 +75,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     }
     let before = kernels(lab)?
         .into_iter()
-        .map(|(name, state)| (name, but_for_services(state)));
+        .map(|(name, state)| (name, but_for_services(&state)));
     let before: Vec<_> = before.collect();
 
     desk.row(
@@ -194,7 +194,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
         let node = lab.node(&name)?;
         eventually(SOON, || async {
             before
-                .ensure_same(&but_for_services(kernel(node)?))
+                .ensure_same(&but_for_services(&kernel(node)?))
                 .with_context(|| name.clone())
         })
         .await?;
@@ -203,7 +203,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
 }
 
 /// kube-proxy writes its rules of iptables anew whenever a Service comes or goes, in any order.
-fn but_for_services(state: KernelState) -> KernelState {
+fn but_for_services(state: &KernelState) -> KernelState {
     state.only(|line| !line.contains("KUBE-"))
 }
 

@@ -52,19 +52,20 @@ impl Vteps {
     /// network from one on. So they are mixed with a hash of the rest: two of one network always differ, two of different networks all
     /// but always.
     pub fn of(&self, node: IpAddr) -> Ipv4Addr {
-        let [first, ..] = self.v4.network().octets();
-        let [second, third, fourth] = match node {
-            IpAddr::V4(node) => {
-                let [_, last @ ..] = node.octets();
-                last
-            }
+        /// The last three octets.
+        const HOST: u32 = 0x00ff_ffff;
+        let host = match node {
+            IpAddr::V4(node) => node.to_bits(),
             IpAddr::V6(node) => {
-                let [rest @ .., second, third, fourth] = node.octets();
-                let [.., two, three, four] = hash(&rest).to_be_bytes();
-                [second ^ two, third ^ three, fourth ^ four]
+                let octets = node.octets();
+                let (rest, last) = octets.split_at(octets.len() - 3);
+                let host = last
+                    .iter()
+                    .fold(0, |host, octet| host << 8 | u32::from(*octet));
+                host ^ hash(rest)
             }
         };
-        Ipv4Addr::new(first, second, third, fourth)
+        (self.v4.network().to_bits() | host & HOST).into()
     }
 
     /// The VTEP for IPv6: the last 32 bits are those of the IPv4 one.
@@ -87,14 +88,15 @@ impl Vteps {
 }
 
 /// FNV-1a, mixed once more. It must never change: both ends of a cable reckon with it.
-fn hash(octets: &[u8]) -> u64 {
+fn hash(octets: &[u8]) -> u32 {
     let hash = octets
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
             (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3)
         });
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash ^ (hash >> 33)
+    let [.., a, b, c, d] = (hash ^ (hash >> 33)).to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 #[cfg(test)]

@@ -62,7 +62,8 @@ impl Size {
     }
 }
 
-/// What was fetched once stays; what is lost with each event of a storm would be far more than this.
+/// What was fetched once stays. All were killed in the storm, so this is about what came after: a program that a storm leaves to its
+/// successor must not be one that grows.
 pub(crate) fn ensure_not_grown(
     before: &BTreeMap<&'static str, Size>,
     after: &BTreeMap<&'static str, Size>,
