@@ -14,3 +14,4 @@ pub mod gateway;
 pub mod node;
 pub mod remotes;
 pub mod shell;
+pub mod status;

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 use subm_api::names::{INTERFACE_NAME, PUBLIC_KEY, UDP_PORT, USING_LOAD_BALANCER, is_label};
-use subm_api::submariner::Endpoint;
+use subm_api::submariner::{Cluster, Endpoint};
 use subm_tunnel::vxlan::VTEP_MAC;
 
 /// What is ours, and so nobody else's to claim.
@@ -23,9 +23,38 @@ pub struct Ours {
     pub nodes: BTreeSet<IpAddr>,
 }
 
+/// Since when each cluster is a member, as its Cluster object says. An Endpoint does not: with each fail-over there is a younger one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seniority(BTreeMap<String, i64>);
+
+impl Seniority {
+    /// Of several objects for one cluster the oldest counts: a second one is not its own.
+    pub fn of<'a>(clusters: impl IntoIterator<Item = &'a Cluster>) -> Self {
+        let mut since: BTreeMap<String, i64> = BTreeMap::new();
+        for cluster in clusters {
+            let Some(created) = &cluster.metadata.creation_timestamp else {
+                continue;
+            };
+            let created = created.0.as_second();
+            let oldest = since.entry(cluster.spec.cluster_id.clone());
+            let oldest = oldest.or_insert(created);
+            *oldest = created.min(*oldest);
+        }
+        Self(since)
+    }
+
+    /// Lowest first; those that are not known come last.
+    fn rank(&self, cluster: &str) -> (bool, Option<i64>) {
+        let since = self.0.get(cluster).copied();
+        (since.is_none(), since)
+    }
+}
+
 /// The gateway of another cluster, as far as it is believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
+    /// Name of the Endpoint object.
+    pub endpoint: String,
     pub cluster: String,
     pub cable: String,
     pub node: String,
@@ -46,6 +75,15 @@ pub struct Remote {
     pub nat_enabled: bool,
     /// Its public address is that of a load balancer.
     pub load_balancer: bool,
+}
+
+impl Remote {
+    /// Where echo requests go. An answer from an address that is not reached by this gateway would witness for another path.
+    pub fn target(&self) -> Option<IpAddr> {
+        let target = self.health_check_ip?;
+        let inside = self.networks.iter().any(|net| net.contains(&target));
+        inside.then_some(target)
+    }
 }
 
 /// Something that is not believed.
@@ -111,9 +149,13 @@ const SHORTEST: (u8, u8) = (6, 24);
 const DEFAULT_PORT: u16 = 4500;
 
 /// Judges the Endpoints of the other clusters. One for each cluster is believed: the youngest, since a gateway that takes over
-/// publishes its own before that of the other is gone. Of clusters that claim the same the one with the older Endpoint is right,
-/// so that a newcomer takes nothing from anybody; they come in that order.
-pub fn judge(endpoints: &[Endpoint], ours: &Ours) -> (Vec<Remote>, Vec<Refusal>) {
+/// publishes its own before that of the other is gone. Of clusters that claim the same the one that is a member for longer is right,
+/// or, where that is not known, the one with the older Endpoint, so that a newcomer takes nothing from anybody; they come in that order.
+pub fn judge(
+    endpoints: &[Endpoint],
+    seniority: &Seniority,
+    ours: &Ours,
+) -> (Vec<Remote>, Vec<Refusal>) {
     let mut refusals = Vec::new();
     let mut refuse = |endpoint: &Endpoint, why| {
         refusals.push(Refusal {
@@ -145,7 +187,7 @@ pub fn judge(endpoints: &[Endpoint], ours: &Ours) -> (Vec<Remote>, Vec<Refusal>)
         }
         by_age.push(youngest);
     }
-    by_age.sort_by_key(|(endpoint, ..)| age(endpoint));
+    by_age.sort_by_key(|(endpoint, remote, _)| (seniority.rank(&remote.cluster), age(endpoint)));
     let mut remotes: Vec<Remote> = Vec::new();
     for (endpoint, mut remote, odd) in by_age {
         let mut wrong = odd;
@@ -268,6 +310,7 @@ fn read(endpoint: &Endpoint) -> Result<(Remote, Vec<Why>), Why> {
         }
     }
     let remote = Remote {
+        endpoint: name(endpoint).to_owned(),
         cluster: spec.cluster_id.clone(),
         cable: spec.cable_name.clone(),
         node: spec.hostname.clone(),

@@ -38,6 +38,7 @@ fn gateway(site: &Site) -> Result<&Node> {
 fn remote(site: &Site) -> Result<Remote> {
     let gateway = gateway(site)?;
     Ok(Remote {
+        endpoint: format!("{0}-submariner-cable-{0}", site.name()),
         cluster: site.name().to_owned(),
         cable: format!("submariner-cable-{}", site.name()),
         node: gateway.name().to_owned(),
@@ -59,15 +60,16 @@ fn view(site: &Site, node: &Node) -> Result<View> {
     let (address, address6) = node.cni_address();
     Ok(View {
         node: node.name().to_owned(),
+        addresses: [IpAddr::V4(node.ip())].into(),
         uplink: Uplink {
             link: ETH0,
-            address: node.ip(),
+            address: node.ip().into(),
             gateway: Some(site.ranges().router().0.into()),
             mtu: MTU,
         },
         cni: Some(Cni {
             link: CNI0,
-            address,
+            address: Some(address),
             address6: Some(address6),
         }),
         pods: networks(site).into_iter().collect(),
@@ -81,7 +83,7 @@ fn view(site: &Site, node: &Node) -> Result<View> {
         nodes: site
             .nodes
             .iter()
-            .map(|node| (node.net.name().to_owned(), node.net.ip()))
+            .map(|node| (node.net.name().to_owned(), node.net.ip().into()))
             .collect(),
     })
 }
@@ -89,7 +91,7 @@ fn view(site: &Site, node: &Node) -> Result<View> {
 fn cables(node: &Node, remotes: &[Remote]) -> Network {
     let (source, source6) = node.cni_address();
     let local = Local {
-        private_ip: node.ip(),
+        private_ip: node.ip().into(),
         port: TUNNEL,
         mtu: MTU,
         source: Some(source),

@@ -1,11 +1,11 @@
 //! Which clusters a kubeconfig leads to.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use subm_kube::with_causes;
 
 use crate::cli::KubeFlags;
 use crate::cluster::Cluster;
@@ -134,57 +134,16 @@ fn server(file: &Kubeconfig, cluster: &str) -> Option<String> {
 }
 
 fn read(flags: &KubeFlags) -> Result<Kubeconfig, Error> {
-    let (read, place) = match &flags.kubeconfig {
-        Some(path) => (Kubeconfig::read_from(path), path.display().to_string()),
-        None => match named_by_variable() {
-            paths if paths.len() > 1 => return several(&paths),
-            _ => (
-                Kubeconfig::read(),
-                "where kubectl looks (KUBECONFIG, ~/.kube/config)".to_owned(),
-            ),
-        },
-    };
-    read.map_err(|error| {
-        Error::Kubeconfig(format!(
-            "no usable kubeconfig {place}: {}; name one with --kubeconfig",
-            fault(&error)
-        ))
-    })
-}
-
-/// The files of `KUBECONFIG`.
-fn named_by_variable() -> Vec<PathBuf> {
-    let value = std::env::var_os("KUBECONFIG").unwrap_or_default();
-    let paths = std::env::split_paths(&value);
-    paths.filter(|path| !path.as_os_str().is_empty()).collect()
-}
-
-/// Several files are one; as for kubectl those that do not exist are none.
-fn several(paths: &[PathBuf]) -> Result<Kubeconfig, Error> {
-    let mut whole: Option<Kubeconfig> = None;
-    for path in paths.iter().filter(|path| path.exists()) {
-        let part = Kubeconfig::read_from(path);
-        let merged = part.and_then(|part| match whole.take() {
-            Some(before) => before.merge(part),
-            None => Ok(part),
+    let Some(path) = &flags.kubeconfig else {
+        return subm_kube::kubectls_kubeconfig().map_err(|error| {
+            Error::Kubeconfig(format!("{} (--kubeconfig names one)", with_causes(&error)))
         });
-        let merged = merged.map_err(|error| {
-            Error::Kubeconfig(format!(
-                "no usable kubeconfig {} (of KUBECONFIG): {}; name one with --kubeconfig",
-                path.display(),
-                fault(&error)
-            ))
-        })?;
-        whole = Some(merged);
-    }
-    whole.ok_or_else(|| {
-        let names: Vec<String> = paths
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
+    };
+    Kubeconfig::read_from(path).map_err(|error| {
         Error::Kubeconfig(format!(
-            "none of the files of KUBECONFIG exists: {}; name one with --kubeconfig",
-            names.join(", ")
+            "no usable kubeconfig {}: {}; name one with --kubeconfig",
+            path.display(),
+            fault(&error)
         ))
     })
 }
@@ -274,27 +233,6 @@ mod tests {
             }).collect::<Vec<_>>(),
         });
         Kubeconfig::from_yaml(&text.to_string()).unwrap()
-    }
-
-    #[test]
-    fn of_several_files_those_that_exist_count() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        std::fs::write(
-            path("b"),
-            r#"{"contexts": [{"name": "in-b", "context": {"cluster": "c"}}]}"#,
-        )
-        .unwrap();
-        std::fs::write(
-            path("c"),
-            r#"{"contexts": [{"name": "in-c", "context": {"cluster": "c"}}]}"#,
-        )
-        .unwrap();
-        let file = several(&[path("a"), path("b"), path("c")]).unwrap();
-        let names: Vec<&str> = file.contexts.iter().map(|named| &*named.name).collect();
-        assert_eq!(names, ["in-b", "in-c"]);
-        let error = several(&[path("a"), path("d")]).unwrap_err().to_string();
-        assert!(error.contains("/a, ") && error.contains("/d;"), "{error}");
     }
 
     #[test]

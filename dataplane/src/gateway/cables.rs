@@ -8,6 +8,7 @@ use subm_tunnel::{Cable, Connection, ConnectionStatus};
 
 use super::settings::Driver;
 use crate::remotes::{Refusal, Remote, Why};
+use crate::status::readable;
 
 /// What leads to the other clusters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,11 +74,7 @@ pub fn cables(remotes: &[Remote], driver: Driver) -> Cables {
                 .push(Connection::new(&cable, status, message));
             continue;
         }
-        let target = remote.health_check_ip.filter(|ip| {
-            // Anything else would witness for a path that is not this one.
-            remote.networks.iter().any(|net| net.contains(ip))
-        });
-        if let Some(target) = target {
+        if let Some(target) = remote.target() {
             wanted.targets.insert(cable.name.clone(), target);
         }
         wanted.cables.push(cable);
@@ -135,7 +132,7 @@ pub fn told(
                     && clusters.get(&spec.cable_name) == Some(&spec.cluster_id)
             });
         if let Some(spec) = spec {
-            told.push((spec.clone(), connection));
+            told.push((readable(spec), connection));
         }
     }
     let mut problems = Vec::new();

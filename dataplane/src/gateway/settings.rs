@@ -199,7 +199,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-struct Environment<F>(F);
+/// Variables by name.
+pub(crate) struct Environment<F>(pub(crate) F);
 
 impl<F: Fn(&str) -> Option<String>> Environment<F> {
     fn get(&self, name: &str) -> Option<String> {
@@ -238,7 +239,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         Ok(flag.unwrap_or(default))
     }
 
-    fn port(&self, variable: &'static str, default: u16) -> Result<u16, Mistake> {
+    pub(crate) fn port(&self, variable: &'static str, default: u16) -> Result<u16, Mistake> {
         let port = self.parsed(variable, port, "use a port from 1 to 65535")?;
         Ok(port.unwrap_or(default))
     }
@@ -276,7 +277,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         Ok(driver.unwrap_or_default())
     }
 
-    fn health_check(&self) -> Result<Option<HealthCheck>, Mistake> {
+    pub(crate) fn health_check(&self) -> Result<Option<HealthCheck>, Mistake> {
         let enabled = self.flag("SUBMARINER_HEALTHCHECKENABLED", true)?;
         let number = |text: &str| text.parse::<u32>().ok();
         let interval = self.parsed(
@@ -381,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_read() {
+    fn d6_everything_is_read_and_secrets_are_not_printed() {
         let settings = read(&[
             ("SUBMARINER_CLUSTERCIDR", "10.8.0.0/16, fd08::/48"),
             ("SUBMARINER_SERVICECIDR", "10.88.0.1/16,,10.88.0.0/16"),

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use subm_api::names::{HA_ACTIVE, UPDATE_TIMESTAMP};
-use subm_api::submariner::{self, EndpointSpec, Gateway, GatewayStatus, LatencyRtt};
+use subm_api::names::{HA_ACTIVE, UPDATE_TIMESTAMP, VALID_FOR};
+use subm_api::submariner::{self, EndpointSpec, Gateway, GatewayStatus};
 use subm_tunnel::Connection;
-use subm_tunnel::health::go_duration;
 
 use super::gateway_name;
+use crate::status::{
+    RENEWAL, Stale, annotation, is_recent, latency, stamp, without_times, written,
+};
 
 /// All that a status is made of.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +28,6 @@ pub struct Known<'a> {
 
 /// `status.haStatus` of a Gateway that waits for its turn.
 pub const HA_PASSIVE: &str = "passive";
-/// Annotation of our Gateways: for how many seconds after `update-timestamp` nobody need worry. Submariner's have none; for them it is 15.
-pub const VALID_FOR: &str = "gateway.submariner.io/valid-for";
 
 // How often a status without news is written.
 //
@@ -36,7 +36,6 @@ pub const VALID_FOR: &str = "gateway.submariner.io/valid-for";
 // whether a gateway is alive is the lease's matter. So among ourselves a minute is enough. It is not rarer because round-trip
 // times are no news on their own, and somebody who looks at them wants those of now. Beside a gateway of Submariner's, its
 // rhythm holds, else it would delete us again and again.
-const RENEWAL: Duration = Duration::from_secs(60);
 const RENEWAL_BESIDE_OTHERS: Duration = Duration::from_secs(5);
 /// Three renewals may be missed.
 const VALID: Duration = Duration::from_secs(180);
@@ -74,13 +73,7 @@ fn connection((endpoint, cable): &(EndpointSpec, Connection)) -> submariner::Con
         endpoint: endpoint.clone(),
         using_ip: cable.using.to_string(),
         using_nat: cable.nat,
-        latency_rtt: cable.rtt.map(|rtt| LatencyRtt {
-            last: go_duration(rtt.last),
-            min: go_duration(rtt.min),
-            average: go_duration(rtt.average),
-            max: go_duration(rtt.max),
-            std_dev: go_duration(rtt.std_dev),
-        }),
+        latency_rtt: cable.rtt.map(latency),
     }
 }
 
@@ -112,10 +105,7 @@ pub fn publish(
                 .status
                 .as_ref()
                 .is_some_and(|status| is_no_news(status, wanted))
-            && written(gateway).is_some_and(|at| {
-                // Of a clock that went back since, or was ahead: not to be believed.
-                epoch.checked_sub(at).is_some_and(|age| age < renewal)
-            })
+            && is_recent(&gateway.metadata, epoch, renewal)
     });
     if good {
         return None;
@@ -128,17 +118,17 @@ pub fn publish(
     };
     gateway.metadata.name = Some(name);
     gateway.metadata.namespace = Some(namespace.to_owned());
+    stamp(&mut gateway.metadata, epoch);
     let annotations = gateway.metadata.annotations.get_or_insert_default();
-    annotations.insert(UPDATE_TIMESTAMP.to_owned(), epoch.as_secs().to_string());
     annotations.insert(VALID_FOR.to_owned(), VALID.as_secs().to_string());
     Some(gateway)
 }
 
 /// Whether a reader who does not look at round-trip times sees the same. That there are any is news.
 fn is_no_news(old: &GatewayStatus, new: &GatewayStatus) -> bool {
-    let without_times = |status: &GatewayStatus| {
+    let plain = |status: &GatewayStatus| {
         let connections = status.connections.iter().cloned().map(|mut connection| {
-            connection.latency_rtt = connection.latency_rtt.map(|_| LatencyRtt::default());
+            without_times(&mut connection.latency_rtt);
             // One that counts the time, as WireGuard's do.
             if connection.status_message.ends_with(" seconds") {
                 let counts = |c: char| c.is_ascii_digit() || c == '.';
@@ -150,7 +140,7 @@ fn is_no_news(old: &GatewayStatus, new: &GatewayStatus) -> bool {
         status.connections = connections.collect();
         status
     };
-    old.connections.bad.is_empty() && without_times(old) == without_times(new)
+    old.connections.bad.is_empty() && plain(old) == plain(new)
 }
 
 /// Since when the Gateways of others have not been written.
@@ -166,14 +156,6 @@ pub struct Freshness {
 struct Seen {
     timestamp: Option<String>,
     at: Duration,
-}
-
-/// A Gateway to delete, if it is still as it was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stale {
-    pub name: String,
-    pub uid: Option<String>,
-    pub resource_version: Option<String>,
 }
 
 impl Freshness {
@@ -198,18 +180,14 @@ impl Freshness {
             else {
                 continue;
             };
-            let timestamp = annotation(gateway, UPDATE_TIMESTAMP).map(ToOwned::to_owned);
+            let timestamp = annotation(&gateway.metadata, UPDATE_TIMESTAMP).map(ToOwned::to_owned);
             let before = self
                 .seen
                 .remove(&name)
                 .filter(|seen| seen.timestamp == timestamp);
             let at = before.map_or(now, |seen| seen.at);
             if active && now.saturating_sub(at) >= patience(gateway) {
-                stale.push(Stale {
-                    name: name.clone(),
-                    uid: gateway.metadata.uid.clone(),
-                    resource_version: gateway.metadata.resource_version.clone(),
-                });
+                stale.extend(Stale::of(&gateway.metadata));
             }
             seen.insert(name, Seen { timestamp, at });
         }
@@ -225,10 +203,10 @@ fn patience(gateway: &Gateway) -> Duration {
         .as_ref()
         .is_some_and(|status| status.ha_status == HA_ACTIVE);
     // It says that it is active, and we are: its writer has not noticed, or never will.
-    if is_active || written(gateway).is_none() {
+    if is_active || written(&gateway.metadata).is_none() {
         return VALID_ELSEWHERE;
     }
-    annotation(gateway, VALID_FOR)
+    annotation(&gateway.metadata, VALID_FOR)
         .and_then(|text| text.parse().ok())
         .map_or(VALID_ELSEWHERE, |seconds| {
             Duration::from_secs(seconds).clamp(VALID_ELSEWHERE, LONGEST)
@@ -240,23 +218,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Whether the writer of a Gateway knows that annotation, and so leaves us the time of ours.
 fn has_rule(gateway: &Gateway) -> bool {
-    annotation(gateway, VALID_FOR).is_some()
-}
-
-fn written(gateway: &Gateway) -> Option<Duration> {
-    annotation(gateway, UPDATE_TIMESTAMP)?
-        .parse()
-        .ok()
-        .map(Duration::from_secs)
-}
-
-fn annotation<'a>(gateway: &'a Gateway, key: &str) -> Option<&'a str> {
-    gateway
-        .metadata
-        .annotations
-        .as_ref()?
-        .get(key)
-        .map(String::as_str)
+    annotation(&gateway.metadata, VALID_FOR).is_some()
 }
 
 #[cfg(test)]

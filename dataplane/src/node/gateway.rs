@@ -27,9 +27,10 @@ impl Gateway {
     pub fn of(endpoint: &Endpoint, mtu: u32) -> Option<Self> {
         let spec = &endpoint.spec;
         let config = |key: &str| spec.backend_config.get(key);
+        let private_ip: IpAddr = spec.private_ip.parse().ok()?;
         let device = config(INTERFACE_NAME).and_then(|name| name.parse::<LinkName>().ok());
         let (way, overhead) = match (spec.backend.as_str(), device) {
-            ("vxlan", _) => (Way::Own(vxlan::DEVICE), Some(vxlan::OVERHEAD)),
+            ("vxlan", _) => (Way::Own(vxlan::DEVICE), Some(vxlan::overhead(private_ip))),
             ("wireguard", Some(device)) => (Way::Device(device), Some(wireguard::OVERHEAD)),
             (_, Some(device)) => (Way::Device(device), None),
             (_, None) => (Way::Uplink, None),
@@ -37,7 +38,7 @@ impl Gateway {
         let ports = [UDP_PORT, NATT_DISCOVERY_PORT].into_iter();
         Some(Self {
             node: spec.hostname.clone(),
-            private_ip: spec.private_ip.parse().ok()?,
+            private_ip,
             way,
             ports: ports
                 .filter_map(|key| config(key)?.parse().ok().filter(|port| *port > 0))

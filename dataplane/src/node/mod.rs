@@ -9,10 +9,12 @@
 //!                          <-- plain, by the CNI's routes --
 //! ```
 //!
-//! Every node has a VTEP in 240.0.0.0/8 made of the last three octets of its address, and one for IPv6 that holds that ([`VTEPS`]). Traffic to other clusters goes from a worker to the gateway by the device; what comes from there to a worker's pods
+//! Every node has a VTEP in 240.0.0.0/8 made of its address, the last three octets of that where it is IPv4, and one for IPv6 that holds that ([`VTEPS`]). Traffic to other clusters goes from a worker to the gateway by the device; what comes from there to a worker's pods
 //! goes as the CNI routes it.
 
 mod gateway;
+pub mod status;
+mod underlay;
 mod view;
 
 use std::collections::BTreeMap;
@@ -22,9 +24,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use subm_nat::node::{self as filter, VX_SUBMARINER_PORT};
 use subm_routing::{Address, Family, Forward, Link, LinkName, Network, Route, Rule, Sysctl, Vxlan};
-use subm_tunnel::vxlan::{OVERHEAD, Vteps};
+use subm_tunnel::vxlan::{Vteps, overhead};
 
 pub use gateway::Gateway;
+pub use underlay::Underlay;
 pub use view::{Cni, Uplink, View, Way};
 
 use crate::remotes::Remote;
@@ -61,8 +64,8 @@ pub enum Trouble {
         other: String,
         vtep: Ipv4Addr,
     },
-    /// The gateway's address has no place in 240.0.0.0/8.
-    GatewayNotV4(IpAddr),
+    /// The gateway is not reached by the family in which the nodes reach each other.
+    GatewayElsewhere(IpAddr),
     /// The CNI put no address of the pod CIDR on this node.
     NoCni,
 }
@@ -75,9 +78,10 @@ impl fmt::Display for Trouble {
                 "nodes {node:?} and {other:?} have the same last three octets of their addresses, so both would be {vtep}: give one \
                  of them another address"
             ),
-            Self::GatewayNotV4(address) => write!(
+            Self::GatewayElsewhere(address) => write!(
                 f,
-                "the gateway's address {address} is IPv6: nodes reach their gateway by IPv4, which it needs too"
+                "the gateway's address {address} is not of the family by which this cluster's nodes reach each other, and its Node \
+                 tells no other: give that an InternalIP of both families"
             ),
             Self::NoCni => f.write_str(
                 "no device of this node has an address of the pod CIDR: pods reach other clusters, processes of the node do not",
@@ -99,11 +103,11 @@ pub fn plan(view: &View, remotes: &[Remote]) -> Plan {
     filter(&mut plan.filter, view, gateway, remotes);
     if view.is_on(gateway) {
         on_gateway(&mut plan.network, view, gateway, remotes);
-    } else if let IpAddr::V4(address) = gateway.private_ip {
+    } else if let Some(address) = view.address_of(gateway) {
         on_worker(&mut plan.network, view, address, remotes);
     } else {
         plan.troubles
-            .push(Trouble::GatewayNotV4(gateway.private_ip));
+            .push(Trouble::GatewayElsewhere(gateway.private_ip));
     }
     if let Some(cni) = &view.cni {
         // Answers to this node's own processes come by the CNI, requests left by another device.
@@ -128,15 +132,17 @@ fn same_vteps(view: &View) -> Vec<Trouble> {
     troubles
 }
 
-/// The device of this node, and its addresses.
-fn device(network: &mut Network, view: &View, remote: Option<IpAddr>) {
-    let own = view.uplink.address;
+/// The device of this node, and its addresses, which follow from `own`.
+fn device(network: &mut Network, view: &View, own: IpAddr, remote: Option<IpAddr>) {
     let mut vxlan = Vxlan::new(VNI, VX_SUBMARINER_PORT);
     if let Some(remote) = remote {
         vxlan = vxlan.remote(remote);
+    } else if own.is_ipv6() {
+        // Without an address of IPv6 the device would be one of IPv4.
+        vxlan = vxlan.local(own);
     }
     let link = Link::vxlan(DEVICE, vxlan)
-        .mtu(view.uplink.mtu.saturating_sub(OVERHEAD))
+        .mtu(view.uplink.mtu.saturating_sub(overhead(own)))
         .mac(VTEPS.mac(own));
     network.insert(link);
     for net in VTEPS.addresses(own) {
@@ -147,8 +153,8 @@ fn device(network: &mut Network, view: &View, remote: Option<IpAddr>) {
     }
 }
 
-fn on_worker(network: &mut Network, view: &View, gateway: Ipv4Addr, remotes: &[Remote]) {
-    device(network, view, Some(gateway.into()));
+fn on_worker(network: &mut Network, view: &View, gateway: IpAddr, remotes: &[Remote]) {
+    device(network, view, view.uplink.address, Some(gateway));
     for net in remotes.iter().flat_map(|remote| &remote.networks) {
         let via = match net {
             IpNet::V4(_) => IpAddr::V4(VTEPS.of(gateway)),
@@ -159,7 +165,9 @@ fn on_worker(network: &mut Network, view: &View, gateway: Ipv4Addr, remotes: &[R
 }
 
 fn on_gateway(network: &mut Network, view: &View, gateway: &Gateway, remotes: &[Remote]) {
-    device(network, view, None);
+    // By this workers find it.
+    let own = view.address_of(gateway).unwrap_or(view.uplink.address);
+    device(network, view, own, None);
     network.insert(Sysctl::rp_filter(DEVICE, 2));
     for address in view
         .nodes
@@ -167,7 +175,7 @@ fn on_gateway(network: &mut Network, view: &View, gateway: &Gateway, remotes: &[
         .filter(|(node, _)| **node != view.node)
         .map(|(_, address)| *address)
     {
-        network.insert(Forward::flood(DEVICE, address.into()));
+        network.insert(Forward::flood(DEVICE, address));
     }
     let out = match gateway.way {
         Way::Device(device) => device,
@@ -180,7 +188,7 @@ fn on_gateway(network: &mut Network, view: &View, gateway: &Gateway, remotes: &[
     let source = |net: &IpNet| {
         let cni = view.cni.as_ref()?;
         match net {
-            IpNet::V4(_) => Some(IpAddr::V4(cni.address)),
+            IpNet::V4(_) => cni.address.map(IpAddr::V4),
             IpNet::V6(_) => cni.address6.map(IpAddr::V6),
         }
     };
@@ -215,7 +223,9 @@ fn filter(filter: &mut filter::Node, view: &View, gateway: &Gateway, remotes: &[
         filter.remote.insert(*net, gateway.mtu);
     }
     if let Some(cni) = &view.cni {
-        filter.translate_host_network(cni.address);
+        if let Some(address) = cni.address {
+            filter.translate_host_network(address);
+        }
         if let Some(address) = cni.address6 {
             filter
                 .host_network

@@ -1,3 +1,5 @@
+mod kubeproxy;
+
 use proptest::prelude::*;
 use subm_routing::{Key, Object};
 
@@ -16,12 +18,12 @@ fn net(text: &str) -> IpNet {
 
 /// Nodes as in a recording of a running Submariner: a gateway and a worker of c1.
 fn view(node: &str, way: Way) -> View {
-    let nodes: BTreeMap<String, Ipv4Addr> = [
+    let nodes: BTreeMap<String, IpAddr> = [
         ("c1-gw1", "172.31.1.11"),
         ("c1-w1", "172.31.1.21"),
         ("c1-w2", "172.31.1.22"),
     ]
-    .map(|(name, address)| (name.to_owned(), address.parse().expect("IPv4")))
+    .map(|(name, address)| (name.to_owned(), ip(address)))
     .into();
     let cni = if node == "c1-gw1" {
         "10.8.1.1"
@@ -30,6 +32,7 @@ fn view(node: &str, way: Way) -> View {
     };
     View {
         node: node.to_owned(),
+        addresses: [nodes[node]].into(),
         uplink: Uplink {
             link: LinkName::from_static("eth0"),
             address: nodes[node],
@@ -38,7 +41,7 @@ fn view(node: &str, way: Way) -> View {
         },
         cni: Some(Cni {
             link: LinkName::from_static("cni0"),
-            address: cni.parse().expect("IPv4"),
+            address: Some(cni.parse().expect("IPv4")),
             address6: Some("fd08:11::1".parse().expect("IPv6")),
         }),
         pods: vec![net("10.8.0.0/16"), net("fd08::/48")],
@@ -55,6 +58,7 @@ fn view(node: &str, way: Way) -> View {
 
 fn remote(cluster: &str, private: &str, networks: &[&str]) -> Remote {
     Remote {
+        endpoint: format!("{cluster}-submariner-cable-{cluster}"),
         cluster: cluster.to_owned(),
         cable: format!("submariner-cable-{cluster}"),
         node: format!("{cluster}-gw1"),
@@ -90,6 +94,24 @@ fn lines(plan: &Plan) -> Vec<String> {
 
 fn has(plan: &Plan, line: &str) -> bool {
     lines(plan).iter().any(|other| other.starts_with(line))
+}
+
+/// A host has several addresses, and its gateway process need not have told the one of the default route; nor need the node be called as the host.
+#[test]
+fn a_gateway_is_where_its_address_is() {
+    let mut host = view("c1-w1", Way::Device(WG));
+    let gateway = host.gateway.clone().expect("a gateway");
+    assert!(!host.is_on(&gateway));
+    host.addresses.insert(gateway.private_ip);
+    assert!(host.is_on(&gateway));
+    // The others find it by the address that it told.
+    let way = "240.31.1.11";
+    let worker = plan(&view("c1-w2", Way::Device(WG)), &c2());
+    let via = |line: &String| line.contains(&format!("via {way}"));
+    assert!(lines(&worker).iter().any(via), "{:?}", lines(&worker));
+    let gateway = plan(&host, &c2());
+    let own = |line: &String| line.contains(&format!("{way}/8"));
+    assert!(lines(&gateway).iter().any(own), "{:?}", lines(&gateway));
 }
 
 #[test]
@@ -165,7 +187,7 @@ fn a_cable_with_routes_of_its_own_needs_no_table() {
 
 /// Defect 13: without a CNI device on the node pods still reach the other clusters.
 #[test]
-fn without_a_cni_device_there_are_routes_all_the_same() {
+fn d13_without_a_cni_device_there_are_routes_all_the_same() {
     let mut view = view("c1-gw1", Way::Device(WG));
     view.cni = None;
     let plan = plan(&view, &c2());
@@ -190,13 +212,77 @@ fn the_tunnels_packets_do_not_go_into_the_tunnel() {
 #[test]
 fn d16_nodes_with_the_same_last_octets_are_told() {
     let mut view = view("c1-w1", Way::Device(WG));
-    view.nodes
-        .insert("far".to_owned(), Ipv4Addr::new(10, 31, 1, 21));
+    view.nodes.insert("far".to_owned(), ip("10.31.1.21"));
     let plan = plan(&view, &c2());
     let [trouble @ Trouble::SameVtep { .. }] = &plan.troubles[..] else {
         panic!("{:?}", plan.troubles);
     };
     assert!(trouble.to_string().contains("\"far\"") && trouble.to_string().contains("240.31.1.21"));
+}
+
+/// The same nodes without any IPv4.
+fn view6(node: &str, way: Way) -> View {
+    let mut view = view(node, way);
+    let of6 = |address: IpAddr| match address {
+        IpAddr::V4(address) => {
+            let [_, _, _, last] = address.octets();
+            ip(&format!("fd00:20:8::{last:x}"))
+        }
+        IpAddr::V6(_) => address,
+    };
+    view.uplink.address = of6(view.uplink.address);
+    view.uplink.gateway = Some(ip("fd00:20:8::1"));
+    for address in view.nodes.values_mut() {
+        *address = of6(*address);
+    }
+    let gateway = view.gateway.as_mut().expect("a gateway");
+    gateway.private_ip = of6(gateway.private_ip);
+    view.cni.as_mut().expect("a CNI").address = None;
+    view.pods = vec![net("fd08::/48")];
+    view
+}
+
+/// Before, such a node was left as it was.
+#[test]
+fn nodes_of_ipv6_reach_their_gateway_by_it() {
+    let worker = plan(&view6("c1-w1", Way::Device(WG)), &c2());
+    assert_eq!(worker.troubles, []);
+    for line in [
+        "link vx-submariner vxlan id 100 remote fd00:20:8::b dstport 4800 mtu 1430",
+        "address 240.16.127.253/8 dev vx-submariner",
+        "address fd53:7562:6d00:64::f010:7ffd/96 dev vx-submariner",
+        "route 10.9.0.0/16 via 240.16.127.227 dev vx-submariner",
+        "route fd09::/48 via fd53:7562:6d00:64::f010:7fe3 dev vx-submariner",
+    ] {
+        assert!(has(&worker, line), "{line} in {:#?}", lines(&worker));
+    }
+    assert!(!worker.filter.host_network.contains_key(&net("240.0.0.0/8")));
+    worker.filter.ruleset().check().expect("a ruleset");
+    let gateway = plan(&view6("c1-gw1", Way::Device(WG)), &c2());
+    assert_eq!(gateway.troubles, []);
+    for line in [
+        "link vx-submariner vxlan id 100 local fd00:20:8::b dstport 4800",
+        "fdb 00:00:00:00:00:00 dev vx-submariner dst fd00:20:8::15",
+        "route fd09::/48 dev submariner table 150 metric 1024 src fd08:11::1",
+    ] {
+        assert!(has(&gateway, line), "{line} in {:#?}", lines(&gateway));
+    }
+}
+
+/// An Endpoint tells one address, of the family that the other clusters use.
+#[test]
+fn a_gateway_known_by_its_other_family_is_found_by_its_node() {
+    let mut view = view("c1-w1", Way::Device(WG));
+    let before = plan(&view, &c2());
+    view.gateway.as_mut().expect("a gateway").private_ip = ip("fd00:20:8::b");
+    assert_eq!(plan(&view, &c2()), before);
+    view.nodes.remove("c1-gw1");
+    let lost = plan(&view, &c2());
+    assert_eq!(
+        lost.troubles,
+        [Trouble::GatewayElsewhere(ip("fd00:20:8::b"))]
+    );
+    assert_eq!(lost.network.routes().count(), 0);
 }
 
 #[test]
@@ -208,7 +294,7 @@ fn without_a_gateway_nothing_is_needed() {
 
 /// Defect 8: what an Endpoint changes is applied, since all is made anew from what is known.
 #[test]
-fn another_network_or_gateway_is_another_plan() {
+fn d8_another_network_or_gateway_is_another_plan() {
     let view = view("c1-w1", Way::Device(WG));
     let before = plan(&view, &c2()).network;
     let after = plan(&view, &[remote("c2", "172.31.2.11", &["10.19.0.0/16"])]).network;

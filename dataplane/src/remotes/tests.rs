@@ -3,6 +3,11 @@ use serde_json::json;
 
 use super::*;
 
+/// Where nothing is known of Clusters.
+fn judge(endpoints: &[Endpoint], ours: &Ours) -> (Vec<Remote>, Vec<Refusal>) {
+    super::judge(endpoints, &Seniority::default(), ours)
+}
+
 fn endpoint(cluster: &str, host: u8, second: u8, subnets: &[&str]) -> Endpoint {
     serde_json::from_value(json!({
         "metadata": {
@@ -120,9 +125,40 @@ fn what_another_cluster_has_is_taken() {
     );
 }
 
+fn member(name: &str, id: &str, second: u8) -> Cluster {
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "creationTimestamp": format!("2026-11-23T21:39:{second:02}Z")},
+        "spec": {"cluster_id": id},
+    }))
+    .expect("a Cluster")
+}
+
+/// Whose gateway fails over has a young Endpoint, and is a member for as long as before.
+#[test]
+fn after_a_fail_over_nobody_takes_what_was_another_clusters() {
+    let victim = endpoint("c3", 12, 30, &["10.9.0.0/16"]);
+    let hostile = endpoint("c2", 11, 9, &["10.9.4.0/24", "10.10.0.0/16"]);
+    let all = [hostile, victim];
+    let mine = member("c3", "c3", 1);
+    let theirs = member("c2", "c2", 8);
+    // A second object for the victim takes nothing from it, nor does having none help.
+    let younger = member("x", "c3", 40);
+    for clusters in [
+        vec![mine.clone(), theirs.clone()],
+        vec![younger.clone(), theirs, mine.clone(), younger],
+        vec![mine],
+    ] {
+        let seniority = Seniority::of(&clusters);
+        let (remotes, refusals) = super::judge(&all, &seniority, &ours());
+        assert_eq!(networks(&remotes, "c3"), ["10.9.0.0/16"], "{refusals:?}");
+        assert_eq!(networks(&remotes, "c2"), ["10.10.0.0/16"]);
+        assert_eq!(remotes[0].cluster, "c3", "the most senior first");
+    }
+}
+
 /// Defect 11: while a gateway changes both its Endpoints are there; whichever event comes first, the younger counts.
 #[test]
-fn the_youngest_endpoint_of_a_cluster_counts() {
+fn d11_the_youngest_endpoint_of_a_cluster_counts() {
     let (old, new) = (
         endpoint("c2", 11, 1, &["10.9.0.0/16"]),
         endpoint("c2", 12, 9, &["10.9.0.0/16"]),

@@ -5,8 +5,14 @@ mod facts;
 mod filter;
 pub mod gateway;
 mod network;
+mod pages;
+mod publish;
+mod server;
 mod store;
 
+use std::time::{Duration, SystemTime};
+
+use subm_tunnel::health::Monitor;
 use tokio::sync::watch;
 
 /// News only: the same again wakes nobody.
@@ -16,4 +22,28 @@ fn set<T: PartialEq>(to: &watch::Sender<T>, value: T) {
         *old = value;
         news
     });
+}
+
+/// Waits for a path to become another.
+async fn turn(monitor: &mut Option<Monitor>) {
+    let heard = match monitor {
+        Some(monitor) => monitor.changed().await,
+        None => false,
+    };
+    if !heard {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Of the environment; one that is empty counts as not set.
+fn variable(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok()?;
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// The time since 1970.
+fn epoch() -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default()
 }

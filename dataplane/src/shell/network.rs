@@ -3,12 +3,53 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use subm_reconcile::{Reconciler, Status, Timing};
-use subm_routing::{Error, Hints, Kernel, Key, Object};
+use subm_reconcile::{Reconciler, Standing, Status, Timing};
+use subm_routing::{Error, Hints, Kernel, Key, Network, Object};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub(super) type Objects = BTreeMap<Key, Object>;
+
+/// Desires this network, and gives it as the reconciler will know it: what was desired before, if that is the same.
+pub(super) fn desire(
+    desired: &watch::Sender<Option<Arc<Objects>>>,
+    network: Network,
+) -> Arc<Objects> {
+    let wanted = Arc::new(network.into_objects());
+    let mut now = Arc::clone(&wanted);
+    desired.send_if_modified(|desired| match desired {
+        // It may have been done already.
+        Some(before) if **before == *wanted => {
+            now = Arc::clone(before);
+            false
+        }
+        desired => {
+            *desired = Some(wanted);
+            true
+        }
+    });
+    now
+}
+
+/// Whether the kernel was made like that, as far as it could be.
+pub(super) fn is_tried(status: &Status<Key, Object>, wanted: &Arc<Objects>) -> bool {
+    let ours = status
+        .desired
+        .as_ref()
+        .is_some_and(|desired| Arc::ptr_eq(desired, wanted));
+    ours && status.standing != Standing::Waiting
+}
+
+/// What does not become as desired, in words.
+pub(super) fn trouble(status: &Status<Key, Object>) -> Option<String> {
+    match status.standing {
+        Standing::Trouble => {
+            let report = status.report.as_ref().map(ToString::to_string);
+            Some(status.error.clone().or(report).unwrap_or_default())
+        }
+        _ => None,
+    }
+}
 
 /// `hints`: of a kernel's changes; where there are none they are only looked for. Tells how far it is.
 pub(super) fn keep(

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use kube::Resource;
 use kube::core::ApiResource;
-use subm_kube::Event;
+use kube::{Client, Resource};
+use subm_kube::{Event, Watch, Watched};
+
+pub(super) fn watch_of<K: subm_api::Kind + Watched>(client: &Client, namespace: &str) -> Watch<K> {
+    Watch::all(client.clone()).in_namespace(namespace)
+}
 
 /// By name; all of one namespace, or of none.
 #[derive(Debug)]
@@ -48,6 +52,11 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
 
     pub(super) fn get(&self, name: &str) -> Option<&K> {
         self.objects.get(name).map(|(object, _)| object)
+    }
+
+    /// Whether all of it has been read once, or cannot be.
+    pub(super) fn is_settled(&self) -> bool {
+        self.listed || self.troubled
     }
 
     /// Whether news come, as far as is known.
@@ -106,6 +115,7 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
             }
             Event::Absent => {
                 tracing::error!("{} are not served: their CRD is missing", self.what);
+                self.troubled = true;
                 false
             }
             Event::Trouble(trouble) => {

@@ -81,6 +81,7 @@ impl Side {
         let sync = json!(["get", "list", "watch", "create", "update", "delete"]);
         let rules = json!([
             {"apiGroups": ["submariner.io"], "resources": ["endpoints", "clusters", "gateways"], "verbs": sync},
+            {"apiGroups": ["submariner.io"], "resources": ["routeagents"], "verbs": ["delete"]},
             {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update", "delete"]},
         ]);
         grant(&cluster, HOME, &rules).await?;

@@ -300,7 +300,7 @@ fn has_cable(node: &TestNode) -> Result<bool> {
 /// A broker that is away at the start, one that is not set, and two gateways of which one leads: defects 10, 17 and 23, surprises 15, 19
 /// and 22.
 #[tokio::test(flavor = "multi_thread")]
-async fn gateways_begin_without_a_broker_and_take_over() -> Result<()> {
+async fn d10_d17_d23_gateways_begin_without_a_broker_and_take_over() -> Result<()> {
     // As fast as an election can be in a test.
     const QUICK: [(&str, &str); 3] = [
         ("LEADERSHIP_LEASEDURATION", "4"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 
@@ -21,18 +21,45 @@ struct Read {
     annotations: Option<BTreeMap<String, String>>,
 }
 
+/// With its owners, for what we write with an owner.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ReadOwned {
+    #[serde(flatten)]
+    read: Read,
+    owner_references: Option<Vec<OwnerReference>>,
+}
+
+impl From<Read> for ObjectMeta {
+    fn from(read: Read) -> Self {
+        Self {
+            name: read.name,
+            namespace: read.namespace,
+            uid: read.uid,
+            resource_version: read.resource_version,
+            generation: read.generation,
+            creation_timestamp: read.creation_timestamp,
+            deletion_timestamp: read.deletion_timestamp,
+            labels: read.labels,
+            annotations: read.annotations,
+            ..Self::default()
+        }
+    }
+}
+
 pub(crate) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    let read = Read::deserialize(deserializer)?;
+    Ok(Read::deserialize(deserializer)?.into())
+}
+
+pub(crate) fn read_owned<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<ObjectMeta, D::Error> {
+    let ReadOwned {
+        read,
+        owner_references,
+    } = ReadOwned::deserialize(deserializer)?;
     Ok(ObjectMeta {
-        name: read.name,
-        namespace: read.namespace,
-        uid: read.uid,
-        resource_version: read.resource_version,
-        generation: read.generation,
-        creation_timestamp: read.creation_timestamp,
-        deletion_timestamp: read.deletion_timestamp,
-        labels: read.labels,
-        annotations: read.annotations,
-        ..ObjectMeta::default()
+        owner_references,
+        ..read.into()
     })
 }

@@ -71,6 +71,8 @@ pub const WEIGHT_PREFIX: &str = "lighthouse-lb-weight.submariner.io/";
 
 /// Annotation of a Gateway: when its status was written, seconds since the epoch.
 pub const UPDATE_TIMESTAMP: &str = "update-timestamp";
+/// Annotation of our Gateways: for how many seconds after [`UPDATE_TIMESTAMP`] nobody need worry. Submariner's have none; for them it is 15.
+pub const VALID_FOR: &str = "gateway.submariner.io/valid-for";
 /// `status.haStatus` of the Gateway that carries the traffic.
 pub const HA_ACTIVE: &str = "active";
 /// `status.connections[].status` of a tunnel that works.

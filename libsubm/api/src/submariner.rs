@@ -125,7 +125,8 @@ pub struct LatencyRtt {
 /// What a node's route agent sees of the other clusters.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct RouteAgent {
-    #[serde(default, deserialize_with = "crate::metadata::read")]
+    // It goes with its Node.
+    #[serde(default, deserialize_with = "crate::metadata::read_owned")]
     pub metadata: ObjectMeta,
     #[serde(default)]
     pub status: Option<RouteAgentStatus>,
@@ -145,7 +146,7 @@ pub struct RouteAgentStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RemoteEndpoint {
-    /// `connected`, `error` or `none`.
+    /// `connected`, `connecting`, `error` or `none`.
     #[serde(default)]
     pub status: String,
     #[serde(default)]
@@ -306,6 +307,14 @@ mod tests {
             "version": "devel",
         });
         kept::<RouteAgent>("status", &agent);
+    }
+
+    #[test]
+    fn a_route_agents_owner_is_read() {
+        let owner = json!({"apiVersion": "v1", "kind": "Node", "name": "w1", "uid": "u1"});
+        let object = json!({"metadata": {"name": "w1", "uid": "u2", "ownerReferences": [owner]}, "status": null});
+        let read: RouteAgent = serde_json::from_value(object.clone()).expect("a RouteAgent");
+        assert_eq!(serde_json::to_value(&read).expect("JSON"), object);
     }
 
     /// The CRD requires the lists, also where they are empty.

@@ -7,6 +7,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use rustls_pki_types::pem::PemObject as _;
 
+use crate::kubeconfig::kubectls_kubeconfig;
+
 /// A server that does not even accept is given up sooner than kube's 30 s: the next attempt may
 /// reach another one behind the same address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,6 +27,8 @@ pub enum ConnectError {
         "no kubeconfig found where kubectl looks (KUBECONFIG, ~/.kube/config); name one, or run in a cluster"
     )]
     NoKubeconfig(#[source] KubeconfigFault),
+    #[error("none of the files of KUBECONFIG exists: {0}; name one, or run in a cluster")]
+    NoFile(String),
     #[error(
         "the kubeconfig has no context {0:?}; `kubectl config get-contexts` lists those that it has"
     )]
@@ -81,10 +85,12 @@ pub async fn connect(
         None if context.is_none() && in_cluster() => {
             Config::incluster().map_err(ConnectError::InCluster)?
         }
-        None => Config::from_kubeconfig(&options).await.map_err(|error| {
-            no_context(&error, context)
-                .unwrap_or_else(|| ConnectError::NoKubeconfig((&error).into()))
-        })?,
+        None => Config::from_custom_kubeconfig(kubectls_kubeconfig()?, &options)
+            .await
+            .map_err(|error| {
+                no_context(&error, context)
+                    .unwrap_or_else(|| ConnectError::NoKubeconfig((&error).into()))
+            })?,
     };
     with_timeouts(config)
 }

@@ -20,7 +20,7 @@ pub fn run<E: Display>(
     log: Log<'_>,
     daemon: impl Future<Output = Result<(), E>>,
 ) -> ExitCode {
-    let filter = match EnvFilter::try_new(log.filter) {
+    let filter = match EnvFilter::try_new(own_words(log.filter)) {
         Ok(filter) => filter,
         Err(error) => {
             eprintln!("{name}: LOG_LEVEL {:?}: {error}", log.filter);
@@ -55,6 +55,17 @@ pub fn run<E: Display>(
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// kube logs each attempt of each request as an error; a program says once what is wrong, and how to heal it. Who wants more than
+/// a plain level sets that.
+fn own_words(filter: &str) -> String {
+    let plain = ["error", "warn", "info"];
+    if plain.iter().any(|level| filter.eq_ignore_ascii_case(level)) {
+        format!("{filter},kube_client=off,kube_runtime=off")
+    } else {
+        filter.to_owned()
     }
 }
 
@@ -98,6 +109,15 @@ fn is_single_dash_flag(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_of_attempts_are_only_logged_to_those_who_look_for_them() {
+        assert_eq!(own_words("info"), "info,kube_client=off,kube_runtime=off");
+        assert_eq!(own_words("WARN"), "WARN,kube_client=off,kube_runtime=off");
+        for filter in ["debug", "trace", "info,kube_client=debug"] {
+            assert_eq!(own_words(filter), filter);
+        }
+    }
 
     #[test]
     fn flags_of_go_programs_are_told_from_short_ones() {

@@ -68,18 +68,29 @@ impl Trouble {
 
 /// An error in one line with what caused it: hyper's outermost message ("client error (Connect)") says little, the cause is at
 /// the bottom.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = words(error);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
+        let message = words(error);
+        // The source of an API server's refusal says the same.
+        if !error.is::<Box<Status>>() && !text.contains(&message) {
             text.push_str(": ");
             text.push_str(&message);
         }
         cause = error.source();
     }
     text
+}
+
+/// What an API server said, without all of its form.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(kube::Error::Api(status)) if !status.message.is_empty() => {
+            format!("{} ({} {})", status.message, status.code, status.reason)
+        }
+        _ => error.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -120,5 +131,24 @@ mod tests {
             trouble(503, "starting"),
             Trouble::Server { code: 503, .. }
         ));
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_and_in_its_own_words() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("it cannot be written")]
+        struct Outer(#[source] kube::Error);
+
+        let status = Status {
+            code: 403,
+            message: "gateways is forbidden".to_owned(),
+            reason: "Forbidden".to_owned(),
+            ..Default::default()
+        };
+        let error = kube::Error::Api(Box::new(status));
+        let words = "gateways is forbidden (403 Forbidden)";
+        assert_eq!(with_causes(&error), words);
+        let told = with_causes(&Outer(error));
+        assert_eq!(told, format!("it cannot be written: {words}"));
     }
 }

@@ -87,6 +87,7 @@ pub struct Watch<K> {
     kind: ResourceKind,
     namespace: Option<String>,
     selector: Option<String>,
+    name: Option<String>,
     backoff: Backoff,
     /// The last thing said was [`Event::Trouble`].
     troubled: bool,
@@ -130,6 +131,7 @@ impl<K: Watched> Watch<K> {
             kind,
             namespace: None,
             selector: selector.map(str::to_owned),
+            name: None,
             backoff: Backoff::new(),
             troubled: false,
             seen: false,
@@ -141,6 +143,13 @@ impl<K: Watched> Watch<K> {
     #[must_use]
     pub fn in_namespace(mut self, namespace: &str) -> Self {
         self.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// Only the one of this name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
         self
     }
 
@@ -250,6 +259,10 @@ impl<K: Watched> Watch<K> {
             .timeout(WATCH_SECONDS)
             .page_size(PAGE);
         config.label_selector.clone_from(&self.selector);
+        config.field_selector = self
+            .name
+            .as_ref()
+            .map(|name| format!("metadata.name={name}"));
         watcher(api, config).boxed()
     }
 

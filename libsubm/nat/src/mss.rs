@@ -29,7 +29,7 @@ mod tests {
 
     /// Submariner subtracted VXLAN's 50 bytes from the device's MTU and took the rest for the MSS.
     #[test]
-    fn defect_15_vxlan_mss_is_less_the_headers() {
+    fn d15_vxlan_mss_is_less_the_headers() {
         let device = 1500;
         let inside_vxlan = device - 50;
         assert_eq!(mss(inside_vxlan, Family::V4), 1410);

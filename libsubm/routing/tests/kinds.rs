@@ -169,7 +169,7 @@ async fn vxlan_41_120_140_145_150_159_all_kinds_are_made_at_once_seen_by_a_new_p
 }
 
 #[tokio::test]
-async fn drift_of_every_kind_is_corrected_and_nothing_else_is_touched() {
+async fn d24_drift_of_every_kind_is_corrected_and_nothing_else_is_touched() {
     let node = node();
     let folder = tempfile::tempdir().unwrap();
     let network = gateway();

@@ -136,7 +136,7 @@ async fn questions_are_answered_in_both_families() {
 
 /// Defect 12 of the Go route agent: a lookup without a route ended the process.
 #[tokio::test]
-async fn no_route_is_an_answer() {
+async fn d12_no_route_is_an_answer() {
     let kernel = NetNs::new().kernel(Settings::new());
     for destination in ["192.0.2.1", "2001:db8::1"] {
         assert_eq!(kernel.path_to(ip(destination)).await.unwrap(), None);

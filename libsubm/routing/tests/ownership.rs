@@ -15,6 +15,8 @@ const ETH: LinkName = LinkName::from_static("eth0");
 async fn what_is_in_the_place_of_ours_but_not_ours_is_said_and_left() {
     let node = node();
     node.ip("link add vx-submariner type vxlan id 100 dstport 4800 nolearning");
+    // Or it has an address that is tentative now and is not when all is compared.
+    node.ip("link set vx-submariner addrgenmode none");
     node.ip("link set vx-submariner up");
     let mut kernel = node.kernel(Settings::new());
     let network = Network::new()

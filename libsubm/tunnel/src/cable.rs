@@ -120,7 +120,7 @@ pub(crate) fn distinct(cables: &[Cable]) -> impl Iterator<Item = &Cable> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Local {
     /// Its address in its own network.
-    pub private_ip: Ipv4Addr,
+    pub private_ip: IpAddr,
     /// UDP port of its tunnel.
     pub port: u16,
     /// MTU of the device by which the others are reached, in bytes.

@@ -18,5 +18,5 @@ mod rtt;
 
 pub use icmp::Icmp;
 pub use monitor::{Healths, Monitor, PingError, Pinger};
-pub use path::{Action, Health, Path, PathStatus, Settings};
+pub use path::{Action, Echo, Health, Path, PathStatus, Settings};
 pub use rtt::{Rtt, go_duration};

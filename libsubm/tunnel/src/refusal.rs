@@ -12,9 +12,17 @@ use crate::key::PublicKey;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Its gateway's address is IPv6.
-    #[error("its gateway's address {0} is IPv6: VXLAN cables need IPv4 between the gateways")]
-    NotV4(IpAddr),
+    /// Of the two gateways' addresses one is IPv4 and one is IPv6.
+    #[error(
+        "its gateway's address {there} and this one's {here} are not of one family, which VXLAN cables need: give both gateways \
+         addresses of one, or use another cable driver"
+    )]
+    OtherFamily {
+        /// This gateway's address.
+        here: IpAddr,
+        /// Where the other one is to be reached.
+        there: IpAddr,
+    },
     /// Two gateways have one VTEP.
     #[error(
         "its VTEP {vtep}, made of the last three octets of its gateway's private address, is that of {of}: give one of the \

@@ -15,12 +15,15 @@
 //! For IPv6 there are VTEPs with the IPv4 one in the last 32 bits ([`VTEPS`]). Go Submariner has none: its gateways do not answer
 //! for such an address, and IPv6 subnets behind them are not reached.
 //!
+//! Between the gateways all cables are of one family, that of this gateway's own address: the device has one socket. The VTEP of a
+//! gateway whose address is IPv6 is made of all of that ([`Vteps::of`]).
+//!
 //! A device with a random hardware address is another neighbour after each restart, and the other side keeps the old entry until it is
 //! probed: nine seconds without traffic. Ours is derived from the VTEP, and published; gateways that both do so never ask.
 
 mod vteps;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
@@ -46,6 +49,8 @@ pub const VNI: u32 = 1000;
 pub const TABLE: u32 = 100;
 /// Bytes that VXLAN over IPv4 adds to a packet: outer Ethernet, IPv4, UDP and VXLAN headers.
 pub const OVERHEAD: u32 = 50;
+/// The same over IPv6.
+pub const OVERHEAD6: u32 = 70;
 /// VTEPs of gateways (RFC 4193 for IPv6).
 pub const VTEPS: Vteps = Vteps::new(
     Ipv4Net::new_assert(Ipv4Addr::new(241, 0, 0, 0), 8),
@@ -58,6 +63,14 @@ pub const VTEPS: Vteps = Vteps::new(
 pub const VTEP_MAC: &str = "vtep-mac";
 /// Metric of its routes, as Submariner's.
 const METRIC: u32 = 100;
+
+/// Bytes that VXLAN adds to a packet between nodes with such addresses.
+pub const fn overhead(node: IpAddr) -> u32 {
+    match node {
+        IpAddr::V4(_) => OVERHEAD,
+        IpAddr::V6(_) => OVERHEAD6,
+    }
+}
 
 /// What the kernel needs for all cables together, and which of them cannot be. Of cables that exclude each other the one that comes
 /// first in `cables` is made.
@@ -85,27 +98,30 @@ pub fn plan(local: &Local, cables: &[Cable]) -> (Network, Refusals) {
     let mut vteps = BTreeMap::from([(VTEPS.of(local.private_ip), "this gateway")]);
     let mut claims = Claims::default();
     for cable in distinct(cables) {
-        let refusal = match (cable.private_ip, cable.using) {
-            (IpAddr::V4(private), IpAddr::V4(_)) => {
-                let vtep = VTEPS.of(private);
-                let same = vteps.get(&vtep).map(|of| Refusal::SameVtep {
-                    vtep,
-                    of: (*of).to_owned(),
-                });
-                match same.or_else(|| claims.clash(&cable.subnets)) {
-                    None => {
-                        vteps.insert(vtep, &cable.name);
-                        claims.take(cable);
-                        network.extend(ways(local, cable, private));
-                        network.extend(routes(local, private, &cable.subnets));
-                        continue;
-                    }
-                    Some(refusal) => refusal,
-                }
-            }
-            (IpAddr::V4(_), v6) | (v6, _) => Refusal::NotV4(v6),
+        let vtep = VTEPS.of(cable.private_ip);
+        let family = (Family::of(&cable.using) != Family::of(&local.private_ip)).then_some(
+            Refusal::OtherFamily {
+                here: local.private_ip,
+                there: cable.using,
+            },
+        );
+        let same = || {
+            vteps.get(&vtep).map(|of| Refusal::SameVtep {
+                vtep,
+                of: (*of).to_owned(),
+            })
         };
-        refusals.insert(cable.name.clone(), refusal);
+        let refusal = family
+            .or_else(same)
+            .or_else(|| claims.clash(&cable.subnets));
+        if let Some(refusal) = refusal {
+            refusals.insert(cable.name.clone(), refusal);
+            continue;
+        }
+        vteps.insert(vtep, &cable.name);
+        claims.take(cable);
+        network.extend(ways(local, cable));
+        network.extend(routes(local, cable));
     }
     (network, refusals)
 }
@@ -115,7 +131,8 @@ pub fn plan(local: &Local, cables: &[Cable]) -> (Network, Refusals) {
 /// Where the other side publishes the hardware address that its VTEP has by rule, frames go there and nowhere else, and nobody is asked
 /// for it. Any other claim is not believed: it could be another gateway's. Else it is found by ARP, and as the device does not learn,
 /// each frame to such a gateway goes to all of its like; so it is with Submariner.
-fn ways(local: &Local, cable: &Cable, far: Ipv4Addr) -> Vec<Object> {
+fn ways(local: &Local, cable: &Cable) -> Vec<Object> {
+    let far = cable.private_ip;
     let mac = VTEPS.mac(far);
     let to = |mac| {
         let forward = Forward::new(DEVICE, mac, cable.using);
@@ -136,8 +153,13 @@ fn ways(local: &Local, cable: &Cable, far: Ipv4Addr) -> Vec<Object> {
 }
 
 fn device(local: &Local) -> Network {
-    let link = Link::vxlan(DEVICE, subm_routing::Vxlan::new(VNI, local.port))
-        .mtu(local.mtu.saturating_sub(OVERHEAD))
+    let mut vxlan = subm_routing::Vxlan::new(VNI, local.port);
+    if local.private_ip.is_ipv6() {
+        // Without an address of IPv6 the device would be one of IPv4.
+        vxlan = vxlan.local(local.private_ip);
+    }
+    let link = Link::vxlan(DEVICE, vxlan)
+        .mtu(local.mtu.saturating_sub(overhead(local.private_ip)))
         .mac(VTEPS.mac(local.private_ip));
     let mut network = Network::new()
         .with(link)
@@ -153,7 +175,8 @@ fn device(local: &Local) -> Network {
     network
 }
 
-fn routes(local: &Local, far: Ipv4Addr, subnets: &BTreeSet<IpNet>) -> Vec<Route> {
+fn routes(local: &Local, cable: &Cable) -> Vec<Route> {
+    let far = cable.private_ip;
     let route = |net: &IpNet| {
         let (via, source) = match net {
             IpNet::V4(_) => (VTEPS.of(far).into(), local.source.map(IpAddr::V4)),
@@ -165,7 +188,7 @@ fn routes(local: &Local, far: Ipv4Addr, subnets: &BTreeSet<IpNet>) -> Vec<Route>
             None => route,
         }
     };
-    subnets.iter().map(route).collect()
+    cable.subnets.iter().map(route).collect()
 }
 
 /// The driver of VXLAN cables: [`plan`] is all of it.

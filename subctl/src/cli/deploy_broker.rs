@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 use ipnet::Ipv4Net;
 use subm_install::ClusterId;
 
-use super::values::{cluster_id, domain, duration, range, url};
+use super::values::{cluster_id, domain_or_none, duration, range, url};
 
 #[derive(Clone, Debug, Args)]
 pub struct DeployBroker {
@@ -25,9 +25,9 @@ pub struct DeployBroker {
     /// import IPsec PSK from existing submariner broker file, like broker-info.subm
     #[arg(long, value_name = "FILE")]
     pub ipsec_psk_from: Option<PathBuf>,
-    /// list of domains to use for multicluster service discovery [default: those that the broker has]
-    #[arg(long, value_name = "DOMAIN,DOMAIN", value_delimiter = ',', value_parser = domain)]
-    pub custom_domains: Vec<String>,
+    /// list of domains to use for multicluster service discovery, "" for none [default: those that the broker has]
+    #[arg(long, value_name = "DOMAIN,DOMAIN", value_delimiter = ',', value_parser = domain_or_none)]
+    pub custom_domains: Option<Vec<String>>,
     /// The components that members install - any of service-discovery,connectivity [default: those that the broker has, both for
     /// a new one]
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]

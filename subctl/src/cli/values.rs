@@ -59,6 +59,14 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
     }
 }
 
+/// A list with one empty name is how a shell says that it is empty.
+pub(super) fn domain_or_none(text: &str) -> Result<String, String> {
+    match text {
+        "" => Ok(String::new()),
+        text => domain(text),
+    }
+}
+
 /// `90s`, `5m`, `24h`, `7d`; a number alone means seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();

@@ -1,5 +1,6 @@
 //! `deploy-broker`: a namespace, accounts, rights, and the file that invites members.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -135,13 +136,15 @@ fn settings(kube: &KubeFlags, flags: &DeployBroker) -> Result<Settings, Error> {
         .unwrap_or(CLUSTERSET_IP_RANGE);
     let clusterset_ip = Pool::new(range, CLUSTERSET_IP_SIZE)
         .map_err(|error| Error::Usage(format!("invalid ClustersetIP configuration: {error}")))?;
+    let mut domains = flags.custom_domains.clone().unwrap_or_default();
+    domains.retain(|domain| !domain.is_empty());
     Ok(Settings {
         namespace: kube
             .namespace
             .clone()
             .unwrap_or_else(|| BROKER_NAMESPACE.to_owned()),
         components,
-        custom_domains: flags.custom_domains.clone(),
+        custom_domains: domains,
         globalnet,
         clusterset_ip,
         clusterset_ip_enabled: flags.enable_clusterset_ip.unwrap_or_default(),
@@ -159,10 +162,12 @@ fn remember(
         let texts = list_at(there, pointer).iter().filter_map(Value::as_str);
         texts.map(str::to_owned).collect()
     };
+    // Go subctl sorts nothing.
+    let set = |list: &[String]| list.iter().cloned().collect::<BTreeSet<_>>();
     let mut keep = |what: &str, asked: bool, have: Vec<String>, wanted: &mut Vec<String>| {
         if !asked && !have.is_empty() {
             *wanted = have;
-        } else if asked && *wanted != have {
+        } else if asked && set(wanted) != set(&have) {
             let words = |list: &[String]| match list {
                 [] => "none".to_owned(),
                 list => list.join(", "),
@@ -174,15 +179,17 @@ fn remember(
             ));
         }
     };
+    let mut components = texts("/spec/components");
+    components.retain(|name| [SERVICE_DISCOVERY, CONNECTIVITY].contains(&&**name));
     keep(
         "The broker's components",
         !flags.components.is_empty(),
-        texts("/spec/components"),
+        components,
         &mut settings.components,
     );
     keep(
         "The broker's custom domains",
-        !flags.custom_domains.is_empty(),
+        flags.custom_domains.is_some(),
         texts("/spec/defaultCustomDomains"),
         &mut settings.custom_domains,
     );

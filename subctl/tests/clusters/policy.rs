@@ -187,7 +187,7 @@ fn refused<T: std::fmt::Debug>(what: &str, answer: Result<T, Error>) -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_cannot_touch_what_is_anothers() -> Result<()> {
+async fn d4_a_member_cannot_touch_what_is_anothers() -> Result<()> {
     let set = set().await?;
     let (own, other) = (&set.c1.cluster, &set.c2.cluster);
     let space = Some(BROKER);

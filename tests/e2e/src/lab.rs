@@ -9,7 +9,10 @@ use anyhow::{Context as _, Result, ensure};
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
-use subm_test_support::{Cluster, Fabric, TestNode, eventually, objects, whereami};
+use subm_test_support::lan::Cni;
+use subm_test_support::{
+    Cluster, Fabric, Families, KubeProxy, TestNode, eventually, objects, whereami,
+};
 
 use crate::Desk;
 
@@ -34,6 +37,14 @@ pub struct Lab {
     fabric: Option<Fabric>,
 }
 
+/// What the members' networks are like.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Kind {
+    pub families: Families,
+    pub kube_proxy: KubeProxy,
+    pub cni: Cni,
+}
+
 /// A cluster with its nodes.
 pub struct Member {
     pub name: String,
@@ -46,17 +57,27 @@ pub struct Member {
 impl Lab {
     /// A broker and members of one node each, between which there is no network: enough for names.
     pub async fn start(members: usize) -> Result<Self> {
-        Self::with(members, 1, None).await
+        Self::with(members, 1, None, Kind::default()).await
     }
 
     /// A broker and members of two nodes each, which reach the nodes of other members over a router.
     pub async fn joined(members: usize) -> Result<Self> {
-        Self::with(members, 2, Some(Fabric::new()?)).await
+        Self::joined_as(members, Kind::default()).await
+    }
+
+    /// The same with clusters that are not as `kind` makes them.
+    pub async fn joined_as(members: usize, kind: Kind) -> Result<Self> {
+        Self::with(members, 2, Some(Fabric::new()?), kind).await
     }
 
     /// A broker and members `c1`, `c2` … with the address ranges of the article: pods 10.8/16, 10.9/16 …, Services 10.88/16,
     /// 10.99/16 ….
-    async fn with(members: usize, nodes: usize, fabric: Option<Fabric>) -> Result<Self> {
+    async fn with(
+        members: usize,
+        nodes: usize,
+        fabric: Option<Fabric>,
+        kind: Kind,
+    ) -> Result<Self> {
         let programs = programs()?;
         let mut builders = vec![Cluster::builder().controllers().audited()];
         for index in 0..members {
@@ -68,6 +89,7 @@ impl Lab {
                 Cluster::builder()
                     .controllers()
                     .audited()
+                    .families(kind.families)
                     .pod_cidr(pods.parse()?)
                     .service_cidr(services.parse()?),
             );
@@ -88,8 +110,10 @@ impl Lab {
                 } else {
                     number.to_string()
                 };
-                let mut node =
-                    TestNode::builder(&format!("{name}-worker{suffix}")).pause("nettool");
+                let mut node = TestNode::builder(&format!("{name}-worker{suffix}"))
+                    .kube_proxy(kind.kube_proxy)
+                    .cni(kind.cni)
+                    .pause("nettool");
                 for (image, program) in IMAGES {
                     node = node.image(image, programs.join(program));
                 }
@@ -145,6 +169,13 @@ impl Lab {
             .iter()
             .find(|member| member.name == name)
             .expect("a member of this name")
+    }
+
+    /// A node of any member.
+    pub fn node(&self, name: &str) -> Result<&TestNode> {
+        let mut nodes = self.members.iter().flat_map(|member| &member.nodes);
+        let node = nodes.find(|node| node.name() == name);
+        node.with_context(|| format!("no node {name:?}"))
     }
 }
 

@@ -3,10 +3,12 @@
 //!
 //! [`Lab::start`] gives clusters as `kind` would: no Submariner yet. The rest is `subctl`'s work.
 
+pub mod article;
+pub mod connectivity;
 mod desk;
 mod lab;
 mod workloads;
 
 pub use desk::{Desk, Ran};
-pub use lab::{Lab, Member};
+pub use lab::{Kind, Lab, Member};
 pub use workloads::{client_pod, deployment, named, namespace, on, service, stateful_set};

@@ -1,19 +1,18 @@
 //! The network half of Submariner's walk-through, row by row, with each cable driver: join two clusters, see them connected, reach a
 //! Service and a pod of the other cluster by name, look at what is on the wire, cut and heal, and take all of it down again.
 
-#[path = "common/connections.rs"]
-mod connections;
 #[path = "common/rights.rs"]
 mod rights;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use connections::{OPERATOR, connected, connection};
-use subm_e2e::{Lab, Member, client_pod, deployment, named, namespace, on, service, stateful_set};
-use subm_test_support::{Capture, KernelState, Packet, TestNode, eventually, objects, whereami};
+use subm_e2e::connectivity::{answered_by, connected, connection, kernel, kernels, whereami_in};
+use subm_e2e::{Lab, Member, article, client_pod, named, namespace, on, service, stateful_set};
+use subm_test_support::{Capture, Packet, eventually, objects, whereami};
 
 const NS: &str = "sample";
+const OPERATOR: &str = "submariner-operator";
 const BROKER: &str = "submariner-k8s-broker";
 const SOON: Duration = Duration::from_secs(90);
 const NAME: &str = "whereami-cs.sample.svc.clusterset.local";
@@ -59,6 +58,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
             .await?;
     }
     let before = kernels(lab)?;
+    let corefile = article::corefile(c1).await?;
 
     desk.row("10-13", "a broker, two clusters join; the gateway is named");
     desk.subctl("--context kind-broker deploy-broker").await?;
@@ -76,6 +76,9 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     for (member, other) in [(c1, c2), (c2, c1)] {
         connected(member, other, driver).await?;
     }
+    for (member, other) in [(c1, c2), (c2, c1)] {
+        workers_reach(member, other).await?;
+    }
     desk.subctl("--context kind-c1 show endpoints").await?;
     desk.subctl("--context kind-c1 show connections").await?;
     desk.subctl("--context kind-c2 show connections").await?;
@@ -87,12 +90,26 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     }
     c1.apply(on("c1-worker2", client_pod())).await?;
     c1.wait_pods("default", "run=client", 1).await?;
-    whereami_in(c2, "c2-worker2").await?;
+    whereami_in(c2, NS, "c2-worker2").await?;
     desk.subctl("--context kind-c2 export service --namespace sample whereami-cs --wait")
         .await?;
 
     desk.row(
-        "22-27",
+        "20, 21",
+        "the export's conditions, and both clusters show it",
+    );
+    article::is_exported(c2).await?;
+    let ip = article::cluster_ip(c2).await?;
+    for member in [c1, c2] {
+        article::is_shown(member, &ip).await?;
+    }
+
+    desk.row("22-24", "a pod in c1 finds it by the cluster's CoreDNS");
+    desk.note(&article::forwards(c1, &corefile).await?);
+    c1.wait_dig(desk, NAME, &[ip]).await?;
+
+    desk.row(
+        "25-27",
         "a pod on a worker of c1 reaches a pod on a worker of c2",
     );
     let own = c1.pod_ip("default", "client").await?;
@@ -110,7 +127,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
         "28-31",
         "the same service in c1: local first, the other by its name",
     );
-    whereami_in(c1, "c1-worker").await?;
+    whereami_in(c1, NS, "c1-worker").await?;
     desk.subctl("--context kind-c1 export service -n sample whereami-cs --wait")
         .await?;
     answered_by(c1, &format!("http://{NAME}"), "c1-worker").await?;
@@ -131,6 +148,9 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     ensure!(answer.server.pod == "whereami-0", "{answer:?}");
     desk.note(&format!("client in c1$ curl {url}\n{}", answer.server.pod));
 
+    desk.row("37, 38", "its rows");
+    article::rows_of_both(c1).await?;
+
     desk.row(
         "cut",
         "a link that is cut is told, and its cluster leaves the answers",
@@ -144,12 +164,18 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     })
     .await
     .with_context(|| format!("{:?} after the cut", at.elapsed()))?;
+    let told = at.elapsed();
     c1.wait_dig(desk, HEADLESS, &[]).await?;
+    desk.note(&format!(
+        "told {told:.1?} after the cut, and out of DNS {:.1?}",
+        at.elapsed()
+    ));
     let local = answered_by(c1, &format!("http://{NAME}"), "c1-worker").await;
     local.context("while the other cluster is away")?;
     desk.subctl("--context kind-c1 show connections").await?;
     cut.heal()?;
     connected(c1, c2, driver).await?;
+    workers_reach(c1, c2).await?;
     answered_by(c1, &format!("http://c2.{NAME}"), "c2-worker2").await?;
 
     desk.row("diagnose", "nothing is wrong");
@@ -182,7 +208,7 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
         delete(member, "Pod", "default", "client").await?;
     }
     for (name, before) in before {
-        let node = node(lab, &name)?;
+        let node = lab.node(&name)?;
         eventually(SOON, || async {
             let now = kernel(node)?;
             before.ensure_same(&now).with_context(|| name.clone())
@@ -258,30 +284,32 @@ async fn on_the_wire(lab: &Lab, driver: &str, client: &str) -> Result<whereami::
     Ok(answer)
 }
 
-async fn answered_by(member: &Member, url: &str, node: &str) -> Result<()> {
-    eventually(SOON, || async {
-        let answer = member.whereami(url).await?;
-        ensure!(answer.server.node == node, "{url}: {answer:?}");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
-    .with_context(|| member.logs())
+/// Waits until the route agent of each node that is no gateway says so, with a round-trip time.
+async fn workers_reach(member: &Member, other: &Member) -> Result<()> {
+    let gateway = format!("{}-worker", member.name);
+    for node in member.nodes.iter().filter(|node| node.name() != gateway) {
+        eventually(SOON, || async {
+            let agent = member.get("RouteAgent", OPERATOR, node.name()).await?;
+            let remotes = &agent["status"]["remoteEndpoints"];
+            let remote = &remotes[0];
+            ensure!(
+                remotes.as_array().is_some_and(|all| all.len() == 1)
+                    && remote["status"] == "connected"
+                    && remote["spec"]["cluster_id"] == other.name.as_str()
+                    && remote["latencyRTT"]["average"].is_string(),
+                "{agent}"
+            );
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+        .with_context(|| member.logs())?;
+    }
+    Ok(())
 }
 
 async fn status_of(member: &Member) -> Result<String> {
     let connection = connection(member).await?;
     Ok(connection["status"].as_str().unwrap_or_default().to_owned())
-}
-
-/// The article's Deployment and Service, two pods on one node.
-async fn whereami_in(member: &Member, node: &str) -> Result<()> {
-    let pods = deployment(NS, "whereami", 2);
-    member.apply(on(node, named(pods))).await?;
-    member
-        .apply(service(NS, "whereami-cs", "whereami", false))
-        .await?;
-    member.wait_pods(NS, "app=whereami", 2).await?;
-    Ok(())
 }
 
 async fn delete(member: &Member, kind: &str, namespace: &str, name: &str) -> Result<()> {
@@ -290,28 +318,4 @@ async fn delete(member: &Member, kind: &str, namespace: &str, name: &str) -> Res
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         result => Ok(result.map(drop)?),
     }
-}
-
-fn node<'a>(lab: &'a Lab, name: &str) -> Result<&'a TestNode> {
-    let mut nodes = lab.members.iter().flat_map(|member| &member.nodes);
-    let node = nodes.find(|node| node.name() == name);
-    node.with_context(|| format!("no node {name:?}"))
-}
-
-/// What is in the kernels of all nodes.
-fn kernels(lab: &Lab) -> Result<Vec<(String, KernelState)>> {
-    let nodes = lab.members.iter().flat_map(|member| &member.nodes);
-    nodes
-        .map(|node| Ok((node.name().to_owned(), kernel(node)?)))
-        .collect()
-}
-
-/// But for what kube-proxy makes of the Services that are there, in its own time, and what a bridge has of its ports.
-fn kernel(node: &TestNode) -> Result<KernelState> {
-    let all = KernelState::of(node.net().netns())?;
-    Ok(
-        all.only(|line| {
-            !line.contains("kube-proxy") && !line.starts_with("link cni0 tso_max_size")
-        }),
-    )
 }

@@ -7,8 +7,7 @@ mod rights;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
-use subm_e2e::{Lab, Member, client_pod, deployment, namespace, service, stateful_set};
+use subm_e2e::{Lab, Member, article, client_pod, deployment, namespace, service, stateful_set};
 use subm_test_support::eventually;
 
 const NS: &str = "sample";
@@ -35,7 +34,7 @@ async fn walk(lab: &Lab) -> Result<()> {
             .wait_available("kube-system", "coredns", SOON)
             .await?;
     }
-    let corefile_before = corefile(c1).await?;
+    let corefile_before = article::corefile(c1).await?;
 
     desk.row("8-11", "a broker");
     let ran = desk
@@ -91,26 +90,13 @@ async fn walk(lab: &Lab) -> Result<()> {
         "{}",
         ran.err
     );
-    for r#type in ["Valid", "Synced", "Ready"] {
-        condition(c2, "whereami-cs", r#type).await?;
-    }
+    article::is_exported(c2).await?;
     desk.subctl("--context kind-c2 show exports").await?;
 
     desk.row("21", "both clusters show it in the operator's namespace");
-    let ip_c2 = cluster_ip(c2, "whereami-cs").await?;
+    let ip_c2 = article::cluster_ip(c2).await?;
     for member in [c1, c2] {
-        let view = eventually(SOON, || {
-            member.get(
-                "ServiceImport",
-                "submariner-operator",
-                "whereami-cs-sample-c2",
-            )
-        })
-        .await?;
-        ensure!(
-            view["spec"]["type"] == "ClusterSetIP" && view["spec"]["ips"][0] == ip_c2.as_str(),
-            "{view}"
-        );
+        article::is_shown(member, &ip_c2).await?;
     }
     desk.subctl("--context kind-c1 show imports").await?;
 
@@ -123,12 +109,7 @@ async fn walk(lab: &Lab) -> Result<()> {
         .await?;
 
     desk.row("24", "the cluster's CoreDNS forwards");
-    let wired = corefile(c1).await?;
-    let dns_ip = cluster_ip_in(c1, "submariner-operator", "submariner-lighthouse-coredns").await?;
-    let section = format!(
-        "#lighthouse-start AUTO-GENERATED SECTION. DO NOT EDIT\nclusterset.local:53 {{\n    forward . {dns_ip}\n}}\n#lighthouse-end\n"
-    );
-    ensure!(wired == format!("{section}{corefile_before}"), "{wired}");
+    let wired = article::forwards(c1, &corefile_before).await?;
     desk.note(&wired);
 
     desk.row(
@@ -138,7 +119,7 @@ async fn walk(lab: &Lab) -> Result<()> {
     whereami(c1).await?;
     desk.subctl("--context kind-c1 export service -n sample whereami-cs")
         .await?;
-    let ip_c1 = cluster_ip(c1, "whereami-cs").await?;
+    let ip_c1 = article::cluster_ip(c1).await?;
     c1.wait_dig(desk, name, std::slice::from_ref(&ip_c1))
         .await?;
     c1.wait_dig(desk, &format!("c2.{name}"), std::slice::from_ref(&ip_c2))
@@ -190,34 +171,7 @@ async fn walk(lab: &Lab) -> Result<()> {
         .await?;
 
     desk.row("37, 38", "its rows");
-    let row = c1
-        .get(
-            "ServiceImport",
-            "submariner-operator",
-            "whereami-ss-sample-c2",
-        )
-        .await?;
-    ensure!(
-        row["spec"]["type"] == "Headless" && row["spec"].get("ips").is_none(),
-        "{row}"
-    );
-    let slices = c1.list("EndpointSlice", NS).await?;
-    let of = |service: &str, cluster: &str| {
-        let labels = move |slice: &&Value| {
-            let labels = &slice["metadata"]["labels"];
-            labels["multicluster.kubernetes.io/service-name"] == service
-                && labels["multicluster.kubernetes.io/source-cluster"] == cluster
-        };
-        slices.iter().filter(labels).count()
-    };
-    ensure!(
-        (
-            of("whereami-ss", "c2"),
-            of("whereami-cs", "c1"),
-            of("whereami-cs", "c2")
-        ) == (1, 1, 1),
-        "{slices:?}"
-    );
+    article::rows_of_both(c1).await?;
 
     desk.row("show", "what there is");
     desk.subctl("--context kind-broker show brokers").await?;
@@ -238,9 +192,9 @@ async fn walk(lab: &Lab) -> Result<()> {
     desk.row("53", "uninstall leaves nothing");
     desk.subctl("--context kind-c1 uninstall --yes").await?;
     ensure!(
-        corefile(c1).await? == corefile_before,
+        article::corefile(c1).await? == corefile_before,
         "{}",
-        corefile(c1).await?
+        article::corefile(c1).await?
     );
     let export = c1.get("ServiceExport", NS, "whereami-cs").await;
     if let Ok(export) = export {
@@ -277,41 +231,4 @@ async fn whereami(member: &Member) -> Result<()> {
         .await?;
     member.wait_pods(NS, "app=whereami", 2).await?;
     Ok(())
-}
-
-async fn cluster_ip(member: &Member, service: &str) -> Result<String> {
-    cluster_ip_in(member, NS, service).await
-}
-
-async fn cluster_ip_in(member: &Member, namespace: &str, service: &str) -> Result<String> {
-    let service = member.get("Service", namespace, service).await?;
-    service["spec"]["clusterIP"]
-        .as_str()
-        .map(str::to_owned)
-        .context("no ClusterIP")
-}
-
-async fn corefile(member: &Member) -> Result<String> {
-    let map = member.get("ConfigMap", "kube-system", "coredns").await?;
-    map["data"]["Corefile"]
-        .as_str()
-        .map(str::to_owned)
-        .context("no Corefile")
-}
-
-/// Waits until a condition of an export is True.
-async fn condition(member: &Member, export: &str, r#type: &str) -> Result<()> {
-    eventually(SOON, || async {
-        let export = member.get("ServiceExport", NS, export).await?;
-        let conditions = export["status"]["conditions"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let holds = conditions
-            .iter()
-            .any(|condition| condition["type"] == r#type && condition["status"] == "True");
-        ensure!(holds, "{type} is not True: {conditions:?}");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
 }

@@ -28,6 +28,7 @@ pub(crate) const LOG: &str = "audit.json";
 pub struct Audit {
     allowed: BTreeMap<String, BTreeSet<Access>>,
     denied: BTreeMap<String, BTreeSet<Access>>,
+    writes: BTreeMap<(String, Access), usize>,
 }
 
 impl Audit {
@@ -45,6 +46,11 @@ impl Audit {
     pub fn users(&self) -> BTreeSet<&str> {
         let users = self.allowed.keys().chain(self.denied.keys());
         users.map(String::as_str).collect()
+    }
+
+    /// How often each user wrote what so far.
+    pub fn writes(&self) -> &BTreeMap<(String, Access), usize> {
+        &self.writes
     }
 
     pub(crate) fn read(log: &Path) -> Result<Self> {
@@ -72,10 +78,14 @@ impl Audit {
             _ => return,
         };
         let user = event["user"]["username"].as_str().unwrap_or_default();
-        users
-            .entry(user.to_owned())
-            .or_default()
-            .insert(access(event));
+        let access = access(event);
+        if !["get", "list", "watch"].contains(&access.verb.as_str()) {
+            *self
+                .writes
+                .entry((user.to_owned(), access.clone()))
+                .or_default() += 1;
+        }
+        users.entry(user.to_owned()).or_default().insert(access);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Flags are chosen for a quick start: no fsync, a short election, no waiting for the hooks that sleep a second.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,12 +19,13 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use crate::audit::{self, Audit};
+use crate::families::{Families, nth6};
 use crate::lan::{Lan, Ranges};
 use crate::workdir::WorkDir;
 use crate::{Binaries, Process, crds, pki, random_loopback, reach, sys};
 
 use programs::lock;
-pub(crate) use programs::{ADVERTISED, join_ranges};
+pub(crate) use programs::{ADVERTISED, ADVERTISED6};
 
 mod programs;
 
@@ -59,7 +60,7 @@ pub struct Cluster {
     audited: bool,
     ranges: Ranges,
     services: Ipv4Net,
-    dual_stack: bool,
+    families: Families,
     address: Ipv4Addr,
     ca: String,
     token: String,
@@ -84,7 +85,7 @@ pub struct ClusterBuilder {
     pods: Ipv4Net,
     lan: Option<u8>,
     services: Ipv4Net,
-    dual_stack: bool,
+    families: Families,
 }
 
 impl Default for ClusterBuilder {
@@ -97,7 +98,7 @@ impl Default for ClusterBuilder {
             pods: range(PODS),
             lan: None,
             services: range(SERVICES),
-            dual_stack: false,
+            families: Families::default(),
         }
     }
 }
@@ -150,8 +151,14 @@ impl ClusterBuilder {
     /// Gives nodes, pods and Services IPv6 addresses too, those of Services in fd00:96:n::/112 for the second octet n of their
     /// range. IPv4 stays the first family.
     #[must_use]
-    pub fn dual_stack(mut self) -> Self {
-        self.dual_stack = true;
+    pub fn dual_stack(self) -> Self {
+        self.families(Families::Both)
+    }
+
+    /// Which families there are; with IPv6 alone its ranges are those that [`ClusterBuilder::dual_stack`] tells.
+    #[must_use]
+    pub fn families(mut self, families: Families) -> Self {
+        self.families = families;
         self
     }
 
@@ -170,8 +177,12 @@ impl ClusterBuilder {
         .await??;
         let dir = WorkDir::new()?;
         let address = random_loopback();
-        let own_service = nth(self.services, 1)?;
-        let ca = pki::create(dir.path(), &[address, own_service, ADVERTISED])?;
+        let own_services = [
+            nth(self.services, 1)?.into(),
+            nth6(services6(self.services), 1)?.into(),
+        ];
+        let certified = [address.into(), ADVERTISED.into(), ADVERTISED6.into()];
+        let ca = pki::create(dir.path(), &[&certified[..], &own_services[..]].concat())?;
         let cluster = Cluster {
             controllers: Mutex::new(None),
             api_server: Mutex::new(None),
@@ -185,7 +196,7 @@ impl ClusterBuilder {
                 None => Ranges::of_pods(self.pods),
             },
             services: self.services,
-            dual_stack: self.dual_stack,
+            families: self.families,
             address,
             ca,
             token: format!("{:032x}", rand::random::<u128>()),
@@ -280,17 +291,40 @@ impl Cluster {
         self.services
     }
 
-    /// The same for IPv6, if it is dual-stack: [`ClusterBuilder::dual_stack`].
+    /// The same for IPv6, if Kubernetes has it: [`ClusterBuilder::families`].
     pub fn pod_cidr6(&self) -> Option<Ipv6Net> {
-        self.dual_stack.then_some(self.ranges.pods6)
+        self.families.has_v6().then_some(self.ranges.pods6)
     }
 
-    /// Where Services have IPv6 addresses, if it is dual-stack.
+    /// Where Services have IPv6 addresses, if they have.
     pub fn service_cidr6(&self) -> Option<Ipv6Net> {
-        let id = u16::from(self.services.network().octets()[1]);
-        let first = Ipv6Addr::new(0xfd00, 0x96, id, 0, 0, 0, 0, 0);
-        let range = Ipv6Net::new(first, 112).expect("112 is a prefix length");
-        self.dual_stack.then_some(range)
+        let range = services6(self.services);
+        self.families.has_v6().then_some(range)
+    }
+
+    pub fn families(&self) -> Families {
+        self.families
+    }
+
+    /// Where pods have their addresses, of all families, with a comma: as for `--clustercidr`.
+    pub fn pod_cidrs(&self) -> String {
+        self.families.join(self.ranges.pods, self.ranges.pods6)
+    }
+
+    /// The same for Services.
+    pub fn service_cidrs(&self) -> String {
+        self.families.join(self.services, services6(self.services))
+    }
+
+    /// The `n`th address of Services of the first family.
+    pub(crate) fn service_address(&self, n: u32) -> Result<IpAddr> {
+        let v6 = nth6(services6(self.services), n)?;
+        Ok(self.families.first(nth(self.services, n)?, v6))
+    }
+
+    /// What the API server tells others as its address.
+    pub(crate) fn advertised(&self) -> IpAddr {
+        self.families.first(ADVERTISED, ADVERTISED6)
     }
 
     /// The certificate of the authority that signed the API server's, as PEM.
@@ -484,7 +518,9 @@ impl Cluster {
         let mut lan = self.lan.lock().unwrap_or_else(PoisonError::into_inner);
         match &*lan {
             Some(lan) => Ok(Arc::clone(lan)),
-            None => Ok(Arc::clone(lan.insert(Arc::new(Lan::new(self.ranges)?)))),
+            None => Ok(Arc::clone(
+                lan.insert(Arc::new(Lan::new(self.ranges, self.families)?)),
+            )),
         }
     }
 
@@ -541,6 +577,12 @@ pub(crate) async fn client_of(kubeconfig: &Path) -> Result<Client> {
     let config = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
+}
+
+fn services6(services: Ipv4Net) -> Ipv6Net {
+    let id = u16::from(services.network().octets()[1]);
+    let first = Ipv6Addr::new(0xfd00, 0x96, id, 0, 0, 0, 0, 0);
+    Ipv6Net::new(first, 112).expect("112 is a prefix length")
 }
 
 /// The `n`th address of a range.

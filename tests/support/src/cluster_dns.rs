@@ -12,7 +12,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::cluster::nth;
 use crate::node::DNS_ADDRESS;
 use crate::{Cluster, eventually};
 
@@ -53,7 +52,7 @@ impl Cluster {
         rbac(&client).await?;
         let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
         apply(&maps, "coredns", json!({"data": {"Corefile": COREFILE}})).await?;
-        let address = nth(self.service_cidr(), DNS_ADDRESS)?;
+        let address = self.service_address(DNS_ADDRESS)?;
         let port = |name: &str, protocol: &str, port: u16| json!({"name": name, "protocol": protocol, "port": port, "targetPort": port});
         let service = json!({
             "metadata": {"labels": {

@@ -72,8 +72,9 @@ impl Fabric {
         );
         let number = joined.len() + 1;
         let (router, router6) = ranges.router();
+        let v4 = lan.v4(format!("addr del {router}/24 dev lan0\n"));
         lan.netns().ip(&format!(
-            "addr del {router}/24 dev lan0\naddr del {router6}/64 dev lan0\n\
+            "{v4}addr del {router6}/64 dev lan0\n\
              link add {UPLINK} index {UPLINK_INDEX} type veth peer name lan{number} netns {}\nlink set {UPLINK} master lan0 up",
             self.router.path()
         ))?;

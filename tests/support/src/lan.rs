@@ -24,7 +24,8 @@ use anyhow::{Context as _, Result, ensure};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::Cluster;
-use crate::cluster::{ADVERTISED, nth};
+use crate::cluster::nth;
+use crate::families::Families;
 use crate::fault::{End, Fault, Link};
 use crate::netns::NetNs;
 pub use cni::Cni;
@@ -93,6 +94,7 @@ fn host6(net: Ipv6Net, n: u32) -> Ipv6Addr {
 pub struct Lan {
     netns: Arc<NetNs>,
     ranges: Ranges,
+    families: Families,
     /// And the router, which lasts as long as who is joined to it.
     uplink: OnceLock<(Link, Arc<NetNs>)>,
     state: Mutex<State>,
@@ -143,7 +145,7 @@ impl Place {
 }
 
 impl Lan {
-    pub(crate) fn new(ranges: Ranges) -> Result<Self> {
+    pub(crate) fn new(ranges: Ranges, families: Families) -> Result<Self> {
         ensure!(
             ranges.pods.prefix_len() < NODE_PREFIX,
             "{} has no room for nodes, each with a /{NODE_PREFIX}",
@@ -153,14 +155,18 @@ impl Lan {
         without_dad(&netns, true)?;
         let (router, router6) = ranges.router();
         netns.ip(&format!(
-            "link add lan0 type bridge\n{}link set lan0 up\naddr add {router}/24 dev lan0\n\
+            "link add lan0 type bridge\n{}link set lan0 up\n\
              addr add {router6}/{NODE_PREFIX6} dev lan0 nodad",
             set_mac("lan0", 0x14, 1)
         ))?;
+        if families.has_v4() {
+            netns.ip(&format!("addr add {router}/24 dev lan0"))?;
+        }
         do_not_filter_bridges(&netns)?;
         Ok(Self {
             netns: Arc::new(netns),
             ranges,
+            families,
             uplink: OnceLock::new(),
             state: Mutex::default(),
         })
@@ -168,6 +174,15 @@ impl Lan {
 
     pub fn ranges(&self) -> &Ranges {
         &self.ranges
+    }
+
+    /// Commands that are for IPv4: none where there is none.
+    pub(crate) fn v4(&self, commands: String) -> String {
+        if self.families.has_v4() {
+            commands
+        } else {
+            String::new()
+        }
     }
 
     /// The namespace of the bridge between the nodes: a place to capture what they send each other.
@@ -204,7 +219,7 @@ impl Lan {
     pub fn partition(self: &Arc<Self>, from: &Cluster) -> Result<Fault> {
         let mut servers = vec![from.addr()];
         if from.is_on(self) {
-            servers.push((ADVERTISED, API_PORT).into());
+            servers.push((from.advertised(), API_PORT).into());
         }
         self.change_unreachable(|set| set.extend(&servers))?;
         let lan = Arc::clone(self);
@@ -247,12 +262,13 @@ impl Lan {
         // The others remember a node's hardware address.
         let mut commands = set_mac("eth0", 0, number);
         commands += "link set lo up\n";
+        commands += &self.v4(format!("addr add {}/24 dev eth0\n", place.ip));
         commands += &format!(
-            "addr add {}/24 dev eth0\n\
-             addr add {}/{NODE_PREFIX6} dev eth0 nodad\nlink set eth0 up\n\
-             route add default via {router}\nroute add default via {router6}\n",
-            place.ip, place.ip6
+            "addr add {}/{NODE_PREFIX6} dev eth0 nodad\nlink set eth0 up\n\
+             route add default via {router6}\n",
+            place.ip6
         );
+        commands += &self.v4(format!("route add default via {router}\n"));
         let to = |place: &Place| {
             let Place {
                 ip,
@@ -261,7 +277,8 @@ impl Lan {
                 pods6,
                 ..
             } = place;
-            format!("route replace {pods} via {ip}\nroute replace {pods6} via {ip6}\n")
+            let v4 = self.v4(format!("route replace {pods} via {ip}\n"));
+            format!("{v4}route replace {pods6} via {ip6}\n")
         };
         for other in state.members.iter().filter(|other| other.name != name) {
             if let Some(other_netns) = other.netns.upgrade() {
@@ -325,18 +342,21 @@ fn isolate(netns: &NetNs, servers: &BTreeSet<SocketAddr>) -> Result<()> {
     const TABLE: &str = "inet lab-partition";
     let mut script = format!("add table {TABLE}\ndelete table {TABLE}\n");
     if !servers.is_empty() {
-        let list: Vec<String> = servers
-            .iter()
-            .map(|server| format!("{} . {}", server.ip(), server.port()))
-            .collect();
-        script += &format!(
-            "table {TABLE} {{\n\
-             set servers {{ type ipv4_addr . inet_service; elements = {{ {} }}; }}\n\
-             chain input {{ type filter hook input priority -300; ip daddr . tcp dport @servers drop; }}\n\
-             chain output {{ type filter hook output priority -300; ip saddr . tcp sport @servers drop; }}\n\
-             }}\n",
-            list.join(", ")
-        );
+        script += &format!("add table {TABLE}\n");
+        for (hook, end) in [
+            ("input", ("daddr", "dport")),
+            ("output", ("saddr", "sport")),
+        ] {
+            let mut rules = String::new();
+            for server in servers {
+                let family = if server.is_ipv4() { "ip" } else { "ip6" };
+                let (ip, port) = (server.ip(), server.port());
+                rules += &format!("{family} {} {ip} tcp {} {port} drop\n", end.0, end.1);
+            }
+            script += &format!(
+                "table {TABLE} {{ chain {hook} {{ type filter hook {hook} priority -300;\n{rules}}}; }}\n"
+            );
+        }
     }
     netns.nft(&script)
 }

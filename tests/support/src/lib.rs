@@ -11,7 +11,7 @@
 //!                               │
 //!                TestNode ──▶  Lan ──▶ Fabric ◀── Lan ◀── Site: nodes and pods, no Kubernetes
 //!                pods as       host-gw,  a router
-//!                processes     CNI       Fault cuts, drops, loses; Capture, KernelState and whereami tell what happened
+//!                processes     CNI       Fault cuts, drops, loses; Capture, Monitor, KernelState and whereami tell what happened
 //! ```
 //!
 //! Start reading at [`Cluster`], or at [`Fabric`] for what needs a network and no API server. `tests/README.md` tells how tests are arranged and run.
@@ -27,8 +27,10 @@ pub mod crds;
 mod dns;
 mod eventually;
 mod fabric;
+mod families;
 mod fault;
 pub mod lan;
+mod monitor;
 mod net;
 mod netns;
 mod node;
@@ -55,7 +57,9 @@ pub use cluster_dns::COREFILE;
 pub use dns::{Reply, dig, kdig};
 pub use eventually::eventually;
 pub use fabric::Fabric;
+pub use families::Families;
 pub use fault::{Fault, Link, Packets, can_delay};
+pub use monitor::Monitor;
 pub use net::{free_port, random_loopback};
 pub use netns::NetNs;
 pub use node::{KubeProxy, TestNode, TestNodeBuilder};

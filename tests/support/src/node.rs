@@ -37,7 +37,6 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use crate::cluster::{ADVERTISED, join_ranges, nth};
 use crate::lan::{self, Cni};
 use crate::sandbox::Sandbox;
 use crate::workdir::WorkDir;
@@ -156,13 +155,13 @@ impl TestNodeBuilder {
         let runtime = OwnRuntime::new(&self.name)?;
         let api_server = self.api_server.unwrap_or_else(|| cluster.addr());
         let (kubeconfig, inside) = (cluster.kubeconfig(), cluster.kubeconfig_on_nodes()?);
-        let services = cluster.service_cidr();
-        let pods = join_ranges(cluster.pod_cidr(), cluster.pod_cidr6());
-        let dual_stack = cluster.pod_cidr6().is_some();
+        let api_service = cluster.service_address(1)?;
+        let cluster_dns = cluster.service_address(DNS_ADDRESS)?;
+        let (pods, families) = (cluster.pod_cidrs(), cluster.families());
         let path = dir.path().to_owned();
         let entered = runtime.spawn(async move {
             let network = Arc::new(Network::new(
-                &lan, &self.name, self.cni, api_server, dual_stack,
+                &lan, &self.name, self.cni, api_server, families,
             )?);
             let client = crate::cluster::client_of(&kubeconfig).await?;
             let labels = self.all_labels();
@@ -174,8 +173,8 @@ impl TestNodeBuilder {
                 client,
                 name: self.name,
                 images: self.images,
-                api_service: nth(services, 1)?,
-                cluster_dns: nth(services, DNS_ADDRESS)?,
+                api_service,
+                cluster_dns,
                 dir: path,
                 pods: std::sync::Mutex::default(),
                 network,
@@ -286,6 +285,18 @@ impl TestNode {
         pod.exec(&words, EXEC_LIMIT).await
     }
 
+    /// `kill -9` of what the containers of a pod run, as the kernel does when memory is short. They are started again, as
+    /// the pod's restart policy has it.
+    pub fn kill(&self, namespace: &str, pod: &str) -> Result<()> {
+        self.kubelet.pod(namespace, pod)?.kill();
+        Ok(())
+    }
+
+    /// Ids of the processes that the containers of a pod run now.
+    pub fn container_ids(&self, namespace: &str, pod: &str) -> Result<Vec<u32>> {
+        Ok(self.kubelet.pod(namespace, pod)?.process_ids())
+    }
+
     /// Runs a program of this machine in the node's own network.
     pub async fn exec_on_node(&self, command: &[&str]) -> Result<Output> {
         let (program, args) = command.split_first().context("an empty command")?;
@@ -394,10 +405,12 @@ async fn register(
 ) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     let params = PatchParams::apply("subm-test-node").force();
-    let mut pods = vec![network.node.pod_cidr().to_string()];
-    if network.dual_stack {
-        pods.push(network.node.pod_cidr6().to_string());
-    }
+    let families = network.families;
+    let pods: Vec<String> = families
+        .of::<ipnet::IpNet>(network.node.pod_cidr(), network.node.pod_cidr6())
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let ips = network.ips().into_iter();
     let mut addresses: Vec<_> = ips
         .map(|ip| json!({"type": "InternalIP", "address": ip}))
@@ -455,6 +468,6 @@ async fn register(
 impl Cluster {
     /// Where the API server listens, as all nodes of the cluster see it.
     fn kubeconfig_on_nodes(&self) -> Result<PathBuf> {
-        self.kubeconfig_through((ADVERTISED, self.addr().port()).into())
+        self.kubeconfig_through((self.advertised(), self.addr().port()).into())
     }
 }

@@ -1,7 +1,7 @@
 //! Keys and certificates of a cluster: a CA, a serving certificate, the key that signs service account tokens.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -20,7 +20,7 @@ pub(crate) const SERVICE_ACCOUNT_PUBLIC_KEY: &str = "service-account.pub";
 /// Writes the files above into `dir` and gives the CA certificate (PEM).
 ///
 /// The serving certificate holds for `addresses`, for 127.0.0.1 (where proxies listen) and for the API server's names.
-pub(crate) fn create(dir: &Path, addresses: &[Ipv4Addr]) -> Result<String> {
+pub(crate) fn create(dir: &Path, addresses: &[IpAddr]) -> Result<String> {
     let mut params = CertificateParams::default();
     params
         .distinguished_name
@@ -30,7 +30,8 @@ pub(crate) fn create(dir: &Path, addresses: &[Ipv4Addr]) -> Result<String> {
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
 
     let names = ["localhost", "kubernetes.default.svc"].map(String::from);
-    let addresses = addresses.iter().chain([&Ipv4Addr::LOCALHOST]);
+    let local = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let addresses = addresses.iter().chain([&local]);
     let names: Vec<String> = names
         .into_iter()
         .chain(addresses.map(ToString::to_string))

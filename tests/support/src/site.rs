@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 
 use crate::fabric::Fabric;
+use crate::families::Families;
 use crate::lan::{Cni, Lan, Node, Pod, Ranges};
 
 /// What a [`Site`] is started with; made by [`Fabric::site`].
@@ -18,6 +19,7 @@ pub struct SiteBuilder<'a> {
     pods: usize,
     cni: Cni,
     ranges: Ranges,
+    families: Families,
 }
 
 /// A cluster without Kubernetes on a [`Fabric`].
@@ -60,6 +62,7 @@ impl<'a> SiteBuilder<'a> {
             workers: 0,
             pods: 0,
             cni: Cni::default(),
+            families: Families::default(),
             ranges: Ranges::of_pods(pods.expect("16 is a prefix length")),
         }
     }
@@ -98,8 +101,15 @@ impl<'a> SiteBuilder<'a> {
         self
     }
 
+    /// Whether there is IPv4 at all: [`Families::V6`] has none.
+    #[must_use]
+    pub fn families(mut self, families: Families) -> Self {
+        self.families = families;
+        self
+    }
+
     pub fn start(self) -> Result<Site> {
-        let lan = Arc::new(Lan::new(self.ranges)?);
+        let lan = Arc::new(Lan::new(self.ranges, self.families)?);
         self.fabric.join(&lan)?;
         let mut site = Site {
             name: self.name,

@@ -105,7 +105,14 @@ fn a_topology_is_ready_well_within_a_second_and_routes_as_clusters_do() -> Resul
 /// As [`Cni`]'s documentation has it.
 #[test]
 fn masquerade_is_that_of_the_plugin() -> Result<()> {
-    for cni in [Cni::Bare, Cni::Kindnet, Cni::KindMasqAgent, Cni::Flannel] {
+    for cni in [
+        Cni::Bare,
+        Cni::Kindnet,
+        Cni::KindMasqAgent,
+        Cni::Flannel,
+        Cni::Calico,
+        Cni::Cilium,
+    ] {
         let (fabric, c1, c2) = two_sites(cni)?;
         let (worker, pod) = parts(&c1, "c1-w1")?;
         let (far, far_pod) = parts(&c2, "c2-w1")?;
@@ -131,8 +138,8 @@ fn masquerade_is_that_of_the_plugin() -> Result<()> {
         // What comes from elsewhere, through another node of the cluster.
         let arriving = seen(far.netns(), pod_to_reach(&c1)?)?;
         let expected: IpAddr = match cni {
-            Cni::Bare | Cni::Kindnet | Cni::KindMasqAgent => far.ip().into(),
             Cni::Flannel => gateway.ip().into(),
+            _ => far.ip().into(),
         };
         assert_eq!(arriving, expected, "{cni:?}");
     }

@@ -335,6 +335,23 @@ async fn what_cannot_run_says_why_and_what_ends_is_started_again() -> Result<()>
         anyhow::Ok(())
     })
     .await?;
+    // One that is killed is started again.
+    let first = node.container_ids(&namespace, &pod)?;
+    ensure!(first.len() == 1, "{first:?}");
+    node.kill(&namespace, &pod)?;
+    eventually(DEADLINE, async || {
+        let (_, status) = status("stubborn").await?;
+        ensure!(
+            status["lastState"]["terminated"]["exitCode"] == 137,
+            "{status}"
+        );
+        let second = node.container_ids(&namespace, &pod)?;
+        ensure!(second.len() == 1 && second != first, "{second:?}");
+        let ups = node.log(&namespace, &pod, "main").matches("up").count();
+        ensure!(ups == 2, "started {ups} times");
+        anyhow::Ok(())
+    })
+    .await?;
     let start = std::time::Instant::now();
     pods.delete(&pod, &DeleteParams::default()).await?;
     eventually(DEADLINE, async || {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::remotes::{Ours, judge};
+use crate::remotes::{Ours, Seniority, judge};
 
 fn endpoint(cluster: &str, host: u8, second: u8) -> Endpoint {
     let cable = format!("submariner-cable-{cluster}-172-31-2-{host}");
@@ -26,7 +26,10 @@ fn ours() -> Ours {
 
 /// As a gateway of c1 with VXLAN sees them.
 fn wanted(endpoints: &[Endpoint]) -> Cables {
-    cables(&judge(endpoints, &ours()).0, Driver::Vxlan)
+    cables(
+        &judge(endpoints, &Seniority::default(), &ours()).0,
+        Driver::Vxlan,
+    )
 }
 
 fn names(cables: &Cables) -> Vec<&str> {
@@ -132,7 +135,7 @@ fn cableengine_222_269_tunnel_162_clusters_do_not_touch_each_other() {
 
 /// cableengine: "install cable for a local endpoint", "remove cable for a local endpoint".
 #[test]
-fn cableengine_257_292_our_own_endpoint_is_no_cable() {
+fn cableengine_257_292_healthchecker_194_our_own_endpoint_is_no_cable() {
     assert_eq!(wanted(&[endpoint("c1", 11, 0)]), Cables::default());
 }
 
@@ -243,7 +246,7 @@ fn what_is_refused_is_told_where_people_look() {
     let mut broken = endpoint("c3", 12, 0);
     broken.spec.private_ip = "nowhere".to_owned();
     let all = [greedy, broken, endpoint("c4", 13, 0), endpoint("c4", 14, 1)];
-    let (remotes, refusals) = judge(&all, &ours());
+    let (remotes, refusals) = judge(&all, &Seniority::default(), &ours());
     let wanted = cables(&remotes, Driver::Vxlan);
     let seen = |cable: &Cable| Connection::new(cable, ConnectionStatus::Connected, "");
     let connections = wanted.cables.iter().map(seen).collect();

@@ -46,7 +46,7 @@ fn here() -> Here {
 
 /// endpoint: "GetLocalSpec › should return a valid EndpointSpec object", as a running Submariner wrote it.
 #[test]
-fn endpoint_98_an_endpoint_is_as_submariner_writes_it() {
+fn endpoint_98_220_an_endpoint_is_as_submariner_writes_it() {
     let node = node(&[("gateway.submariner.io/public-ip", "ipv4:198.51.100.11")]);
     let (spec, problems) = endpoint(&settings(&[]), &node, &here());
     assert_eq!(problems, []);
@@ -179,7 +179,7 @@ fn endpoint_152_the_nodes_way_to_its_public_address_counts() {
 }
 
 #[test]
-fn before_addresses_are_known_there_is_an_outline() {
+fn endpoint_249_before_addresses_are_known_there_is_an_outline() {
     let settings = settings(&[]);
     let outline = outline(&settings, "c1-gw1");
     assert_eq!(endpoint_name(&outline), None);

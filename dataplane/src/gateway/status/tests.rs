@@ -68,7 +68,7 @@ fn after(seconds: u64) -> Duration {
 
 /// cableengine/syncer: "Gateway latency info › should correctly update the Gateway Status information".
 #[test]
-fn round_trips_are_told_as_go_tells_durations() {
+fn syncer_393_round_trips_are_told_as_go_tells_durations() {
     let (spec, mut seen) = cable("c2", ConnectionStatus::Error);
     seen.rtt = Rtt::of(&[Duration::from_micros(231), Duration::from_millis(2)]);
     seen.message = "why".to_owned();
@@ -85,7 +85,7 @@ fn round_trips_are_told_as_go_tells_durations() {
 /// cableengine/syncer: "after syncer startup for an active gateway › should create the Gateway resource with the correct information",
 /// in the form that was recorded.
 #[test]
-fn a_gateway_is_as_submariner_writes_it() {
+fn syncer_132_cableengine_123_304_321_a_gateway_is_as_submariner_writes_it() {
     let gateway = ours(&connected(), NOW);
     let written = serde_json::to_value(&gateway).expect("JSON");
     assert_eq!(written["metadata"]["name"], "c1-gw1");
@@ -103,6 +103,7 @@ fn a_gateway_is_as_submariner_writes_it() {
         ),
         (&json!("active"), &json!(""), &json!("0.1.0"))
     );
+    assert_eq!(status["localEndpoint"]["cluster_id"], "c1");
     let connection = &status["connections"][0];
     assert_eq!(connection["status"], "connected");
     assert_eq!(connection["statusMessage"], "");
@@ -114,7 +115,7 @@ fn a_gateway_is_as_submariner_writes_it() {
 
 /// cableengine: "not started › and list of cable connections is queried › should return non-nil", "after Stop › should return empty".
 #[test]
-fn a_passive_gateway_lists_nothing() {
+fn cableengine_341_347_363_369_a_passive_gateway_lists_nothing() {
     let passive = of(false, &[cable("c2", ConnectionStatus::Connected)]);
     assert_eq!(passive.ha_status, "passive");
     assert!(passive.local_endpoint.is_some());
@@ -126,7 +127,7 @@ fn a_passive_gateway_lists_nothing() {
 
 /// cableengine/syncer: "a specific status error is set › should update the Gateway resource with the correct StatusFailure".
 #[test]
-fn problems_are_told_together() {
+fn syncer_187_371_problems_are_told_together() {
     let status = status(&Known {
         active: true,
         endpoint: &endpoint("c1"),
@@ -138,7 +139,7 @@ fn problems_are_told_together() {
 }
 
 #[test]
-fn without_news_nothing_is_written_for_a_minute() {
+fn syncer_96_without_news_nothing_is_written_for_a_minute() {
     let status = connected();
     let there = [ours(&status, NOW)];
     for seconds in 0..60 {
@@ -150,13 +151,16 @@ fn without_news_nothing_is_written_for_a_minute() {
     }
     // "should periodically update the Gateway resource timestamp"
     let renewed = publish(NAMESPACE, "c1-gw1", &status, &there, after(60)).expect("due");
-    assert_eq!(annotation(&renewed, UPDATE_TIMESTAMP), Some("1795470029"));
+    assert_eq!(
+        annotation(&renewed.metadata, UPDATE_TIMESTAMP),
+        Some("1795470029")
+    );
     assert_eq!(renewed.status, there[0].status);
 }
 
 /// cableengine/syncer: "the cable engine info changes › should update the Gateway Status with the correct information".
 #[test]
-fn news_are_written_at_once() {
+fn syncer_148_news_are_written_at_once() {
     let there = [ours(&connected(), NOW)];
     let mut other = cable("c2", ConnectionStatus::Connected);
     other.1.message = "why".to_owned();
@@ -259,7 +263,7 @@ fn what_a_submariner_left_or_a_clock_spoilt_is_written_anew() {
 
 /// cableengine/syncer: "should preserve existing annotations".
 #[test]
-fn annotations_of_others_stay() {
+fn syncer_210_annotations_of_others_stay() {
     let mut there = ours(&connected(), NOW);
     there.metadata.resource_version = Some("7".to_owned());
     let annotations = there.metadata.annotations.get_or_insert_default();
@@ -269,7 +273,7 @@ fn annotations_of_others_stay() {
     );
     let written = publish(NAMESPACE, "c1-gw1", &of(false, &[]), &[there], NOW).expect("news");
     assert_eq!(
-        annotation(&written, "submariner.io/globalIp"),
+        annotation(&written.metadata, "submariner.io/globalIp"),
         Some("242.0.255.1")
     );
     assert_eq!(written.metadata.resource_version.as_deref(), Some("7"));
@@ -277,7 +281,7 @@ fn annotations_of_others_stay() {
 
 /// Defect 18: its own Gateway is found by the name that it writes.
 #[test]
-fn a_node_with_an_odd_name_has_one_gateway() {
+fn d18_a_node_with_an_odd_name_has_one_gateway() {
     let status = connected();
     let there = publish(NAMESPACE, "GW_1", &status, &[], NOW).expect("new");
     assert_eq!(there.metadata.name.as_deref(), Some("gw-1"));
@@ -322,7 +326,7 @@ fn lasts(gateway: &Gateway) -> u64 {
 
 /// cableengine/syncer: "Stale Gateway cleanup", all cases.
 #[test]
-fn gateways_that_stand_still_are_deleted() {
+fn syncer_257_268_274_284_gateways_that_stand_still_are_deleted() {
     let passive = |timestamp| of_submariner("c1-gw2", "passive", timestamp);
     assert_eq!(
         lasts(&passive(Some("1795469969"))),

@@ -304,6 +304,63 @@ fn datastoresyncer_c84_c106_e85_e110_copies_follow_the_broker_and_do_not_go_back
     assert!(!world.home.clusters.contains_key("c2"));
 }
 
+/// datastoresyncer: "creation of the local Cluster (Endpoint) fails › Start should return an error": here what waits for it waits, the rest
+/// is done, and the next round makes it.
+#[test]
+fn datastoresyncer_c68_e61_what_cannot_be_created_is_created_later() {
+    for kind in [Kind::Cluster, Kind::Endpoint] {
+        let mut world = World::connected();
+        let name = if kind == Kind::Cluster { "c1" } else { OURS };
+        world.take(Place::Home, kind, name);
+        world.take(Place::Broker, Kind::Endpoint, THEIRS);
+        let plan = world.plan();
+        let of = |step: &Step| matches!(&step.write, Write::Create { place: Place::Home, object } if object.kind() == kind);
+        let failing = plan.steps.iter().position(of).expect("it is created");
+        world.apply(&plan, |number| number == failing, |_| {});
+        assert!(!world.has(Place::Home, kind, name));
+        assert!(!world.has(Place::Home, Kind::Endpoint, THEIRS), "the rest");
+        assert_eq!(world.settle(), []);
+        assert!(world.has(Place::Home, kind, name));
+    }
+}
+
+/// datastoresyncer: "a local Cluster is deleted › should delete it from the broker", "the local Endpoint no longer exists › should not
+/// recreate the local Endpoint": there a deletion is how a cluster leaves; here that is its uninstallation, and what somebody deletes
+/// meanwhile is made again, so that the cluster stays connected.
+#[test]
+fn datastoresyncer_c74_e153_what_somebody_deletes_is_made_again() {
+    let before = World::connected();
+    for (kind, name) in [(Kind::Cluster, "c1"), (Kind::Endpoint, OURS)] {
+        for place in [Place::Home, Place::Broker] {
+            let mut world = World::connected();
+            assert!(world.take(place, kind, name));
+            assert_eq!(world.settle(), []);
+            assert!(world.has(place, kind, name));
+            assert_eq!(world.endpoints(Place::Home), before.endpoints(Place::Home));
+        }
+    }
+    let mut world = World::connected();
+    world.uninstalling = true;
+    assert_eq!(world.settle(), []);
+    assert!(!world.has(Place::Broker, Kind::Cluster, "c1"));
+}
+
+/// datastoresyncer: "deletion of the Endpoint from the local datastore fails › Start should return an error": here it is tried again.
+#[test]
+fn datastoresyncer_e193_what_cannot_be_deleted_is_deleted_later() {
+    let mut world = World::connected();
+    world.put(Place::Home, endpoint("c1", 12, None));
+    let plan = world.plan();
+    world.apply(
+        &plan,
+        |number| matches!(plan.steps[number].write, Write::Delete(_)),
+        |_| {},
+    );
+    assert!(world.has(Place::Home, Kind::Endpoint, FORMER));
+    assert_eq!(world.settle(), []);
+    assert!(!world.has(Place::Home, Kind::Endpoint, FORMER));
+}
+
 /// datastoresyncer: "a stale remote Endpoint exists locally › it should delete the Endpoint".
 #[test]
 fn datastoresyncer_e78_a_copy_without_its_original_is_removed() {
@@ -316,7 +373,7 @@ fn datastoresyncer_e78_a_copy_without_its_original_is_removed() {
 /// datastoresyncer: "the local Gateway's global IP is updated › should update the local Endpoint's HealthCheckIP", and
 /// apis/submariner.io/v1: "EndpointSpec › Equals": there some fields do not count; here whatever changes is told.
 #[test]
-fn datastoresyncer_e144_every_change_of_our_endpoint_is_told() {
+fn datastoresyncer_e144_endpoint_224_239_every_change_of_our_endpoint_is_told() {
     type Change = fn(&mut EndpointSpec);
     let changes: [Change; 9] = [
         |spec| spec.health_check_ip = "242.0.255.1".to_owned(),

@@ -1,6 +1,5 @@
 //! Flags and environment, with the names of Submariner's gateway.
 
-use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use subm_kube::{BrokerAccess, daemon};
 
 use crate::gateway::Settings;
 use crate::gateway::settings::truth;
+use crate::shell::variable;
 
 /// The gateway of a Submariner cluster set: cables to the other clusters, and the objects by which they find each other.
 ///
@@ -83,12 +83,6 @@ pub(super) struct Broker {
     pub(super) namespace: String,
 }
 
-fn variable(name: &str) -> Option<String> {
-    let value = std::env::var(name).ok()?;
-    let value = value.trim();
-    (!value.is_empty()).then(|| value.to_owned())
-}
-
 impl Arguments {
     /// Also with one dash before long flags, as Go programs take them.
     pub fn from_command_line() -> Self {
@@ -148,8 +142,4 @@ impl Arguments {
             .with_context(|| format!("cannot make {}", self.state_folder.display()))?;
         Ok(self.state_folder.join(name))
     }
-}
-
-pub(super) fn metrics_address(settings: &Settings) -> SocketAddr {
-    (Ipv6Addr::UNSPECIFIED, settings.metrics_port).into()
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use k8s_openapi::api::core::v1::Node;
 use subm_api::Whole;
@@ -12,7 +11,6 @@ use subm_api::submariner::{Cluster, ClusterSpec, Endpoint, EndpointSpec, Gateway
 use subm_routing::Kernel;
 use subm_tunnel::{Connection, ConnectionStatus, Local};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cables::{Seen, Wanted, Wish};
@@ -20,17 +18,18 @@ use super::driver::Published;
 use super::objects;
 use super::pages::Shown;
 use super::public_ip::Known;
-use super::writes::{Server, is_overtaken};
 use crate::gateway::cables::{Cables, Part, cables, told};
 use crate::gateway::endpoint::{self, Here, NodeSettings};
 use crate::gateway::public_ip::PublicIp;
 use crate::gateway::status::{self, Freshness};
 use crate::gateway::sync::{self, Place, Step};
 use crate::gateway::{Settings, gateway_name};
-use crate::node::{Cni, Gateway as Leader, Uplink};
-use crate::remotes::{self, Ours, Refusal};
+use crate::node::{Cni, Gateway as Leader, Underlay, Uplink};
+use crate::remotes::{self, Ours, Refusal, Seniority};
+use crate::shell::publish::{Publisher, publish};
+use crate::shell::server::Server;
 use crate::shell::store::Store;
-use crate::shell::{facts, set};
+use crate::shell::{epoch, facts, set};
 
 /// Where decisions go.
 pub(super) struct Outputs {
@@ -39,9 +38,6 @@ pub(super) struct Outputs {
     pub(super) sources: watch::Sender<Option<Vec<PublicIp>>>,
     pub(super) wish: watch::Sender<Wish>,
 }
-
-/// A write that failed is tried again after this long.
-const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) struct Brain {
     settings: Settings,
@@ -76,9 +72,7 @@ pub(super) struct Brain {
     cables: Cables,
     freshness: Freshness,
     began: Instant,
-    publishing: JoinSet<kube::Result<Option<Gateway>>>,
-    not_before: Instant,
-    troubled: bool,
+    publisher: Publisher<Gateway>,
     /// What people have been told, so that it is told once.
     said: BTreeSet<String>,
 }
@@ -95,7 +89,6 @@ impl Brain {
     ) -> Self {
         let (settings, host) = (gateway.settings.clone(), gateway.host.clone());
         let node = gateway.arguments.node_name.clone();
-        let now = Instant::now();
         Self {
             node: node.unwrap_or_else(|| host.clone()),
             air_gapped: gateway.arguments.air_gapped,
@@ -123,10 +116,8 @@ impl Brain {
             refusals: Vec::new(),
             cables: Cables::default(),
             freshness: Freshness::default(),
-            began: now,
-            publishing: JoinSet::new(),
-            not_before: now,
-            troubled: false,
+            began: Instant::now(),
+            publisher: Publisher::new(),
             said: BTreeSet::new(),
             settings,
             host,
@@ -142,19 +133,25 @@ impl Brain {
         let mut problems = Vec::new();
         let node = self.node_settings(&mut problems);
         self.look_for_address(&node);
-        match facts::ask(&self.kernel, &self.settings.cluster_cidr).await {
-            Ok((uplink, cni)) => {
+        // As its route agent does, or the nodes would look for it elsewhere.
+        let underlay = Underlay::of(self.nodes.objects().map(|Whole(node)| node));
+        let pods = &self.settings.cluster_cidr;
+        match facts::ask(&self.kernel, underlay.family, pods).await {
+            Ok(facts) => {
+                let (uplink, cni) = (facts.uplink, facts.cni);
                 let local = Local {
                     private_ip: uplink.address,
                     port: node.tunnel_port(&self.settings),
                     mtu: uplink.mtu,
-                    source: cni.as_ref().map(|cni| cni.address),
+                    source: cni.as_ref().and_then(|cni| cni.address),
                     source6: cni.as_ref().and_then(|cni| cni.address6),
                 };
                 let known = self.describe(&node, &local, cni.as_ref(), &mut problems);
                 self.sync(known, &mut problems);
                 self.decide_cables(local, &uplink);
             }
+            // Which family counts is not known before.
+            Err(_) if !self.nodes.is_known() => {}
             Err(error) => {
                 problems.push(format!("this node's network is left as it is: {error:#}"));
             }
@@ -201,9 +198,9 @@ impl Brain {
         let public = self.public_ip.borrow().clone();
         let here = Here {
             node: self.host.clone(),
-            private_ip: local.private_ip.into(),
+            private_ip: local.private_ip,
             public_ip: public.address,
-            cni_ip: cni.map(|cni| IpAddr::V4(cni.address)),
+            cni_ip: cni.and_then(Cni::first),
             global_ip: self.global_ip(),
             driver: self.driver.config(local),
             answers_discovery: false,
@@ -259,10 +256,11 @@ impl Brain {
         let leading = leader.as_ref().map(|leader| leader.node.as_str());
         let wish = match Part::of(self.leads, &self.host, leading) {
             // Fewer cables than there were would be taken down.
-            Part::Active if !self.endpoints.is_known() || !self.nodes.is_known() => return,
+            Part::Active if !self.is_read() => return,
             Part::Active => {
                 let endpoints: Vec<Endpoint> = self.endpoints.objects().cloned().collect();
-                let (remotes, refusals) = remotes::judge(&endpoints, &self.ours(&local));
+                let (seniority, ours) = (self.seniority(), self.ours(&local));
+                let (remotes, refusals) = remotes::judge(&endpoints, &seniority, &ours);
                 let mut cables = cables(&remotes, self.settings.driver);
                 let wanted = Wanted {
                     local,
@@ -281,6 +279,20 @@ impl Brain {
         self.tell(&refusals);
     }
 
+    /// Endpoints, Clusters and Nodes of this cluster.
+    fn is_read(&self) -> bool {
+        self.endpoints.is_known() && self.clusters.is_known() && self.nodes.is_known()
+    }
+
+    /// By the broker; the copies here are of when they came here.
+    fn seniority(&self) -> Seniority {
+        if self.their_clusters.is_known() {
+            Seniority::of(self.their_clusters.objects())
+        } else {
+            Seniority::of(self.clusters.objects())
+        }
+    }
+
     fn ours(&self, local: &Local) -> Ours {
         let settings = &self.settings;
         let networks = [
@@ -297,7 +309,7 @@ impl Brain {
             )
         });
         let mut nodes: BTreeSet<IpAddr> = addresses.flatten().collect();
-        nodes.insert(local.private_ip.into());
+        nodes.insert(local.private_ip);
         Ours {
             cluster: settings.cluster.to_string(),
             networks: networks.into_iter().flatten().copied().collect(),
@@ -315,8 +327,7 @@ impl Brain {
         let broker = self.their_endpoints.is_heard() && self.their_clusters.is_heard();
         {
             let mut shown = self.shown.state();
-            shown.home =
-                self.endpoints.is_known() && self.clusters.is_known() && self.nodes.is_known();
+            shown.home = self.is_read();
             shown.broker = broker;
             shown.leads = self.leads;
             shown.local.clone_from(&self.local);
@@ -326,10 +337,7 @@ impl Brain {
                 Vec::new()
             });
         }
-        if !self.gateways.is_known()
-            || !self.publishing.is_empty()
-            || Instant::now() < self.not_before
-        {
+        if !self.gateways.is_known() || !self.publisher.is_free() {
             return;
         }
         let mut problems = self.problems.clone();
@@ -351,9 +359,7 @@ impl Brain {
             version: env!("CARGO_PKG_VERSION"),
         });
         let gateways: Vec<Gateway> = self.gateways.objects().cloned().collect();
-        let epoch = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let epoch = epoch();
         let write = status::publish(
             &self.settings.namespace,
             &self.host,
@@ -367,37 +373,19 @@ impl Brain {
             return;
         }
         let server = Arc::clone(&self.server);
-        self.publishing
-            .spawn(async move { server.publish(write, stale).await });
+        self.publisher
+            .begin(async move { publish(&server, write, stale).await });
     }
 
     /// The end of a write, if one is under way.
-    pub(super) async fn published(&mut self) -> Option<kube::Result<Option<Gateway>>> {
-        loop {
-            match self.publishing.join_next().await? {
-                Ok(result) => return Some(result),
-                Err(error) => tracing::error!("a write ended by itself: {error}"),
-            }
-        }
+    pub(super) async fn published(&mut self) -> Option<Option<Gateway>> {
+        self.publisher.ended().await
     }
 
-    pub(super) fn publish_ended(&mut self, result: kube::Result<Option<Gateway>>) {
-        match result {
-            Ok(Some(gateway)) => {
-                self.troubled = false;
-                self.shown.state().written += 1;
-                self.gateways.written(gateway);
-            }
-            Ok(None) => self.troubled = false,
-            // What is new will be read.
-            Err(error) if is_overtaken(&error) => {}
-            Err(error) => {
-                if !std::mem::replace(&mut self.troubled, true) {
-                    let error = subm_kube::with_causes(&error);
-                    tracing::warn!("the Gateway object cannot be written: {error}");
-                }
-                self.not_before = Instant::now() + RETRY;
-            }
+    pub(super) fn publish_ended(&mut self, written: Option<Gateway>) {
+        if let Some(gateway) = written {
+            self.shown.state().written += 1;
+            self.gateways.written(gateway);
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use subm_reconcile::{Report, Standing, Status};
+use subm_reconcile::{Report, Status};
 use subm_routing::{Kernel, Key, Network, Object};
 use subm_tunnel::health::{Icmp, Monitor, Settings};
 use subm_tunnel::{Cable, CableDriver, Connection, Local, Refusals};
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::shell::network::{self, Objects};
-use crate::shell::set;
+use crate::shell::{set, turn};
 
 /// What shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,17 +93,6 @@ pub(super) async fn keep<D: CableDriver>(
         if !keeper.look().await {
             again = again.min(Instant::now() + RETRY);
         }
-    }
-}
-
-/// Waits for a path to become another.
-async fn turn(monitor: &mut Option<Monitor>) {
-    let heard = match monitor {
-        Some(monitor) => monitor.changed().await,
-        None => false,
-    };
-    if !heard {
-        std::future::pending::<()>().await;
     }
 }
 
@@ -238,26 +227,8 @@ impl Links {
 
     /// What kept it from being so, in words.
     async fn become_like(&mut self, network: Network) -> Option<String> {
-        let wanted = Arc::new(network.into_objects());
-        let mut now = Arc::clone(&wanted);
-        self.desired.send_if_modified(|desired| match desired {
-            // The same as before, which may have been done already.
-            Some(before) if **before == *wanted => {
-                now = Arc::clone(before);
-                false
-            }
-            desired => {
-                *desired = Some(Arc::clone(&wanted));
-                true
-            }
-        });
-        let ended = |status: &Status<Key, Object>| {
-            let ours = status
-                .desired
-                .as_ref()
-                .is_some_and(|desired| Arc::ptr_eq(desired, &now));
-            ours && status.standing != Standing::Waiting
-        };
+        let wanted = network::desire(&self.desired, network);
+        let ended = |status: &Status<Key, Object>| network::is_tried(status, &wanted);
         let status = match timeout(PATIENCE, self.status.wait_for(ended)).await {
             Ok(Ok(status)) => status.clone(),
             Ok(Err(_)) | Err(_) => {
@@ -265,13 +236,7 @@ impl Links {
             }
         };
         self.report.clone_from(&status.report);
-        match status.standing {
-            Standing::Trouble => {
-                let report = status.report.map(|report| report.to_string());
-                Some(status.error.or(report).unwrap_or_default())
-            }
-            _ => None,
-        }
+        network::trouble(&status)
     }
 
     /// Waits until something was done that [`Links::become_like`] did not ask for.
@@ -292,3 +257,6 @@ impl Links {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

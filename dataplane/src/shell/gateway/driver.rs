@@ -44,7 +44,7 @@ impl Driver {
             Self::Vxlan(driver) => Published::Vxlan(driver.clone()),
             Self::WireGuard(driver) => {
                 let mut config = driver.backend_config(&Local {
-                    private_ip: Ipv4Addr::UNSPECIFIED,
+                    private_ip: Ipv4Addr::UNSPECIFIED.into(),
                     port: 0,
                     mtu: 0,
                     source: None,

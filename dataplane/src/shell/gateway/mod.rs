@@ -20,13 +20,13 @@ mod writes;
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use subm_api::Whole;
 use subm_api::submariner::{Cluster, Endpoint};
 use subm_kube::election::{self, Election};
-use subm_kube::{Event, Watch, Watched, admin};
+use subm_kube::{Event, Watch, Watched};
 use subm_routing::{Kernel, Mark, Settings as KernelSettings, TakeOver};
 use subm_tunnel::{health, vxlan, wireguard};
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,16 +35,17 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, interval, timeout};
 
 pub use arguments::Arguments;
-use arguments::{Broker, metrics_address};
+use arguments::Broker;
 use brain::{Brain, Outputs};
 use cables::{Seen, Wish};
 use driver::Driver;
 use pages::Shown;
-use writes::Server;
 
 use crate::gateway::Settings;
 use crate::gateway::sync::{Objects, Step};
-use crate::shell::store::Store;
+use crate::shell::pages::serve;
+use crate::shell::server::Server;
+use crate::shell::store::{Store, watch_of};
 
 /// As Submariner's gateways call it: among them there is one leader.
 const ELECTION: &str = "submariner-gateway-lock";
@@ -65,18 +66,9 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let timing = arguments.timing()?;
     let driver = driver::open(&arguments, &settings).await?;
     let kernels = (kernel(&arguments)?, kernel(&arguments)?);
-    let address = metrics_address(&settings);
-    let listener = admin::listen(address)
-        .await
-        .with_context(|| format!("SUBMARINER_METRICSPORT: cannot listen on {address}"))?;
     let mut tasks = JoinSet::new();
     let shown = Arc::new(Shown::default());
-    let pages = Arc::clone(&shown);
-    tasks.spawn(async move {
-        if let Err(error) = admin::serve(listener, pages).await {
-            tracing::error!("the pages of metrics and health ended: {error}");
-        }
-    });
+    serve(&mut tasks, settings.metrics_port, Arc::clone(&shown)).await?;
     let (leads_to, leads) = watch::channel(false);
     let (stop, mut stopped) = watch::channel(false);
     let identity = identity(&host);
@@ -207,10 +199,7 @@ impl Gateway {
             sources: sources_to,
             wish: wish_to,
         };
-        let server = Server {
-            client: self.home.clone(),
-            namespace: namespace.clone(),
-        };
+        let server = self.server();
         Brain::new(self, config, questions, server, outputs, public_ip, seen)
     }
 
@@ -250,8 +239,8 @@ impl Gateway {
                 Ok(()) = public_ip.changed() => true,
                 _ = look.tick() => true,
                 Ok(()) = seen.changed() => false,
-                Some(result) = brain.published() => {
-                    brain.publish_ended(result);
+                Some(written) = brain.published() => {
+                    brain.publish_ended(written);
                     false
                 }
             };
@@ -262,15 +251,20 @@ impl Gateway {
         }
     }
 
-    /// This node's Gateway object.
-    async fn forget(&self) -> kube::Result<()> {
-        let server = Server {
+    fn server(&self) -> Server {
+        Server {
             client: self.home.clone(),
             namespace: self.settings.namespace.clone(),
-        };
+            manager: writes::MANAGER,
+        }
+    }
+
+    /// This node's Gateway object.
+    async fn forget(&self) -> kube::Result<()> {
+        let server = self.server();
         let kind = subm_api::submariner::Gateway::KIND;
         match crate::gateway::gateway_name(&self.host) {
-            Some(name) => server.delete(&kind, &name, None, None).await,
+            Some(name) => server.delete(&kind, &name, None, None).await.map(drop),
             None => Ok(()),
         }
     }
@@ -279,10 +273,6 @@ impl Gateway {
 /// As the leader's Lease has it.
 fn identity(host: &str) -> String {
     format!("{host}-submariner-gateway")
-}
-
-fn watch_of<K: subm_api::Kind + Watched>(client: &Client, namespace: &str) -> Watch<K> {
-    Watch::all(client.clone()).in_namespace(namespace)
 }
 
 async fn next<K: Watched>(watch: &mut Option<Watch<K>>) -> Event<K> {

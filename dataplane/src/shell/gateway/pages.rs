@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounter, IntGauge, Opts, Registry};
 use subm_api::submariner::EndpointSpec;
 use subm_kube::admin::{Check, Pages};
 use subm_tunnel::{Connection, ConnectionStatus};
+
+use crate::shell::pages::register;
 
 #[derive(Debug, Default)]
 pub(super) struct Shown(Mutex<State>);
@@ -172,14 +173,6 @@ fn gather(state: &State) -> prometheus::Result<Vec<MetricFamily>> {
         register(&registry, IntGauge::new(name, help)?)?.set(good.into());
     }
     Ok(registry.gather())
-}
-
-fn register<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    collector: C,
-) -> prometheus::Result<C> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
 }
 
 #[cfg(test)]

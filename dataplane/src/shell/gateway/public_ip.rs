@@ -60,11 +60,11 @@ pub(super) async fn follow(
                     }
                     // What was found before is better than nothing.
                     Err(error) => {
-                        let trouble = Some(format!("{error:#}"));
-                        if known.trouble != trouble {
+                        // Once: whether a server refuses or does not answer changes by the minute.
+                        if known.trouble.is_none() {
                             tracing::warn!("{error:#}");
                         }
-                        known.trouble = trouble;
+                        known.trouble = Some(format!("{error:#}"));
                     }
                 }
                 *known != before

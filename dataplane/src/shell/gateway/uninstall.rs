@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::arguments::{Arguments, Broker};
-use super::writes::Server;
-use super::{ELECTION, driver, identity, kernel, objects, watch_of};
+use super::writes::MANAGER;
+use super::{ELECTION, driver, identity, kernel, objects};
 use crate::gateway::sync::{self, Objects, Place, Plan};
 use crate::gateway::{Settings, gateway_name};
-use crate::shell::store::Store;
+use crate::shell::server::Server;
+use crate::shell::store::{Store, watch_of};
 
 /// API servers that cannot be reached end an uninstallation after this long.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -40,10 +41,12 @@ pub(super) async fn run(
         home: Server {
             client: home.clone(),
             namespace: settings.namespace.clone(),
+            manager: MANAGER,
         },
         broker: broker.map(|broker| Server {
             client: broker.client,
             namespace: broker.namespace,
+            manager: MANAGER,
         }),
     };
     servers.remove(settings).await?;
@@ -148,7 +151,9 @@ impl<'a> Reader<'a> {
     }
 
     async fn read(&mut self) {
-        let Server { client, namespace } = self.server;
+        let Server {
+            client, namespace, ..
+        } = self.server;
         let mut endpoints = watch_of(client, namespace);
         let mut clusters = watch_of(client, namespace);
         while !self.is_known() {

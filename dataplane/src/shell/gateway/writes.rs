@@ -1,24 +1,20 @@
 //! Objects as requests to an API server.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use kube::api::{DeleteParams, PostParams, Preconditions};
-use kube::core::{DynamicObject, ObjectMeta};
-use kube::{Api, Client};
+use kube::Client;
 use serde::Serialize;
 use serde_json::Value;
 use subm_api::ResourceKind;
-use subm_api::submariner::{Cluster, Endpoint, Gateway};
+use subm_api::submariner::{Cluster, Endpoint};
 use subm_kube::{Backoff, with_causes};
 use tokio::sync::watch;
 
-use crate::gateway::status::Stale;
 use crate::gateway::sync::{Deletion, Kind, Object, Step, Write};
+use crate::shell::server::{Server, is_overtaken};
 
-/// An API server that is away must not hold up what comes after.
-const PATIENCE: Duration = Duration::from_secs(10);
-const MANAGER: &str = "submariner-gateway";
+/// As which the API server knows a gateway's writes.
+pub(super) const MANAGER: &str = "submariner-gateway";
 
 /// Keeps carrying out the latest steps at one place, until all are done. Nothing is lost while its API server is away.
 pub(super) async fn keep(
@@ -27,7 +23,11 @@ pub(super) async fn keep(
     whereabouts: &'static str,
     mut steps: watch::Receiver<Vec<Step>>,
 ) {
-    let server = Server { client, namespace };
+    let server = Server {
+        client,
+        namespace,
+        manager: MANAGER,
+    };
     let mut backoff = Backoff::new();
     let mut said = BTreeSet::new();
     loop {
@@ -53,12 +53,6 @@ pub(super) async fn keep(
     }
 }
 
-/// A namespace of an API server.
-pub(super) struct Server {
-    pub(super) client: Client,
-    pub(super) namespace: String,
-}
-
 impl Server {
     /// What failed, in words. Ends early where there are newer steps.
     pub(super) async fn carry_out(
@@ -79,7 +73,9 @@ impl Server {
             }
             let words = words(&step.write);
             match self.write(&step.write).await {
-                Ok(()) => tracing::info!("{words} {whereabouts}"),
+                Ok(true) => tracing::info!("{words} {whereabouts}"),
+                // Ours or another's earlier request, which the watch has yet to tell.
+                Ok(false) => {}
                 Err(error) => {
                     missing.insert(number);
                     // Seen too late: what is new will be read, and planned for.
@@ -95,15 +91,18 @@ impl Server {
         troubles
     }
 
-    async fn write(&self, write: &Write) -> kube::Result<()> {
+    /// `false` if it is so already.
+    async fn write(&self, write: &Write) -> kube::Result<bool> {
         match write {
             Write::Create { object, .. } => {
                 let (kind, value) = parts(object)?;
-                self.create(&kind, value).await.map(drop)
+                self.create(&kind, value).await.map(|_| true)
             }
             Write::Update { object, .. } => {
                 let (kind, value) = parts(object)?;
-                self.update(&kind, object.metadata(), value).await.map(drop)
+                self.update(&kind, object.metadata(), value)
+                    .await
+                    .map(|_| true)
             }
             Write::Delete(deletion) => {
                 let Deletion {
@@ -122,130 +121,6 @@ impl Server {
             }
         }
     }
-
-    /// Writes this node's Gateway and deletes those of others that are stale.
-    pub(super) async fn publish(
-        &self,
-        gateway: Option<Gateway>,
-        stale: Vec<Stale>,
-    ) -> kube::Result<Option<Gateway>> {
-        for Stale {
-            name,
-            uid,
-            resource_version,
-        } in stale
-        {
-            match self
-                .delete(&Gateway::KIND, &name, uid, resource_version)
-                .await
-            {
-                Ok(()) => tracing::info!("deleted Gateway {name}, which nobody keeps any more"),
-                Err(error) if is_overtaken(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let Some(gateway) = gateway else {
-            return Ok(None);
-        };
-        let value = serde_json::to_value(&gateway).map_err(kube::Error::SerdeError)?;
-        let written = if gateway.metadata.resource_version.is_some() {
-            self.update(&Gateway::KIND, &gateway.metadata, value)
-                .await?
-        } else {
-            self.create(&Gateway::KIND, value).await?
-        };
-        let written = serde_json::to_value(written).map_err(kube::Error::SerdeError)?;
-        serde_json::from_value(written)
-            .map(Some)
-            .map_err(kube::Error::SerdeError)
-    }
-
-    fn api(&self, kind: &ResourceKind) -> Api<DynamicObject> {
-        let version = kind.versions.first().copied().unwrap_or("v1");
-        Api::namespaced_with(self.client.clone(), &self.namespace, &kind.at(version))
-    }
-
-    async fn create(&self, kind: &ResourceKind, mut value: Value) -> kube::Result<DynamicObject> {
-        let api = self.api(kind);
-        let version = kind.versions.first().copied().unwrap_or("v1");
-        value["apiVersion"] = format!("{}/{version}", kind.group).into();
-        value["kind"] = kind.kind.into();
-        let object: DynamicObject =
-            serde_json::from_value(value).map_err(kube::Error::SerdeError)?;
-        in_time(api.create(&parameters(), &object)).await
-    }
-
-    /// What we do not read of an object, such as its finalizers, stays.
-    async fn update(
-        &self,
-        kind: &ResourceKind,
-        metadata: &ObjectMeta,
-        value: Value,
-    ) -> kube::Result<DynamicObject> {
-        let api = self.api(kind);
-        let name = metadata.name.as_deref().unwrap_or_default();
-        let mut object = in_time(api.get(name)).await?;
-        // Else the planner has not seen what would be overwritten.
-        if object.metadata.resource_version != metadata.resource_version {
-            return Err(overtaken(name));
-        }
-        object.metadata.labels.clone_from(&metadata.labels);
-        object
-            .metadata
-            .annotations
-            .clone_from(&metadata.annotations);
-        for member in ["spec", "status"] {
-            if let Some(new) = value.get(member) {
-                object.data[member] = new.clone();
-            }
-        }
-        in_time(api.replace(name, &parameters(), &object)).await
-    }
-
-    /// Of what was seen; what is gone already is no error.
-    pub(super) async fn delete(
-        &self,
-        kind: &ResourceKind,
-        name: &str,
-        uid: Option<String>,
-        resource_version: Option<String>,
-    ) -> kube::Result<()> {
-        let parameters = DeleteParams::default().preconditions(Preconditions {
-            uid,
-            resource_version,
-        });
-        match in_time(self.api(kind).delete(name, &parameters)).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            result => result.map(drop),
-        }
-    }
-}
-
-fn parameters() -> PostParams {
-    PostParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PostParams::default()
-    }
-}
-
-async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    tokio::time::timeout(PATIENCE, request)
-        .await
-        .unwrap_or_else(|_| {
-            Err(kube::Error::Service(
-                "the API server does not answer".into(),
-            ))
-        })
-}
-
-fn overtaken(name: &str) -> kube::Error {
-    let message = format!("{name} was changed meanwhile");
-    let status = kube::core::Status::failure(&message, "Conflict").with_code(409);
-    kube::Error::Api(Box::new(status))
-}
-
-pub(super) fn is_overtaken(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 fn parts(object: &Object) -> kube::Result<(ResourceKind, Value)> {

@@ -79,6 +79,37 @@ pub struct HealthCheck {
     pub max_packet_loss: u64,
 }
 
+/// How paths to the others are checked, as environments say it.
+pub(super) struct HealthVariables {
+    enabled: bool,
+    numbers: Option<(String, String)>,
+}
+
+impl HealthVariables {
+    pub(super) fn of(connectivity: &Connectivity) -> Self {
+        let check = connectivity.health_check;
+        Self {
+            enabled: check.is_some(),
+            numbers: check.map(|check| {
+                (
+                    check.interval_seconds.to_string(),
+                    check.max_packet_loss.to_string(),
+                )
+            }),
+        }
+    }
+
+    pub(super) fn variables(&self) -> Vec<(&'static str, &str)> {
+        let enabled = if self.enabled { "true" } else { "false" };
+        let mut variables = vec![("SUBMARINER_HEALTHCHECKENABLED", enabled)];
+        if let Some((interval, losses)) = &self.numbers {
+            variables.push(("SUBMARINER_HEALTHCHECKINTERVAL", interval));
+            variables.push(("SUBMARINER_HEALTHCHECKMAXPACKETLOSSCOUNT", losses));
+        }
+        variables
+    }
+}
+
 /// Where both programs remember what the kernel was like before; lasts as long as the kernel runs.
 const STATE: &str = "/run/submariner";
 
@@ -103,7 +134,8 @@ pub(super) struct NodeProgram<'a> {
     pub(super) node_selector: Value,
     pub(super) max_unavailable: Value,
     pub(super) ports: Value,
-    pub(super) probes: Option<(&'static str, &'static str, u16)>,
+    /// Paths of liveness and readiness, and their port.
+    pub(super) probes: (&'static str, &'static str, u16),
     /// Names of Secrets, mounted where upstream mounts them.
     pub(super) secrets: Vec<&'a str>,
 }
@@ -137,22 +169,21 @@ impl NodeProgram<'_> {
             }));
             volumes.push(json!({"name": secret, "secret": {"secretName": secret}}));
         }
-        let mut container = json!({
+        let (live, ready, port) = self.probes;
+        let probe = |path: &str| json!({"httpGet": {"path": path, "port": port}});
+        let container = json!({
             "name": name,
             "image": self.image,
             "imagePullPolicy": settings.images.pull_policy(),
             "env": env,
             "ports": self.ports,
+            "livenessProbe": probe(live),
+            "readinessProbe": probe(ready),
             "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
             // Capabilities would do for netlink and nft, but /proc/sys can be written to by privileged containers alone.
             "securityContext": {"privileged": true, "runAsUser": 0, "readOnlyRootFilesystem": true},
             "volumeMounts": mounts,
         });
-        if let Some((live, ready, port)) = self.probes {
-            let probe = |path: &str| json!({"httpGet": {"path": path, "port": port}});
-            container["livenessProbe"] = probe(live);
-            container["readinessProbe"] = probe(ready);
-        }
         Object::ours(json!({
             "apiVersion": "apps/v1",
             "kind": "DaemonSet",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use subm_api::names::{GATEWAY_LABEL, HA_ACTIVE};
 
-use super::connectivity::{Connectivity, NodeProgram};
+use super::connectivity::{Connectivity, HealthVariables, NodeProgram};
 use super::{Settings, account, metrics_service_to, role};
 use crate::Object;
 use crate::images;
@@ -37,6 +37,8 @@ fn rights(connectivity: &Connectivity) -> Value {
         json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update", "delete"]}),
         // Of its own pod the labels, by which the Service for a load balancer chooses.
         json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}),
+        // A node's clean-up runs with the account of its first program.
+        json!({"apiGroups": ["submariner.io"], "resources": ["routeagents"], "verbs": ["delete"]}),
     ];
     if connectivity.load_balancer {
         rules.push(json!({
@@ -84,17 +86,8 @@ fn daemon_set(settings: &Settings, connectivity: &Connectivity) -> Object {
         ("BROKER_K8S_SECRET", BROKER_SECRET),
         ("BROKER_K8S_INSECURE", flag(broker.insecure)),
     ];
-    let checks = connectivity.health_check.map(|check| {
-        (
-            check.interval_seconds.to_string(),
-            check.max_packet_loss.to_string(),
-        )
-    });
-    variables.push(("SUBMARINER_HEALTHCHECKENABLED", flag(checks.is_some())));
-    if let Some((interval, losses)) = &checks {
-        variables.push(("SUBMARINER_HEALTHCHECKINTERVAL", interval));
-        variables.push(("SUBMARINER_HEALTHCHECKMAXPACKETLOSSCOUNT", losses));
-    }
+    let checks = HealthVariables::of(connectivity);
+    variables.extend(checks.variables());
     let mut secrets = vec![BROKER_SECRET];
     if connectivity.psk.is_some() {
         variables.push(("CE_IPSEC_PSKSECRET", IPSEC_PSK));
@@ -116,7 +109,7 @@ fn daemon_set(settings: &Settings, connectivity: &Connectivity) -> Object {
             {"name": "natt-discovery", "containerPort": NAT_DISCOVERY_PORT, "hostPort": NAT_DISCOVERY_PORT, "protocol": "UDP"},
             {"name": "metrics", "containerPort": ADMIN_PORT, "hostPort": ADMIN_PORT, "protocol": "TCP"},
         ]),
-        probes: Some(("/healthz", "/readyz", ADMIN_PORT)),
+        probes: ("/healthz", "/readyz", ADMIN_PORT),
         secrets,
     }
     .daemon_set(settings)

@@ -152,7 +152,7 @@ pub fn objects(settings: &Settings) -> Vec<Object> {
         objects.extend(connectivity::psk_secret(connectivity));
         // First where traffic goes, then what sends it there.
         objects.extend(gateway::objects(settings, connectivity));
-        objects.extend(route_agent::objects(settings));
+        objects.extend(route_agent::objects(settings, connectivity));
     }
     objects
 }

@@ -2,53 +2,60 @@
 
 use serde_json::{Value, json};
 
-use super::connectivity::NodeProgram;
+use super::connectivity::{Connectivity, HealthVariables, NodeProgram};
 use super::{Settings, account, role};
 use crate::Object;
 use crate::images;
 use crate::names::{OPERATOR_NAMESPACE, ROUTE_AGENT};
 use crate::rbac::{KEEP, READ};
 
-pub(super) fn objects(settings: &Settings) -> Vec<Object> {
+/// Metrics, health and readiness, on every address of the node; upstream's agent has the port for profiles.
+const ADMIN_PORT: u16 = 32782;
+
+pub(super) fn objects(settings: &Settings, connectivity: &Connectivity) -> Vec<Object> {
     let nodes = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": READ}]);
     let mut objects = account(ROUTE_AGENT, &nodes).to_vec();
     objects.extend(role(ROUTE_AGENT, &rights()));
-    objects.push(daemon_set(settings));
+    objects.push(daemon_set(settings, connectivity));
     objects
 }
 
 /// In its own namespace.
 fn rights() -> Value {
     json!([
-        {"apiGroups": ["submariner.io"], "resources": ["endpoints"], "verbs": READ},
+        {"apiGroups": ["submariner.io"], "resources": ["clusters", "endpoints"], "verbs": READ},
         {"apiGroups": ["submariner.io"], "resources": ["routeagents"], "verbs": KEEP},
     ])
 }
 
-fn daemon_set(settings: &Settings) -> Object {
+fn daemon_set(settings: &Settings, connectivity: &Connectivity) -> Object {
     let list = |texts: &[String]| texts.join(",");
     let addresses = &settings.addresses;
     let (pods, services) = (list(&addresses.pods), list(&addresses.services));
     let global = list(&addresses.global);
     let debug = if settings.debug { "true" } else { "false" };
+    let mut variables = vec![
+        ("SUBMARINER_NAMESPACE", OPERATOR_NAMESPACE),
+        ("SUBMARINER_CLUSTERID", settings.cluster_id.as_str()),
+        ("SUBMARINER_CLUSTERCIDR", &*pods),
+        ("SUBMARINER_SERVICECIDR", &*services),
+        ("SUBMARINER_GLOBALCIDR", &*global),
+        ("SUBMARINER_NETWORKPLUGIN", &*settings.network_plugin),
+        ("SUBMARINER_DEBUG", debug),
+        ("SUBMARINER_METRICSPORT", "32782"),
+    ];
+    let checks = HealthVariables::of(connectivity);
+    variables.extend(checks.variables());
     NodeProgram {
         name: ROUTE_AGENT,
         component: "routeagent",
         image: settings.images.of(images::ROUTE_AGENT),
-        variables: vec![
-            ("SUBMARINER_NAMESPACE", OPERATOR_NAMESPACE),
-            ("SUBMARINER_CLUSTERID", settings.cluster_id.as_str()),
-            ("SUBMARINER_CLUSTERCIDR", &*pods),
-            ("SUBMARINER_SERVICECIDR", &*services),
-            ("SUBMARINER_GLOBALCIDR", &*global),
-            ("SUBMARINER_NETWORKPLUGIN", &*settings.network_plugin),
-            ("SUBMARINER_DEBUG", debug),
-        ],
+        variables,
         node_selector: json!({"kubernetes.io/os": "linux"}),
         // What it made stays while it is replaced.
         max_unavailable: json!("100%"),
-        ports: json!([]),
-        probes: None,
+        ports: json!([{"name": "metrics", "containerPort": ADMIN_PORT, "hostPort": ADMIN_PORT, "protocol": "TCP"}]),
+        probes: ("/healthz", "/readyz", ADMIN_PORT),
         secrets: Vec::new(),
     }
     .daemon_set(settings)

@@ -275,7 +275,7 @@ fn what_the_kernel_refuses_changes_nothing() -> Result<()> {
 
 /// Each statement and match as nft itself says it, so that a wrong rendering cannot hide behind a right reading.
 #[test]
-fn nft_reads_rules_as_they_are_meant() -> Result<()> {
+fn nftables_32_iptables_31_nft_reads_rules_as_they_are_meant() -> Result<()> {
     let netns = NetNs::new()?;
     let mut ruleset = Ruleset::new();
     let (nets, values) = (Name::literal("nets"), Name::literal("values"));

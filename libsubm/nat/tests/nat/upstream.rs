@@ -56,7 +56,7 @@ fn of_chain(rules: impl IntoIterator<Item = Rule>) -> Ruleset {
 /// Adapter › PrependUnique › the rules don't exist › should prepend them; the rules already exist in the proper position › should not
 /// prepend them; rules already exist but not in the proper position › should remove the misplaced rules and prepend them.
 #[test]
-fn rules_stand_once_and_in_their_order() -> Result<()> {
+fn packetfilter_126_135_147_rules_stand_once_and_in_their_order() -> Result<()> {
     let node = Node::new()?;
     let mark = || Rule::default().then(Statement::Counter);
     let [first, second] = [mark(), rule(Verdict::Return)];
@@ -102,7 +102,7 @@ fn rules_stand_once_and_in_their_order() -> Result<()> {
 
 /// Adapter › UpdateChainRules › should correctly update the rules; nftables › Adding and deleting rules.
 #[test]
-fn rules_come_and_go() -> Result<()> {
+fn packetfilter_163_nftables_223_rules_come_and_go() -> Result<()> {
     let node = Node::new()?;
     node.load(&of_chain([rule(Verdict::Accept), rule(Verdict::Drop)]))?;
     node.load(&of_chain([rule(Verdict::Drop), rule(Verdict::Return)]))?;
@@ -119,7 +119,7 @@ fn rules_come_and_go() -> Result<()> {
 /// nftables › Creating and deleting a chain; Creating and deleting an IP hook chain. Upstream gives every NAT chain the priority of
 /// destination NAT, and one name to the chains of two hooks.
 #[test]
-fn chains_come_and_go() -> Result<()> {
+fn nftables_158_189_chains_come_and_go() -> Result<()> {
     let node = Node::new()?;
     let mut desired = of_chain([]);
     let base = |kind, hook, priority| Chain::base(kind, hook, priority, []);
@@ -147,7 +147,7 @@ fn chains_come_and_go() -> Result<()> {
 
 /// nftables › Creating and deleting sets; Adding and deleting entries from a set. Upstream's sets cannot hold networks.
 #[test]
-fn sets_and_their_entries_come_and_go() -> Result<()> {
+fn nftables_317_346_sets_and_their_entries_come_and_go() -> Result<()> {
     let node = Node::new()?;
     let of = |nets: &[&str]| {
         let mut set = Set::of_nets(Family::V4);

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use socket2::Type;
 use surge_ping::{Client, Config, ICMP, IcmpPacket, PingIdentifier, PingSequence, SurgeError};
 
-use super::{PingError, Pinger};
+use super::{Echo, PingError, Pinger};
 
 /// What an echo carries: as much as that of `ping`.
 const PAYLOAD: [u8; 56] = [0; 56];
@@ -14,7 +15,7 @@ const PAYLOAD: [u8; 56] = [0; 56];
 /// Sends real echoes: one socket per family for all targets, opened when first needed, in the network namespace of the thread that
 /// needs it.
 ///
-/// It needs `CAP_NET_RAW`, or a group that `net.ipv4.ping_group_range` names.
+/// It needs `CAP_NET_RAW`, or, with one flow for all echoes, a group that `net.ipv4.ping_group_range` names.
 #[derive(Default)]
 pub struct Icmp {
     v4: OnceLock<Client>,
@@ -36,7 +37,9 @@ impl Icmp {
         if let Some(client) = slot.get() {
             return Ok(client);
         }
-        let client = Client::new(&Config::builder().kind(kind).build())
+        // The other type, which is the fall-back, has one identifier for all echoes of the socket: the kernel's.
+        let config = Config::builder().kind(kind).sock_type_hint(Type::RAW);
+        let client = Client::new(&config.build())
             .map_err(|error| PingError::Unavailable(error.to_string()))?;
         Ok(slot.get_or_init(|| client))
     }
@@ -52,13 +55,14 @@ impl Pinger for Icmp {
     async fn ping(
         &self,
         target: IpAddr,
-        sequence: u16,
+        echo: Echo,
         patience: Duration,
     ) -> Result<Duration, PingError> {
-        let identifier = PingIdentifier(*self.identifier.get_or_init(rand::random));
+        let first = *self.identifier.get_or_init(rand::random);
+        let identifier = PingIdentifier(first.wrapping_add(echo.flow));
         let mut pinger = self.client(target)?.pinger(target, identifier).await;
         pinger.timeout(patience);
-        match pinger.ping(PingSequence(sequence), &PAYLOAD).await {
+        match pinger.ping(PingSequence(echo.sequence), &PAYLOAD).await {
             Ok((packet, round_trip)) if is_reply(&packet) => Ok(round_trip),
             // A router on the way, or this node, says that there is no way.
             Ok(_) => Err(PingError::Lost(Some("it cannot be reached".to_owned()))),

@@ -10,7 +10,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Action, Health, Path, PathStatus, Settings};
+use super::{Action, Echo, Health, Path, PathStatus, Settings};
 
 /// Something that sends an echo and waits for the reply.
 pub trait Pinger: Send + Sync + 'static {
@@ -20,7 +20,7 @@ pub trait Pinger: Send + Sync + 'static {
     fn ping(
         &self,
         target: IpAddr,
-        sequence: u16,
+        echo: Echo,
         patience: Duration,
     ) -> impl Future<Output = Result<Duration, PingError>> + Send;
 }
@@ -134,12 +134,15 @@ impl<P: Pinger> Checks<P> {
                 loop {
                     match path.poll(Instant::now()) {
                         Action::Send => {
-                            let sequence = self.sequence;
-                            self.sequence = sequence.wrapping_add(1);
+                            let echo = Echo {
+                                flow: path.flow(),
+                                sequence: self.sequence,
+                            };
+                            self.sequence = self.sequence.wrapping_add(1);
                             let (pinger, cable) = (Arc::clone(&self.pinger), cable.clone());
                             let (target, patience) = (path.target(), self.settings.patience());
                             under_way.push(async move {
-                                let result = pinger.ping(target, sequence, patience).await;
+                                let result = pinger.ping(target, echo, patience).await;
                                 (cable, target, result)
                             });
                         }

@@ -20,6 +20,8 @@ pub struct Settings {
     pub interval: Duration,
     /// So many echoes in a row may stay without a reply (`SUBMARINER_HEALTHCHECKMAXPACKETLOSSCOUNT`).
     pub max_loss: u32,
+    /// So many intervals lie between a reply and the next echo.
+    pub rest: u32,
 }
 
 impl Default for Settings {
@@ -28,6 +30,7 @@ impl Default for Settings {
         Self {
             interval: Duration::from_secs(1),
             max_loss: 5,
+            rest: 1,
         }
     }
 }
@@ -47,7 +50,16 @@ impl Settings {
             } else {
                 max_loss
             },
+            ..default
         }
+    }
+
+    /// Asks a path that replies only every so many intervals; one that does not is still asked each interval. For many who ask the same
+    /// target: what they cost is mostly the echoes that find all well.
+    #[must_use]
+    pub fn rest(mut self, intervals: u32) -> Self {
+        self.rest = intervals.max(1);
+        self
     }
 
     /// How long a reply is waited for. Late ones count too, up to when the path is given up anyway.
@@ -88,6 +100,16 @@ pub enum Action {
     WaitUntil(Instant),
 }
 
+/// What tells an echo from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Echo {
+    /// Its ICMP identifier follows from it. Kernels on the way remember by it where echoes go, and what becomes of their source, for as long as
+    /// they come: those of a flow that began before routes and packet filters were as they should would be lost for ever.
+    pub flow: u16,
+    /// Its ICMP sequence number.
+    pub sequence: u16,
+}
+
 /// The state of one path. It sends nothing and has no clock.
 ///
 /// ```text
@@ -101,7 +123,7 @@ pub enum Action {
 /// An echo is without a reply half an interval after it was sent. So with an echo each second, of which five may be lost, a cut is
 /// seen between 4.5 and 5.5 seconds after it. At first, before any reply, there are ten times as many, which do not count when they
 /// are lost: the far side may be ready a moment later. The reply counts also when it is later; where round trips take longer than five
-/// seconds, there is no connection worth the name.
+/// seconds, there is no connection worth the name. With [`Settings::rest`] a cut is seen by as many intervals later, less one.
 #[derive(Clone, Debug)]
 pub struct Path {
     target: IpAddr,
@@ -110,11 +132,15 @@ pub struct Path {
     /// Why nothing can be sent.
     trouble: Option<String>,
     next: Instant,
-    /// When the next echo is due that counts.
+    /// When the latest echo was sent that counts.
+    asked: Instant,
+    /// When the next one is due.
     due: Instant,
     /// Echoes that are still sent in quick succession, to know sooner whether a new path works.
     quick: u32,
     unanswered: u32,
+    /// Of the echo that is to be sent: a new one as long as nothing is known, and when too many were lost.
+    flow: u16,
     /// When the latest echo is without a reply.
     overdue: Option<Instant>,
     trips: VecDeque<Duration>,
@@ -130,9 +156,11 @@ impl Path {
             status: PathStatus::Unknown,
             trouble: None,
             next: now,
+            asked: now,
             due: now,
             quick: QUICK,
             unanswered: 0,
+            flow: 0,
             overdue: None,
             trips: VecDeque::new(),
             rtt: None,
@@ -142,6 +170,11 @@ impl Path {
     /// Where echoes go.
     pub fn target(&self) -> IpAddr {
         self.target
+    }
+
+    /// The flow to which the echo belongs that [`Path::poll`] has just asked for.
+    pub fn flow(&self) -> u16 {
+        self.flow
     }
 
     /// What to do now. To be asked again after each send, and at the time that it says.
@@ -159,7 +192,12 @@ impl Path {
             return Action::WaitUntil(earlier);
         }
         if now >= self.due {
+            // Not a new one for each: in an outage all that many ask for would fill the kernels' memory.
+            if self.unanswered > 0 && self.unanswered.is_multiple_of(self.settings.max_loss) {
+                self.flow = self.flow.wrapping_add(1);
+            }
             // What a sleeping machine missed is not sent at once.
+            self.asked = now;
             self.due = now + self.settings.interval;
             self.overdue = Some(now + self.settings.interval / 2);
             self.unanswered = self.unanswered.saturating_add(1);
@@ -167,6 +205,7 @@ impl Path {
         self.next = self.due;
         if self.status == PathStatus::Unknown && self.quick > 0 {
             self.quick -= 1;
+            self.flow = self.flow.wrapping_add(1);
             self.next = self.due.min(now + self.settings.interval / 10);
         }
         Action::Send
@@ -178,6 +217,7 @@ impl Path {
         self.trouble = None;
         self.unanswered = 0;
         self.overdue = None;
+        self.due = self.asked + self.settings.interval.saturating_mul(self.settings.rest);
         self.next = self.due;
         if self.trips.len() == WINDOW {
             self.trips.pop_front();

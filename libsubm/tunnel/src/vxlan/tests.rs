@@ -110,7 +110,7 @@ fn one_network_has_one_way() {
 }
 
 #[test]
-fn a_gateway_of_ipv6_only_is_refused() {
+fn a_gateway_of_another_family_is_refused() {
     let public =
         cable(3, "172.31.3.11", &["10.10.0.0/16"]).using("2001:db8::1".parse().unwrap(), true);
     let cables = [cable(2, "fd00::11", &["10.9.0.0/16"]), public];
@@ -118,8 +118,39 @@ fn a_gateway_of_ipv6_only_is_refused() {
     assert_eq!(network.routes().count(), 0);
     assert_eq!(network.forwards().count(), 0);
     for name in ["submariner-cable-c2", "submariner-cable-c3"] {
-        assert!(matches!(refusals[name], Refusal::NotV4(_)), "{refusals:?}");
+        let other = matches!(refusals[name], Refusal::OtherFamily { .. });
+        assert!(other, "{refusals:?}");
     }
+}
+
+/// Before, a cluster without IPv4 could have no cable of VXLAN.
+#[test]
+fn gateways_of_ipv6_have_a_device_of_ipv6() {
+    let mut local = local();
+    local.private_ip = "fd00:20:8::b".parse().unwrap();
+    let far = cable(2, "fd00:20:9::1:c", &["fd09::/48", "10.9.0.0/16"]);
+    let here = cable(3, "172.31.3.11", &["10.10.0.0/16"]);
+    let (network, refusals) = plan(&local, &[far, here]);
+    let lines = lines(&network);
+    for line in [
+        // Of its own family, and with less room for its longer headers.
+        "link vxlan-tunnel vxlan id 1000 local fd00:20:8::b dstport 4500 mtu 1430",
+        "address 241.16.127.227/8 dev vxlan-tunnel",
+        "address fd53:7562:6d03:3e8::f110:7fe3/96 dev vxlan-tunnel",
+        "fdb 00:00:00:00:00:00 dev vxlan-tunnel dst fd00:20:9::1:c",
+        "route 10.9.0.0/16 via 241.112.246.246 dev vxlan-tunnel",
+        "route fd09::/48 via fd53:7562:6d03:3e8::f170:f6f6 dev vxlan-tunnel",
+    ] {
+        assert!(
+            lines.iter().any(|other| other.starts_with(line)),
+            "{line} in {lines:#?}"
+        );
+    }
+    assert_eq!(
+        refusals["submariner-cable-c3"].to_string(),
+        "its gateway's address 172.31.3.11 and this one's fd00:20:8::b are not of one family, which VXLAN cables need: give both \
+         gateways addresses of one, or use another cable driver"
+    );
 }
 
 /// Who comes later with another's name takes nothing from it, not even its status.

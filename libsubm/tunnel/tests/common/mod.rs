@@ -256,7 +256,7 @@ impl<D: CableDriver> Process<D> {
 
 pub fn local(n: u8) -> Local {
     Local {
-        private_ip: Ipv4Addr::new(172, 31, 0, n),
+        private_ip: IpAddr::from([172, 31, 0, n]),
         port: 4500,
         mtu: 1500,
         source: Some(Ipv4Addr::new(10, n, 0, 1)),

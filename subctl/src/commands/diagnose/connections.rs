@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use subm_api::names::{CONNECTED, HA_ACTIVE, PUBLIC_KEY, UDP_PORT, UPDATE_TIMESTAMP};
+use subm_api::names::{CONNECTED, HA_ACTIVE, PUBLIC_KEY, UDP_PORT, UPDATE_TIMESTAMP, VALID_FOR};
 
 use super::seen::Seen;
 use crate::cluster::{annotation, list_at, name, str_at};
 use crate::commands::MEMBER;
 use crate::commands::finding::Part;
 
-/// Gateways write every few seconds; upstream's count as gone after as many.
+/// Upstream's gateways write every few seconds, and count as gone after as many. Ours say themselves for how long nobody need worry.
 const STALE_SECONDS: i64 = 15;
 
 pub(super) fn check(seen: &Seen) -> Vec<Part> {
@@ -55,7 +55,9 @@ fn gateways(seen: &Seen) -> Part {
         );
         return part;
     };
-    if let Some(age) = age(active, seen.now).filter(|age| *age > STALE_SECONDS) {
+    let valid = annotation(active, VALID_FOR).parse();
+    let valid = valid.unwrap_or(STALE_SECONDS);
+    if let Some(age) = age(active, seen.now).filter(|age| *age > valid) {
         part.broken(
             format!(
                 "Gateway {} has said nothing for {age} s, so what it says is old",
@@ -242,23 +244,26 @@ fn route_agents(seen: &Seen) -> Part {
         for remote in list_at(agent, "/status/remoteEndpoints") {
             let cluster = str_at(remote, "/spec/cluster_id");
             let status = str_at(remote, "/status");
-            // Nothing is checked where there is no address for it.
-            if [CONNECTED, "none", ""].contains(&status) {
-                continue;
-            }
-            part.broken(
-                format!(
-                    "Node {node} does not reach cluster {cluster:?} ({status}): {}",
-                    str_at(remote, "/statusMessage")
+            let message = str_at(remote, "/statusMessage");
+            match status {
+                // Nothing is checked on a gateway node, or where there is no address for it.
+                CONNECTED | "none" => {}
+                // Upstream's agents say nothing at all before the first answer.
+                "connecting" | "" => part.doubtful(
+                    format!("Node {node} has no answer from cluster {cluster:?} yet"),
+                    "Look again in a minute; if it stays like that, whether the gateway is connected",
                 ),
-                "If the gateway is connected, the way from this node to the gateway is broken: `subctl diagnose nodes` and `subctl diagnose firewall intra-cluster` say where",
-            );
+                _ => part.broken(
+                    format!("Node {node} does not reach cluster {cluster:?} ({status}): {message}"),
+                    "If the gateway is connected, the way from this node to the gateway is broken: `subctl diagnose nodes` and `subctl diagnose firewall intra-cluster` say where",
+                ),
+            }
         }
     }
     if part.findings.is_empty() {
+        let agents = seen.route_agents.len();
         part.good(format!(
-            "All {} route agents reach the other clusters",
-            seen.route_agents.len()
+            "All {agents} route agents reach the other clusters, or leave that to the gateway"
         ));
     }
     part

@@ -35,8 +35,42 @@ enum Arrival {
 
 const NO_DNS: &str = "no DNS server of the cluster set runs there";
 const NO_ADDRESS: &str = "its name has no address until an endpoint is ready";
-/// How long a refusal must last where the agent's settings may not be read: it may be the word of an agent before this one.
+/// How long what a condition said before we came must last to be believed.
 const SETTLED: Duration = Duration::from_secs(5);
+
+/// What the agent of the exporting cluster says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Word {
+    Exported,
+    Pending(String),
+    /// It does not go by itself.
+    Never(String),
+}
+
+/// Conditions outlast what they speak of: a Service that was just mended, another cluster's export that was just withdrawn. So a
+/// verdict that was there at the first look must last a moment; one that came since is of now.
+#[derive(Default)]
+struct Judge {
+    heard_otherwise: bool,
+}
+
+impl Judge {
+    /// What is still awaited; an error where it never will be.
+    fn hear(
+        &mut self,
+        word: Word,
+        waited: Duration,
+        deadline: Duration,
+    ) -> Result<Option<String>, Error> {
+        let believed = self.heard_otherwise || waited >= SETTLED.min(deadline);
+        self.heard_otherwise |= !matches!(word, Word::Never(_));
+        match word {
+            Word::Exported => Ok(None),
+            Word::Never(words) if believed => Err(Error::Broken(words)),
+            Word::Pending(words) | Word::Never(words) => Ok(Some(words)),
+        }
+    }
+}
 
 pub(super) async fn wait(
     kube: &KubeFlags,
@@ -56,8 +90,10 @@ pub(super) async fn wait(
     } else {
         format!("Waiting until {namespace}/{name} is resolvable in the other clusters")
     });
+    let mut judge = Judge::default();
     loop {
-        let pending = match agents_word(&own.cluster, export, start.elapsed()).await {
+        let word = agents_word(&own.cluster, export).await;
+        let pending = match word.and_then(|word| judge.hear(word, start.elapsed(), deadline)) {
             Ok(pending) => pending,
             Err(error) => return Err(status.fail(error)),
         };
@@ -125,42 +161,53 @@ pub(super) async fn wait(
     }
 }
 
-/// What the agent of the exporting cluster has not done yet; an error where it never will.
 async fn agents_word(
     cluster: &Cluster,
     (kind, namespace, name): (&Kind, &str, &str),
-    waited: Duration,
-) -> Result<Option<String>, Error> {
+) -> Result<Word, Error> {
     let export = cluster.get(kind, Some(namespace), name).await?;
     let export = export.unwrap_or_default();
+    let permitted = match refusal(&export) {
+        // Who may not read the agent's settings believes what the condition says of them.
+        Some(RESTRICTED) => match super::namespace_rules(cluster).await {
+            Ok(rules) => rules.permit(namespace) && MEMBER != Some(namespace),
+            Err(_) => false,
+        },
+        _ => true,
+    };
+    Ok(word(&export, (namespace, name), permitted))
+}
+
+/// A namespace that the agent's present settings permit was refused by the agent before it, which had others: right after a `join`
+/// with --allow-namespaces the condition is still there.
+fn word(export: &Value, (namespace, name): (&str, &str), permitted: bool) -> Word {
     let whose = format!("ServiceExport {namespace}/{name}");
     let more = format!("`subctl explain export {name} -n {namespace}` says what helps");
-    if let Some(reason) = refusal(&export) {
-        let permitted = match super::namespace_rules(cluster).await {
-            Ok(rules) => Some(rules.permit(namespace) && MEMBER != Some(namespace)),
-            Err(_) => None,
-        };
-        if is_old_news(reason, permitted, waited) {
-            return Ok(Some(format!(
+    match refusal(export) {
+        Some(RESTRICTED) if permitted => {
+            return Word::Pending(format!(
                 "{whose}: its agent has not looked at it since it was told that namespace {namespace:?} takes part"
-            )));
+            ));
         }
-        return Err(Error::Broken(format!(
-            "{whose} is not valid: {}; {more}",
-            condition_words(&export, "Valid")
-        )));
+        Some(_) => {
+            return Word::Never(format!(
+                "{whose} is not valid: {}; {more}",
+                condition_words(export, "Valid")
+            ));
+        }
+        None => {}
     }
-    if !super::takes_part(&export) {
-        return Err(Error::Broken(format!(
+    if !super::takes_part(export) {
+        return Word::Never(format!(
             "{whose} conflicts with that of another cluster: {}; {more}",
-            condition_words(&export, "Conflict")
-        )));
+            condition_words(export, "Conflict")
+        ));
     }
-    Ok(match super::on_broker(&export) {
-        Some((_, "True")) => None,
-        Some((r#type, _)) => Some(format!("{whose}: {}", condition_words(&export, r#type))),
-        None => Some(format!("{whose}: no agent has looked at it")),
-    })
+    match super::on_broker(export) {
+        Some((_, "True")) => Word::Exported,
+        Some((r#type, _)) => Word::Pending(format!("{whose}: {}", condition_words(export, r#type))),
+        None => Word::Pending(format!("{whose}: no agent has looked at it")),
+    }
 }
 
 /// Why an export is not valid, if that does not go by itself; a Service, or its address, may still come.
@@ -171,12 +218,6 @@ fn refusal(export: &Value) -> Option<&str> {
 }
 
 const RESTRICTED: &str = "RestrictedNamespace";
-
-/// A namespace that the agent's present settings permit was refused by the agent before it, which had others: right after a `join`
-/// with --allow-namespaces the condition is still there. `permitted` is unknown to who may not read the settings.
-fn is_old_news(reason: &str, permitted: Option<bool>, waited: Duration) -> bool {
-    reason == RESTRICTED && permitted.unwrap_or(waited < SETTLED)
-}
 
 /// The members that other contexts lead to.
 async fn others(
@@ -321,12 +362,48 @@ mod tests {
 
     #[test]
     fn a_refusal_that_present_settings_contradict_is_old_news() {
-        let now = Duration::ZERO;
-        assert!(is_old_news(RESTRICTED, Some(true), now));
-        assert!(!is_old_news(RESTRICTED, Some(false), now));
-        assert!(is_old_news(RESTRICTED, None, now));
-        assert!(!is_old_news(RESTRICTED, None, SETTLED));
-        assert!(!is_old_news("InvalidServiceType", Some(true), now));
+        let refused = |reason: &str| {
+            json!({"status": {"conditions": [
+                {"type": "Valid", "status": "False", "reason": reason, "message": "words"},
+            ]}})
+        };
+        let word = |reason, permitted| word(&refused(reason), ("shop", "web"), permitted);
+        assert!(matches!(word(RESTRICTED, true), Word::Pending(_)));
+        assert!(matches!(word(RESTRICTED, false), Word::Never(_)));
+        assert!(matches!(word("InvalidServiceType", true), Word::Never(_)));
+        assert!(
+            matches!(word("ServiceUnavailable", true), Word::Pending(_)),
+            "it may come"
+        );
+    }
+
+    #[test]
+    fn a_verdict_from_before_must_last_and_one_from_now_ends_the_wait() {
+        let minute = Duration::from_secs(60);
+        let never = || Word::Never("never".to_owned());
+        let begin = || (Judge::default(), Duration::ZERO);
+
+        let (mut judge, now) = begin();
+        assert_eq!(
+            judge.hear(never(), now, minute).unwrap().as_deref(),
+            Some("never"),
+            "it may be of the Service before it was mended"
+        );
+        assert_eq!(judge.hear(Word::Exported, now, minute).unwrap(), None);
+
+        let (mut judge, now) = begin();
+        judge.hear(never(), now, minute).unwrap();
+        assert!(judge.hear(never(), SETTLED, minute).is_err(), "it lasted");
+
+        let (mut judge, now) = begin();
+        judge
+            .hear(Word::Pending("not yet".to_owned()), now, minute)
+            .unwrap();
+        assert!(judge.hear(never(), now, minute).is_err(), "it is new");
+
+        let (mut judge, _) = begin();
+        let second = Duration::from_secs(1);
+        assert!(judge.hear(never(), second, second).is_err(), "no more time");
     }
 
     #[test]

@@ -105,16 +105,24 @@ pub(super) async fn deploy(desk: &Desk, on_broker: &Api) -> Result<()> {
             && !run.err.contains("have changed"),
         "{now:?} {run:#?}"
     );
+    let words = "--components service-discovery,connectivity --custom-domains=";
+    let run = desk.good(&format!("{line} {words}")).await?;
+    ensure!(
+        info(desk)?.custom_domains.is_empty()
+            && run
+                .err
+                .contains("custom domains have changed: none, before shop.example;"),
+        "{run:#?}"
+    );
+    // The same in another order is no change.
     let mut cr = on_broker
         .list(&kind::BROKERS, Some(BROKER), "")
         .await?
         .swap_remove(0);
-    cr["spec"]["defaultCustomDomains"] = json!([]);
+    cr["spec"]["components"] = json!(["service-discovery", "connectivity"]);
     on_broker.replace(&kind::BROKERS, "", &cr).await?;
-    desk.good(&format!(
-        "{line} --components service-discovery,connectivity"
-    ))
-    .await?;
+    let run = desk.good(&format!("{line} {words}")).await?;
+    ensure!(!run.err.contains("have changed"), "{run:#?}");
 
     // The same from the broker alone.
     std::fs::remove_file(desk.path("broker-info.subm"))?;

@@ -11,7 +11,7 @@ const OPERATOR: &str = "submariner-operator";
 const BROKER: &str = "submariner-k8s-broker";
 
 /// Rights that are granted and that the walk-through does not use: of which accounts, to do what to what, and why.
-const FOR_ANOTHER_DAY: [(&str, &str, &[&str], &str); 24] = [
+const FOR_ANOTHER_DAY: [(&str, &str, &[&str], &str); 23] = [
     ("", "services", &["get"], READS),
     ("", "namespaces", &["get"], READS),
     ("", "nodes", &["get"], READS),
@@ -57,12 +57,6 @@ const FOR_ANOTHER_DAY: [(&str, &str, &[&str], &str); 24] = [
         "clusters.submariner.io",
         &["update"],
         "networks that change",
-    ),
-    (
-        "submariner-routeagent",
-        "routeagents.submariner.io",
-        &["create", "get", "list", "watch", "update", "delete"],
-        "its status is not written yet",
     ),
     (
         MEMBER,

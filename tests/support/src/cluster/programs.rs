@@ -1,12 +1,11 @@
 //! What a cluster runs, and with which flags.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ipnet::{Ipv4Net, Ipv6Net};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::Api;
 
@@ -16,6 +15,8 @@ use crate::{Process, audit, eventually, pki};
 /// What the API server tells others as its address, and what the endpoints of the Service `kubernetes` have: a loopback
 /// address is not accepted there. On the nodes of a cluster it leads to the API server.
 pub(crate) const ADVERTISED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The same where the first family is IPv6: the Service `kubernetes` has endpoints of its own family.
+pub(crate) const ADVERTISED6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
 /// What a workload needs: its pods, their accounts, their addresses, and the end of all that.
 const CONTROLLERS: [&str; 15] = [
@@ -59,7 +60,7 @@ impl Cluster {
 
     pub(super) fn spawn_api_server(&self) -> Result<()> {
         let file = |flag: &str, name: &str| format!("--{flag}={}", self.path(name).display());
-        let services = join_ranges(self.services, self.service_cidr6());
+        let services = self.service_cidrs();
         let mut command = Command::new(&self.binaries.api_server);
         command
             .arg(format!(
@@ -68,7 +69,7 @@ impl Cluster {
             ))
             .arg(format!("--bind-address={}", self.address))
             .arg(format!("--secure-port={API_PORT}"))
-            .arg(format!("--advertise-address={ADVERTISED}"))
+            .arg(format!("--advertise-address={}", self.advertised()))
             .arg("--permit-address-sharing")
             .arg(file("tls-cert-file", pki::SERVING_CERT))
             .arg(file("tls-private-key-file", pki::SERVING_KEY))
@@ -179,11 +180,6 @@ impl Cluster {
             }
         }
     }
-}
-
-/// As flags and configurations of Kubernetes have the ranges of both families.
-pub(crate) fn join_ranges(v4: Ipv4Net, v6: Option<Ipv6Net>) -> String {
-    v6.map_or_else(|| v4.to_string(), |v6| format!("{v4},{v6}"))
 }
 
 pub(super) fn lock(process: &Mutex<Option<Process>>) -> MutexGuard<'_, Option<Process>> {

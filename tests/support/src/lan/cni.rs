@@ -23,6 +23,11 @@ pub enum Cni {
     KindMasqAgent,
     /// flannel: an iptables chain `FLANNEL-POSTRTG`. It also masquerades what comes from elsewhere to pods of other nodes.
     Flannel,
+    /// Calico: a table `calico` for each family, which masquerades what goes from its pools to elsewhere.
+    Calico,
+    /// Cilium with iptables: a chain `CILIUM_POST_nat` before all others, which masquerades what the node's own pods send out of the
+    /// cluster.
+    Cilium,
 }
 
 impl Cni {
@@ -59,8 +64,43 @@ impl Cni {
                 let v6 = flannel(&pods6.to_string(), &node6, "ff00::/8");
                 iptables(netns, "ip6tables", &v6)
             }
+            Self::Calico => {
+                let v4 = calico("ip", "ipv4_addr", "40", &pods.to_string());
+                let v6 = calico("ip6", "ipv6_addr", "60", &pods6.to_string());
+                netns.nft(&(v4 + &v6))
+            }
+            Self::Cilium => {
+                let v4 = cilium(&pods.to_string(), &node.0.to_string());
+                iptables(netns, "iptables", &v4)?;
+                let v6 = cilium(&pods6.to_string(), &node.1.to_string());
+                iptables(netns, "ip6tables", &v6)
+            }
         }
     }
+}
+
+fn calico(family: &str, kind: &str, number: &str, pools: &str) -> String {
+    format!(
+        "table {family} calico {{\n\
+         set cali{number}all-ipam-pools {{ type {kind}; flags interval; elements = {{ {pools} }}; }}\n\
+         set cali{number}masq-ipam-pools {{ type {kind}; flags interval; elements = {{ {pools} }}; }}\n\
+         chain nat-cali-nat-outgoing {{\n\
+         {family} saddr @cali{number}masq-ipam-pools {family} daddr != @cali{number}all-ipam-pools counter masquerade fully-random\n\
+         }}\n\
+         chain nat-POSTROUTING {{\n\
+         type nat hook postrouting priority srcnat; policy accept;\n\
+         counter jump nat-cali-nat-outgoing\n\
+         }}\n}}\n"
+    )
+}
+
+fn cilium(cluster: &str, node: &str) -> String {
+    format!(
+        "*nat\n:CILIUM_POST_nat - [0:0]\n\
+         -I POSTROUTING -m comment --comment \"cilium-feeder: CILIUM_POST_nat\" -j CILIUM_POST_nat\n\
+         -A CILIUM_POST_nat -s {node} ! -d {cluster} ! -o cilium_+ -m comment --comment \"cilium masquerade non-cluster\" \
+         -j MASQUERADE --random-fully\nCOMMIT\n"
+    )
 }
 
 fn kind_masq_agent(pods: &str) -> String {

@@ -60,8 +60,9 @@ impl Node {
         let (cni0, cni06) = node.cni_address();
         // A bridge without a hardware address of its own takes the least of its ports', and another when a port comes or
         // goes: those that remember the old one then talk to nobody for a minute or two.
+        let v4 = lan.v4(format!("addr add {cni0}/{NODE_PREFIX} dev cni0\n"));
         node.netns.ip(&format!(
-            "link add cni0 type bridge\n{}addr add {cni0}/{NODE_PREFIX} dev cni0\n\
+            "link add cni0 type bridge\n{}{v4}\
              addr add {cni06}/{NODE_PREFIX6} dev cni0 nodad\nlink set cni0 up",
             set_mac("cni0", 0x10, place.number)
         ))?;
@@ -150,12 +151,13 @@ impl Node {
             link = pod.link
         ))?;
         let (gateway, gateway6) = self.cni_address();
+        let (ip, ip6) = (pod.ip, pod.ip6);
+        let v4 = self.lan.v4(format!(
+            "addr add {ip}/32 dev eth0\nroute add {gateway} dev eth0 scope link\nroute add default via {gateway}\n"
+        ));
         pod.netns.ip(&format!(
-            "link set lo up\naddr add {ip}/32 dev eth0\naddr add {ip6}/128 dev eth0 nodad\nlink set eth0 up\n\
-             route add {gateway} dev eth0 scope link\nroute add default via {gateway}\n\
-             route add {gateway6} dev eth0\nroute add default via {gateway6}",
-            ip = pod.ip,
-            ip6 = pod.ip6
+            "link set lo up\naddr add {ip6}/128 dev eth0 nodad\nlink set eth0 up\n{v4}\
+             route add {gateway6} dev eth0\nroute add default via {gateway6}"
         ))?;
         // As container runtimes have it: port 53 needs no capability.
         pod.netns

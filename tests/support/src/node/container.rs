@@ -122,13 +122,16 @@ pub(super) async fn run(
             };
             view.ready = container.readiness_probe.is_none();
         });
+        pod.runs(&container.name, started.as_ref().map(Process::id));
         let mut running = Running {
+            kills: pod.kills(),
             pod,
             container,
             process: started,
             _servers: servers,
         };
         let status = running.until_end(view, &mut stop).await;
+        pod.runs(&container.name, None);
         let ended = Ended {
             code: code(status),
             signal: signal(status),
@@ -281,6 +284,7 @@ struct Running<'a> {
     process: Option<Process>,
     /// What answers then.
     _servers: JoinSet<()>,
+    kills: watch::Receiver<u64>,
 }
 
 impl Running<'_> {
@@ -294,6 +298,8 @@ impl Running<'_> {
         let grace = tokio::select! {
             status = ended(self.process.as_mut()) => return status,
             grace = stop.wait_for(Option::is_some) => grace.ok().and_then(|grace| *grace),
+            // The pod keeps the other end.
+            _ = self.kills.changed() => Some(Duration::ZERO),
             () = readiness(&pod, &container, pause, view) => unreachable!("it never ends"),
             // Like a stop, but the container's restart policy still holds.
             () = until_dead(&pod, &container, pause) => Some(pod.grace()),

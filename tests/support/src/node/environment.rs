@@ -1,7 +1,7 @@
 //! Environment and arguments of a container, as its manifest describes them.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::core::v1::{Container, EnvVarSource, ObjectFieldSelector, Pod};
@@ -17,7 +17,7 @@ pub(super) struct Facts<'a> {
     pub(super) node_ips: Vec<IpAddr>,
     pub(super) host_name: &'a str,
     /// The Service `kubernetes`.
-    pub(super) api_server: Ipv4Addr,
+    pub(super) api_server: IpAddr,
     pub(super) objects: &'a Objects,
 }
 

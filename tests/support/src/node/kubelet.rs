@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -39,8 +39,8 @@ pub(super) struct Kubelet {
     pub(super) images: Images,
     pub(super) objects: Objects,
     /// Addresses of the Services `kubernetes` and `kube-dns`.
-    pub(super) api_service: Ipv4Addr,
-    pub(super) cluster_dns: Ipv4Addr,
+    pub(super) api_service: IpAddr,
+    pub(super) cluster_dns: IpAddr,
     pub(super) dir: PathBuf,
     /// Their workers own them.
     pub(super) pods: Mutex<HashMap<Key, Weak<Pod>>>,

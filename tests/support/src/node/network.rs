@@ -1,11 +1,12 @@
 //! A node's and its pods' network, and the ways out of it: relays to API servers.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::cluster::ADVERTISED;
+use crate::cluster::{ADVERTISED, ADVERTISED6};
+use crate::families::Families;
 use crate::lan::{API_PORT, Cni, Lan, Node, Pod};
 use crate::relay::Relays;
 
@@ -16,8 +17,8 @@ pub(super) const NO_RESOLVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) node: Arc<Node>,
-    /// Whether Kubernetes hears of IPv6. It is there anyway.
-    pub(crate) dual_stack: bool,
+    /// Of what Kubernetes hears.
+    pub(crate) families: Families,
     _relays: Relays,
 }
 
@@ -35,18 +36,20 @@ impl Network {
         name: &str,
         cni: Cni,
         api_server: SocketAddr,
-        dual_stack: bool,
+        families: Families,
     ) -> Result<Self> {
         let node = Node::new(lan, name, cni)?;
         node.netns().ip(&format!(
-            "addr add {ADVERTISED}/32 dev lo\nroute add prohibit {NO_RESOLVER}/32"
+            "addr add {ADVERTISED}/32 dev lo\naddr add {ADVERTISED6}/128 dev lo nodad\n\
+             route add prohibit {NO_RESOLVER}/32"
         ))?;
         let mut relays = Relays::default();
-        relays.add(node.netns(), (ADVERTISED, API_PORT).into(), api_server)?;
+        let advertised = families.first(ADVERTISED, ADVERTISED6);
+        relays.add(node.netns(), (advertised, API_PORT).into(), api_server)?;
         relays.add_reachable(Arc::clone(node.netns()))?;
         Ok(Self {
             node,
-            dual_stack,
+            families,
             _relays: relays,
         })
     }
@@ -57,17 +60,12 @@ impl Network {
 
     /// The node's, first that of the first family.
     pub(crate) fn ips(&self) -> Vec<IpAddr> {
-        self.of_families(self.node.ip(), self.node.ip6())
+        self.families.of(self.node.ip(), self.node.ip6())
     }
 
     /// A pod's.
     pub(crate) fn pod_ips(&self, pod: &PodNetwork) -> Vec<IpAddr> {
-        self.of_families(pod.pod.ip(), pod.pod.ip6())
-    }
-
-    fn of_families(&self, v4: Ipv4Addr, v6: Ipv6Addr) -> Vec<IpAddr> {
-        let v6 = self.dual_stack.then_some(v6.into());
-        std::iter::once(v4.into()).chain(v6).collect()
+        self.families.of(pod.pod.ip(), pod.pod.ip6())
     }
 
     /// A namespace with an address for a pod.

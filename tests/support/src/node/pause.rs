@@ -1,6 +1,6 @@
 //! What stands for a user's workload: nothing runs, but each TCP port of the manifest answers HTTP with the pod's name.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -17,7 +17,7 @@ pub(super) fn serve(netns: &NetNs, container: &Container, name: &str) -> Result<
     for port in container.ports.iter().flatten() {
         if port.protocol.as_deref().unwrap_or("TCP") == "TCP" {
             let number = u16::try_from(port.container_port)?;
-            let listener = netns.listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, number)))?;
+            let listener = netns.listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, number)))?;
             listener.set_nonblocking(true)?;
             let listener = TcpListener::from_std(listener)?;
             servers.spawn(accept(listener, format!("{name}\n")));

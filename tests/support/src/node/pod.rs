@@ -1,10 +1,11 @@
 //! What a running pod has on its node: addresses, folders, and what its containers see.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -36,6 +37,10 @@ pub(super) struct Pod {
     /// Nothing for a pod on the node's own network.
     network: Option<PodNetwork>,
     volumes: Mutex<Volumes>,
+    /// By container.
+    processes: Mutex<BTreeMap<String, u32>>,
+    /// How often all containers were to be killed.
+    kills: watch::Sender<u64>,
 }
 
 impl Pod {
@@ -63,6 +68,8 @@ impl Pod {
             dir,
             network,
             volumes: Mutex::new(volumes),
+            processes: Mutex::default(),
+            kills: watch::Sender::default(),
         };
         pod.write_etc()?;
         pod.refresh_volumes()?;
@@ -74,16 +81,44 @@ impl Pod {
         self.kubelet.objects.changes()
     }
 
+    /// Notices [`Pod::kill`].
+    pub(super) fn kills(&self) -> watch::Receiver<u64> {
+        self.kills.subscribe()
+    }
+
+    /// `kill -9` of what its containers run now.
+    pub(super) fn kill(&self) {
+        self.kills.send_modify(|kills| *kills += 1);
+    }
+
+    /// A container's process has begun or ended.
+    pub(super) fn runs(&self, container: &str, process: Option<u32>) {
+        let mut processes = self.processes();
+        match process {
+            Some(id) => processes.insert(container.to_owned(), id),
+            None => processes.remove(container),
+        };
+    }
+
+    pub(super) fn process_ids(&self) -> Vec<u32> {
+        self.processes().values().copied().collect()
+    }
+
+    fn processes(&self) -> MutexGuard<'_, BTreeMap<String, u32>> {
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Brings the files of ConfigMaps and Secrets up to date.
     pub(super) fn refresh_volumes(&self) -> Result<()> {
         let volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
         self.with_facts(|facts| volumes.refresh(facts))
     }
 
-    pub(super) fn ip(&self) -> Ipv4Addr {
-        self.network
-            .as_ref()
-            .map_or(self.kubelet.network.ip(), |network| network.pod.ip())
+    /// That of the first family.
+    pub(super) fn ip(&self) -> IpAddr {
+        self.ips()[0]
     }
 
     /// First that of the first family.
@@ -300,7 +335,7 @@ fn grace(manifest: &Manifest) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn resolv_conf(spec: &PodSpec, namespace: &str, cluster_dns: Ipv4Addr) -> String {
+fn resolv_conf(spec: &PodSpec, namespace: &str, cluster_dns: IpAddr) -> String {
     let host_network = spec.host_network == Some(true);
     let of_cluster = match spec.dns_policy.as_deref() {
         Some("ClusterFirstWithHostNet") => true,

@@ -1,7 +1,7 @@
 //! Probes of containers, really performed: from the node's namespace to the pod's address.
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::netns::NetNs;
 /// Tells whether the probe succeeds. A command (`exec`) is the caller's.
 pub(super) async fn check(
     node: &Arc<NetNs>,
-    pod_ip: Ipv4Addr,
+    pod_ip: IpAddr,
     container: &Container,
     probe: &Probe,
 ) -> Result<()> {
@@ -22,7 +22,7 @@ pub(super) async fn check(
     let port = |port: &IntOrString| number(container, port);
     let (address, http) = if let Some(http) = &probe.http_get {
         let host = match http.host.as_deref() {
-            None | Some("") => IpAddr::V4(pod_ip),
+            None | Some("") => pod_ip,
             Some(host) => host
                 .parse()
                 .context("the host of a probe must be an address")?,

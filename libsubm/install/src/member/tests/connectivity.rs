@@ -98,6 +98,10 @@ fn the_route_agent_has_upstreams_environment() {
         ("SUBMARINER_GLOBALCIDR", ""),
         ("SUBMARINER_NETWORKPLUGIN", "kindnet"),
         ("SUBMARINER_DEBUG", "false"),
+        ("SUBMARINER_METRICSPORT", "32782"),
+        ("SUBMARINER_HEALTHCHECKENABLED", "true"),
+        ("SUBMARINER_HEALTHCHECKINTERVAL", "1"),
+        ("SUBMARINER_HEALTHCHECKMAXPACKETLOSSCOUNT", "5"),
     ]);
     assert_eq!(plain_env(&pod["containers"][0]), want);
     // It talks to this cluster alone.
@@ -193,13 +197,29 @@ fn a_load_balancer_leads_to_the_active_gateway() {
 
 #[test]
 fn checks_of_paths_can_be_off() {
-    let pod = pod_of(
-        &with(|connectivity| connectivity.health_check = None),
-        GATEWAY,
-    );
-    let env = plain_env(&pod["containers"][0]);
-    assert_eq!(env["SUBMARINER_HEALTHCHECKENABLED"], "false");
-    assert!(!env.contains_key("SUBMARINER_HEALTHCHECKINTERVAL"));
+    let settings = with(|connectivity| connectivity.health_check = None);
+    for name in [GATEWAY, ROUTE_AGENT] {
+        let pod = pod_of(&settings, name);
+        let env = plain_env(&pod["containers"][0]);
+        assert_eq!(env["SUBMARINER_HEALTHCHECKENABLED"], "false");
+        assert!(!env.contains_key("SUBMARINER_HEALTHCHECKINTERVAL"));
+    }
+}
+
+#[test]
+fn each_is_probed_where_it_says_how_it_is() {
+    for (name, port) in [(GATEWAY, 32780), (ROUTE_AGENT, 32782)] {
+        let container = &pod_of(&settings(), name)["containers"][0];
+        let env = plain_env(container);
+        assert_eq!(env["SUBMARINER_METRICSPORT"], port.to_string());
+        for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+            let get = &container[probe]["httpGet"];
+            assert_eq!((&get["path"], &get["port"]), (&json!(path), &json!(port)));
+        }
+        let ports = container["ports"].as_array().unwrap();
+        let metrics = ports.iter().find(|port| port["name"] == "metrics");
+        assert_eq!(metrics.unwrap()["hostPort"], port, "{name}");
+    }
 }
 
 /// What is written is written in the components' own namespace; of all that is elsewhere, nodes are read.

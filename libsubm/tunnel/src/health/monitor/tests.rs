@@ -19,7 +19,7 @@ impl Pinger for Lan {
     async fn ping(
         &self,
         target: IpAddr,
-        sequence: u16,
+        Echo { sequence, .. }: Echo,
         patience: Duration,
     ) -> Result<Duration, PingError> {
         let answer = {

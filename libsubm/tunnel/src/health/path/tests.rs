@@ -112,6 +112,39 @@ fn a_cut_is_seen_within_six_seconds() {
     }
 }
 
+/// Echoes that find all well are rare; a cut is seen soon all the same, and its end at once.
+#[test]
+fn a_path_that_rests_is_asked_rarely_while_it_replies() {
+    let settings = Settings::default().rest(10);
+    for cut_after in (0..10_000).step_by(500) {
+        let start = Instant::now();
+        let mut path = Path::new([10, 9, 1, 1].into(), settings, start);
+        let mut sent = 0;
+        let cut = start + SECOND * 30 + Duration::from_millis(cut_after);
+        let mut now = start;
+        while now < cut {
+            if path.poll(now) == Action::Send {
+                sent += 1;
+                path.replied(TRIP);
+            }
+            now += Duration::from_millis(10);
+        }
+        assert!(sent <= 5, "{sent} echoes in {:?}", cut - start);
+        let seen = run(&mut path, cut, cut + SECOND * 60, false).unwrap();
+        assert!(seen - cut <= SECOND * 15, "{:?}", seen - cut);
+        // It is asked each second now, so it is heard within one.
+        let healed = seen + SECOND * 30;
+        assert!(run(&mut path, seen, healed, false).is_some());
+        let mut now = healed;
+        while path.poll(now) != Action::Send {
+            now += Duration::from_millis(10);
+        }
+        assert!(now - healed <= SECOND, "{:?}", now - healed);
+        path.replied(TRIP);
+        assert_eq!(path.poll(now), Action::WaitUntil(now + SECOND * 10));
+    }
+}
+
 #[test]
 fn fewer_losses_and_late_replies_are_no_error() {
     let start = Instant::now();
@@ -142,6 +175,40 @@ fn without_a_socket_nothing_is_known() {
     );
     path.replied(TRIP);
     assert_eq!(path.health().message, "");
+}
+
+/// What was remembered on the way of one that began too early does not keep the others from arriving.
+#[test]
+fn echoes_without_a_reply_are_of_ever_new_flows_and_those_with_one_are_not() {
+    let start = Instant::now();
+    let mut path = path(start);
+    let mut flows = Vec::new();
+    let mut now = start;
+    let mut send = |path: &mut Path, until: Instant| {
+        let mut flows = Vec::new();
+        while now < until {
+            if path.poll(now) == Action::Send {
+                flows.push(path.flow());
+            }
+            now += Duration::from_millis(10);
+        }
+        flows
+    };
+    flows.extend(send(&mut path, start + SECOND * 2));
+    assert_eq!(flows.len(), 20);
+    flows.dedup();
+    assert_eq!(flows.len(), 20, "each of the first is another: {flows:?}");
+    // Then as many as may be lost are of one.
+    let mut later = send(&mut path, start + SECOND * 62);
+    later.dedup();
+    assert!((20..25).contains(&later.len()), "{later:?}");
+    path.replied(TRIP);
+    let kept = path.flow();
+    for second in 62..70 {
+        let flows = send(&mut path, start + SECOND * (second + 1));
+        assert_eq!(flows, [kept]);
+        path.replied(TRIP);
+    }
 }
 
 #[test]

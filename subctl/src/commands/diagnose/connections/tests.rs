@@ -63,12 +63,24 @@ fn a_healthy_system_has_no_fault() {
         seen.route_agents[0]["status"]["remoteEndpoints"][0]["status"] = json!("none");
     });
     assert!(faults.is_empty(), "{faults:?}");
+    // One without news, which says for how long that is well.
+    let quiet = |seconds| {
+        broken(|seen| {
+            seen.gateways[0]["metadata"]["annotations"][VALID_FOR] = json!("180");
+            seen.now += seconds;
+        })
+    };
+    assert!(quiet(60).is_empty());
+    assert_eq!(
+        quiet(177),
+        ["Gateway w1 has said nothing for 181 s, so what it says is old"]
+    );
 }
 
 #[test]
 fn each_broken_hop_is_named() {
     type Break = fn(&mut Seen);
-    let cases: [(Break, &str); 14] = [
+    let cases: [(Break, &str); 16] = [
         (|seen| seen.gateways.clear(), "no gateways were detected"),
         (
             |seen| seen.gateways[0]["status"]["haStatus"] = json!("passive"),
@@ -142,6 +154,17 @@ fn each_broken_hop_is_named() {
                 remote["statusMessage"] = json!("no echo reply");
             },
             "Node w1 does not reach cluster \"c2\" (error): no echo reply",
+        ),
+        (
+            |seen| {
+                seen.route_agents[0]["status"]["remoteEndpoints"][0]["status"] =
+                    json!("connecting");
+            },
+            "? Node w1 has no answer from cluster \"c2\" yet",
+        ),
+        (
+            |seen| seen.route_agents[0]["status"]["remoteEndpoints"][0]["status"] = json!(""),
+            "? Node w1 has no answer from cluster \"c2\" yet",
         ),
         (
             |seen| seen.route_agents[0]["status"]["statusFailure"] = json!("nft is missing"),

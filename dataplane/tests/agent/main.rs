@@ -1,111 +1,18 @@
 //! The route agent as it runs: a real API server, and the kernels of two nodes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod lab;
+mod object;
+
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use kube::api::{Api, DeleteParams, DynamicObject, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use k8s_openapi::api::core::v1::Node as KubeNode;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use lab::{Lab, SOON};
 use serde_json::json;
 use subm_test_support::lan::Node;
-use subm_test_support::{Cluster, KernelState, Process, TestNode, eventually};
-use tempfile::TempDir;
-
-const NAMESPACE: &str = "submariner-operator";
-const SOON: Duration = Duration::from_secs(30);
-/// Where a node finds the API server.
-const API_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 6443);
-
-struct Lab {
-    cluster: Cluster,
-    gateway: TestNode,
-    worker: TestNode,
-    endpoints: Api<DynamicObject>,
-    memory: TempDir,
-}
-
-impl Lab {
-    async fn start() -> Result<Self> {
-        let cluster = Cluster::builder().controllers().start().await?;
-        cluster.apply_crds().await?;
-        let client = cluster.client().await?;
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
-        let namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
-        namespaces
-            .create(&PostParams::default(), &namespace)
-            .await?;
-        let kind = GroupVersionKind::gvk("submariner.io", "v1", "Endpoint");
-        let kind = ApiResource::from_gvk_with_plural(&kind, "endpoints");
-        Ok(Self {
-            gateway: TestNode::builder("gw1").start(&cluster).await?,
-            worker: TestNode::builder("w1").start(&cluster).await?,
-            endpoints: Api::namespaced_with(client, NAMESPACE, &kind),
-            memory: tempfile::tempdir()?,
-            cluster,
-        })
-    }
-
-    fn command(&self, node: &TestNode) -> Result<Command> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_submariner-route-agent"));
-        command
-            .arg("--kubeconfig")
-            .arg(self.cluster.kubeconfig_through(API_SERVER)?)
-            .arg("--state-folder")
-            .arg(self.memory.path().join(node.name()))
-            .env("SUBMARINER_CLUSTERID", "c1")
-            .env("SUBMARINER_NAMESPACE", NAMESPACE)
-            .env(
-                "SUBMARINER_CLUSTERCIDR",
-                self.cluster.pod_cidr().to_string(),
-            )
-            .env(
-                "SUBMARINER_SERVICECIDR",
-                self.cluster.service_cidr().to_string(),
-            )
-            .env("NODE_NAME", node.name());
-        Ok(command)
-    }
-
-    fn agent(&self, node: &TestNode) -> Result<Process> {
-        node.net().spawn(self.command(node)?)
-    }
-
-    async fn endpoint(
-        &self,
-        cluster: &str,
-        node: &str,
-        private_ip: &str,
-        subnets: &[&str],
-    ) -> Result<()> {
-        let cable = format!(
-            "submariner-cable-{cluster}-{}",
-            private_ip.replace('.', "-")
-        );
-        let endpoint = json!({
-            "apiVersion": "submariner.io/v1", "kind": "Endpoint",
-            "metadata": {"name": format!("{cluster}-{cable}")},
-            "spec": {
-                "cluster_id": cluster, "cable_name": cable, "healthCheckIP": "", "hostname": node, "subnets": subnets,
-                "private_ip": private_ip, "public_ip": "", "nat_enabled": false, "backend": "wireguard",
-                "backend_config": {"udp-port": "4500", "interface-name": "lo"},
-            },
-        });
-        let endpoint = serde_json::from_value(endpoint)?;
-        self.endpoints
-            .create(&PostParams::default(), &endpoint)
-            .await?;
-        Ok(())
-    }
-
-    async fn forget(&self, name: &str) -> Result<()> {
-        self.endpoints
-            .delete(name, &DeleteParams::default())
-            .await?;
-        Ok(())
-    }
-}
+use subm_test_support::{KernelState, eventually};
 
 /// What `ip` or `nft` print of a node, until it is as wanted.
 async fn shows(node: &Node, words: &[&str], want: impl Fn(&str) -> bool) -> Result<String> {
@@ -119,7 +26,7 @@ async fn shows(node: &Node, words: &[&str], want: impl Fn(&str) -> bool) -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_follows_endpoints_and_nodes() -> Result<()> {
+async fn surprise_5_a_node_follows_endpoints_and_nodes() -> Result<()> {
     let lab = Lab::start().await?;
     let (gateway, worker) = (lab.gateway.net(), lab.worker.net());
     let before = [
@@ -179,6 +86,22 @@ async fn a_node_follows_endpoints_and_nodes() -> Result<()> {
         "{said}"
     );
 
+    // A node that gets its address after it was made, as with a cloud's own controller.
+    let nodes: Api<KubeNode> = Api::all(lab.cluster.client().await?);
+    let late = serde_json::from_value(json!({"metadata": {"name": "late"}}))?;
+    nodes.create(&PostParams::default(), &late).await?;
+    let address =
+        json!({"status": {"addresses": [{"type": "InternalIP", "address": "172.31.1.99"}]}});
+    nodes
+        .patch_status("late", &PatchParams::default(), &Patch::Merge(address))
+        .await?;
+    shows(
+        gateway,
+        &["bridge", "fdb", "show", "dev", "vx-submariner"],
+        |text| text.contains("00:00:00:00:00:00 dst 172.31.1.99 "),
+    )
+    .await?;
+
     // What somebody breaks is mended.
     worker.netns().ip("route del 10.99.0.0/16")?;
     shows(worker, &["ip", "route"], |text| {
@@ -200,6 +123,7 @@ async fn a_node_follows_endpoints_and_nodes() -> Result<()> {
         .await?;
     }
 
+    // They are killed, so their objects stay until then.
     drop([on_gateway, on_worker]);
     for (node, before) in [&lab.gateway, &lab.worker].into_iter().zip(&before) {
         let mut command = lab.command(node)?;
@@ -208,6 +132,11 @@ async fn a_node_follows_endpoints_and_nodes() -> Result<()> {
         let status = uninstall.wait(SOON).await?;
         ensure!(status.success(), "{}", uninstall.output()?);
         before.ensure_same(&KernelState::of(node.net().netns())?)?;
+        ensure!(
+            lab.agent_of(node.name()).await?.is_none(),
+            "{}",
+            node.name()
+        );
     }
     Ok(())
 }

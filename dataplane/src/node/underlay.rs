@@ -1,0 +1,103 @@
+//! By which addresses the nodes of a cluster reach each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::Node;
+use subm_routing::Family;
+
+/// The nodes' addresses, as their objects tell.
+///
+/// `vx-submariner` has one socket, so all nodes use one family: IPv4 where there is any of it. A node of a cluster with both that tells
+/// its IPv6 address first moves nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Underlay {
+    pub family: Family,
+    /// The first InternalIP of that family of every node that has one.
+    pub nodes: BTreeMap<String, IpAddr>,
+    /// The InternalIPs of all nodes, of both families.
+    pub all: BTreeSet<IpAddr>,
+}
+
+impl Underlay {
+    pub fn of<'a>(nodes: impl Iterator<Item = &'a Node>) -> Self {
+        let named: Vec<(String, Vec<IpAddr>)> = nodes
+            .filter_map(|node| Some((node.metadata.name.clone()?, internal_ips(node))))
+            .collect();
+        let all: BTreeSet<IpAddr> = named.iter().flat_map(|(_, ips)| ips).copied().collect();
+        let family = if all.is_empty() || all.iter().any(IpAddr::is_ipv4) {
+            Family::V4
+        } else {
+            Family::V6
+        };
+        let first = |ips: &[IpAddr]| ips.iter().copied().find(|ip| Family::of(ip) == family);
+        let nodes = named
+            .iter()
+            .filter_map(|(name, ips)| Some((name.clone(), first(ips)?)))
+            .collect();
+        Self { family, nodes, all }
+    }
+}
+
+fn internal_ips(node: &Node) -> Vec<IpAddr> {
+    let status = node.status.as_ref();
+    let addresses = status.and_then(|status| status.addresses.as_ref());
+    addresses
+        .into_iter()
+        .flatten()
+        .filter(|address| address.type_ == "InternalIP")
+        .filter_map(|address| address.address.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(name: &str, addresses: &[&str]) -> Node {
+        let addresses: Vec<_> = addresses
+            .iter()
+            .map(|address| json!({"type": "InternalIP", "address": address}))
+            .chain([json!({"type": "Hostname", "address": name})])
+            .collect();
+        serde_json::from_value(
+            json!({"metadata": {"name": name}, "status": {"addresses": addresses}}),
+        )
+        .expect("a Node")
+    }
+
+    fn told(nodes: &[Node]) -> (Family, Vec<String>) {
+        let underlay = Underlay::of(nodes.iter());
+        let words = underlay.nodes.iter();
+        let words = words.map(|(name, ip)| format!("{name} {ip}")).collect();
+        (underlay.family, words)
+    }
+
+    #[test]
+    fn ipv4_where_there_is_any() {
+        let both = node("n1", &["fd00::11", "172.31.1.11", "172.31.1.12"]);
+        let new = node("n2", &["fd00::12"]);
+        let expected = (Family::V4, vec!["n1 172.31.1.11".to_owned()]);
+        assert_eq!(told(&[both.clone(), new.clone()]), expected);
+        let all = Underlay::of([both, new].iter()).all;
+        assert_eq!(all.len(), 4, "of both families: {all:?}");
+    }
+
+    #[test]
+    fn ipv6_where_no_node_has_anything_else() {
+        let nodes = [node("n1", &["fd00::11"]), node("n2", &["fd00::12"])];
+        let expected = ["n1 fd00::11", "n2 fd00::12"].map(str::to_owned);
+        assert_eq!(told(&nodes), (Family::V6, expected.into()));
+    }
+
+    #[test]
+    fn before_anything_is_known_it_is_ipv4() {
+        assert_eq!(told(&[]), (Family::V4, vec![]));
+        assert_eq!(
+            told(&[node("n1", &[]), node("n2", &["none"])]),
+            (Family::V4, vec![])
+        );
+    }
+}
