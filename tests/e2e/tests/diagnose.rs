@@ -56,7 +56,7 @@ async fn walk(lab: &Lab) -> Result<()> {
     least_rights(lab).await?;
 
     desk.row("end", "all is mended, and no pod of ours is left");
-    desk.subctl("--context kind-c1 diagnose all").await?;
+    mended(lab, "--context kind-c1 diagnose all").await?;
     for member in [c1, c2] {
         eventually(SOON, || async {
             let pods = member.list("Pod", OPERATOR).await?;
@@ -281,12 +281,8 @@ async fn a_nodes_kernel(lab: &Lab) -> Result<()> {
         " ✗ On node c1-worker2 the MTU of vx-submariner is 1600: with 50 bytes around them large packets do not fit into eth0 with 1500\n   `ip link set vx-submariner mtu 1450`",
     )?;
     agents_on(c1, json!({"kubernetes.io/hostname": null}), 2).await?;
-    eventually(SOON, || async {
-        let ran = desk.try_subctl(nodes).await?;
-        ensure!(ran.code == 0, "{ran:?}");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
+    mended(lab, nodes).await?;
+    Ok(())
 }
 
 /// Adds to what nodes of route agents have to have.
@@ -560,6 +556,16 @@ async fn found(lab: &Lab, words: &str) -> Result<Ran> {
     let ran = lab.desk.try_subctl(words).await?;
     ensure!(ran.code == FOUND, "{words}: {ran:?}");
     Ok(ran)
+}
+
+/// Runs until nothing is found any more.
+async fn mended(lab: &Lab, words: &str) -> Result<Ran> {
+    eventually(SOON, || async {
+        let ran = lab.desk.try_subctl(words).await?;
+        ensure!(ran.code == 0, "{words}: {ran:?}");
+        Ok::<_, anyhow::Error>(ran)
+    })
+    .await
 }
 
 fn said(ran: &Ran, words: &str) -> Result<()> {
