@@ -132,11 +132,14 @@ fn count(lines: &[String]) -> BTreeMap<&str, usize> {
     counts
 }
 
-/// How often something may be written without news: a Lease as long as it is held, a Gateway object once a minute (docs/adr/0012).
+/// How often something may be written without news: a Lease as long as it is held, a Gateway or
+/// RouteAgent object once a minute (docs/adr/0012).
 fn allowed(access: &Access) -> usize {
     match (access.verb.as_str(), access.resource.as_str()) {
         ("update" | "patch", "leases.coordination.k8s.io") => usize::MAX,
         ("update", "gateways.submariner.io") => 2,
+        // One of each worker.
+        ("update", "routeagents.submariner.io") => 2 * 2,
         _ => 0,
     }
 }
