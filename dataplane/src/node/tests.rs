@@ -241,7 +241,7 @@ fn nodes_of_ipv6_reach_their_gateway_by_it() {
     for line in [
         "link vx-submariner vxlan id 100 local fd00:20:8::b dstport 4800",
         "fdb 00:00:00:00:00:00 dev vx-submariner dst fd00:20:8::15",
-        "route fd09::/48 dev submariner src fd08:11::1",
+        "route fd09::/48 dev submariner table 150 metric 1024 src fd08:11::1",
     ] {
         assert!(has(&gateway, line), "{line} in {:#?}", lines(&gateway));
     }
