@@ -70,8 +70,9 @@ fn told(lab: &Lab, monitors: &[(&str, Monitor)]) -> Result<Told> {
         for node in &member.nodes {
             for entry in fs::read_dir(node.dir())? {
                 let path = entry?.path();
+                let is_log = path.extension().is_some_and(|extension| extension == "log");
                 let name = path.display().to_string();
-                if name.contains("submariner-") && name.ends_with(".log") {
+                if is_log && name.contains("submariner-") {
                     told.logs.insert(name, fs::read(&path)?.len());
                 }
             }

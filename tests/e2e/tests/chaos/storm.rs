@@ -169,9 +169,10 @@ impl<'a> Storm<'a> {
 
     fn partition(&mut self) -> Result<String> {
         let member = self.some_member();
-        let (name, from) = match self.rng.random_ratio(1, 3) {
-            true => ("its own API server", &member.cluster),
-            false => ("the broker", &self.lab.broker),
+        let (name, from) = if self.rng.random_ratio(1, 3) {
+            ("its own API server", &member.cluster)
+        } else {
+            ("the broker", &self.lab.broker)
         };
         let fault = member.cluster.lan()?.partition(from)?;
         let lasts = self.keep(fault);

@@ -72,9 +72,10 @@ impl Settled {
         let ip = service["spec"]["clusterIP"].as_str().unwrap_or_default();
         for member in &lab.members {
             for name in (0..COUNT).map(name) {
-                let expected = match name == self.first {
-                    true => vec![ip.to_owned()],
-                    false => Vec::new(),
+                let expected = if name == self.first {
+                    vec![ip.to_owned()]
+                } else {
+                    Vec::new()
                 };
                 let asked = format!("{name}.{NS}.svc.clusterset.local");
                 member.wait_dig(&lab.desk, &asked, &expected).await?;
