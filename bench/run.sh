@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/tools.sh
-cargo build --quiet --release -p subm-dns -p subm-lighthouse-agent -p subm-bench
+cargo build --quiet --release -p subm-dns -p subm-lighthouse-agent -p subm-dataplane -p subm-bench
 target=${CARGO_TARGET_DIR:-target}/release
 exec "$target/bench" --binaries "$target" "$@"

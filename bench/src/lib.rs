@@ -14,6 +14,7 @@ pub mod clusterset;
 pub mod controlplane;
 pub mod cpu;
 pub mod data;
+pub mod dataplane;
 pub mod dnsperf;
 pub mod machine;
 pub mod markdown;

@@ -35,6 +35,9 @@ pub fn describe(lab: &Lab) -> anyhow::Result<String> {
         }
     }
     text += &format!("* {}\n", versions.join("; "));
+    if cfg!(debug_assertions) {
+        text += "* **A debug build**: what programs of this workspace take of time, CPU and memory is more than they need\n";
+    }
     Ok(text)
 }
 

@@ -2,6 +2,7 @@
 
 mod change;
 mod cpu;
+mod dataplane;
 mod discovery;
 mod latency;
 mod paced;
@@ -42,4 +43,8 @@ pub const ALL: &[(&str, Measure)] = &[
     ("programming", programming::programming),
     ("streams", streams::measure),
     ("discovery", discovery::measure),
+    ("dataplane", dataplane::times),
+    ("paths", dataplane::paths),
+    ("wireguard", dataplane::wireguard),
+    ("many", dataplane::many),
 ];
