@@ -112,7 +112,7 @@ fn plans(node: &Node, remotes: &[Remote]) -> Result<Plans> {
     let plan = node::plan(&view(node), remotes);
     ensure!(plan.troubles.is_empty(), "{:?}", plan.troubles);
     let local = Local {
-        private_ip: node.ip(),
+        private_ip: node.ip().into(),
         port: PORT,
         mtu: MTU,
         source: Some(node.cni_address().0),
@@ -169,18 +169,19 @@ fn view(node: &Node) -> View {
         node: node.name().to_owned(),
         uplink: Uplink {
             link: LinkName::from_static("eth0"),
-            address: node.ip(),
+            address: node.ip().into(),
             gateway: Some(node.lan().ranges().router().0.into()),
             mtu: MTU,
         },
         cni: Some(Cni {
             link: LinkName::from_static("cni0"),
-            address: node.cni_address().0,
+            address: Some(node.cni_address().0),
             address6: None,
         }),
         pods: vec![node.lan().ranges().pods.into()],
         gateway: Some(gateway),
-        nodes: [(node.name().to_owned(), node.ip())].into(),
+        nodes: [(node.name().to_owned(), node.ip().into())].into(),
+        addresses: [node.ip().into()].into(),
     }
 }
 
@@ -194,6 +195,7 @@ fn remote(number: u16, networks: u16) -> Result<Remote> {
     let [high, low] = number.to_be_bytes();
     let cluster = format!("far{number}");
     Ok(Remote {
+        endpoint: format!("{cluster}-submariner-cable-{cluster}"),
         cable: format!("submariner-cable-{cluster}"),
         node: format!("{cluster}-gw"),
         cluster,

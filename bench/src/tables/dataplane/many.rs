@@ -32,7 +32,7 @@ impl Bench {
                 costs.push(cost);
             }
         }
-        let figures: [(&str, fn(&many::Cost) -> f64); 9] = [
+        let figures: [Figure; 9] = [
             ("objects of the kernel", |cost| cost.objects as f64),
             ("plan, ms", |cost| cost.plan),
             ("all made, ms", |cost| cost.made),
@@ -113,6 +113,9 @@ impl Bench {
         Ok((mib(&self.gateways[FIRST])?, mib(&self.agents[WORKER])?))
     }
 }
+
+/// What a figure is called, and where it is found.
+type Figure = (&'static str, fn(&many::Cost) -> f64);
 
 /// What a cluster that is nowhere else has on the broker.
 fn cluster(number: u16) -> [Value; 2] {
