@@ -11,6 +11,9 @@ use crate::dataplane::world::{BROKER, FIRST};
 use crate::report::{Row, Spread, Table};
 use crate::tables::Lab;
 
+/// What it is called, and how it is told.
+type Figure = (&'static str, fn(&many::Cost) -> f64);
+
 const CLUSTERS: u16 = 200;
 const NETWORKS: u16 = 50;
 
@@ -32,7 +35,7 @@ impl Bench {
                 costs.push(cost);
             }
         }
-        let figures: [(&str, fn(&many::Cost) -> f64); 9] = [
+        let figures: [Figure; 9] = [
             ("objects of the kernel", |cost| cost.objects as f64),
             ("plan, ms", |cost| cost.plan),
             ("all made, ms", |cost| cost.made),
