@@ -11,6 +11,9 @@ use crate::dataplane::world::{BROKER, FIRST};
 use crate::report::{Row, Spread, Table};
 use crate::tables::Lab;
 
+/// What it is called, and how it is told.
+type Figure = (&'static str, fn(&many::Cost) -> f64);
+
 const CLUSTERS: u16 = 200;
 const NETWORKS: u16 = 50;
 
