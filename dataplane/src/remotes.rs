@@ -218,10 +218,11 @@ pub fn judge(
     }
     by_age.sort_by_key(|(endpoint, remote, _)| (seniority.rank(&remote.cluster), age(endpoint)));
     let mut remotes: Vec<Remote> = Vec::new();
+    let mut taken = Taken::default();
     for (endpoint, mut remote, odd) in by_age {
         let mut wrong = odd;
         remote.networks.retain(|net| {
-            let why = claim(net, ours, &remotes);
+            let why = claim(net, ours, &taken);
             let good = why.is_none();
             wrong.extend(why);
             good
@@ -232,6 +233,9 @@ pub fn judge(
         for why in wrong {
             refuse(endpoint, why);
         }
+        for net in &remote.networks {
+            taken.insert(*net, &remote.cluster);
+        }
         remotes.push(remote);
     }
     refusals.sort();
@@ -239,7 +243,7 @@ pub fn judge(
 }
 
 /// What is wrong with a claim, given those that were heard before.
-fn claim(net: &IpNet, ours: &Ours, before: &[Remote]) -> Option<Why> {
+fn claim(net: &IpNet, ours: &Ours, taken: &Taken) -> Option<Why> {
     if is_special(net) {
         return Some(Why::Special(*net));
     }
@@ -247,13 +251,40 @@ fn claim(net: &IpNet, ours: &Ours, before: &[Remote]) -> Option<Why> {
     if own || ours.nodes.iter().any(|node| net.contains(node)) {
         return Some(Why::Ours(*net));
     }
-    let other = before
-        .iter()
-        .find(|other| other.networks.iter().any(|theirs| overlap(theirs, net)))?;
     Some(Why::Taken {
         net: *net,
-        by: other.cluster.clone(),
+        by: taken.by(net)?.to_owned(),
     })
+}
+
+/// What clusters have. None overlaps another: of a cluster's own the larger stands for those inside of it, and others' do not come in. So
+/// whoever overlaps a network is beside the place where it would stand.
+#[derive(Debug, Default)]
+struct Taken(BTreeMap<IpNet, String>);
+
+impl Taken {
+    /// Whose a network is, or a part of it.
+    fn by(&self, net: &IpNet) -> Option<&str> {
+        self.beside(net).map(|(_, cluster)| cluster.as_str())
+    }
+
+    fn beside(&self, net: &IpNet) -> Option<(&IpNet, &String)> {
+        let before = self.0.range(..=net).next_back();
+        let after = self.0.range(net..).next();
+        let mut beside = before.into_iter().chain(after);
+        beside.find(|(theirs, _)| overlap(theirs, net))
+    }
+
+    fn insert(&mut self, net: IpNet, cluster: &str) {
+        while let Some((other, _)) = self.beside(&net) {
+            if other.contains(&net) {
+                return;
+            }
+            let smaller = *other;
+            self.0.remove(&smaller);
+        }
+        self.0.insert(net, cluster.to_owned());
+    }
 }
 
 fn overlap(one: &IpNet, other: &IpNet) -> bool {

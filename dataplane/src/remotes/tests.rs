@@ -290,3 +290,39 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// As if each were compared with each.
+    #[test]
+    fn what_is_taken_is_found(
+        nets in prop::collection::vec((0..4_u8, any::<u8>(), 8..=32_u8, any::<bool>()), 1..60),
+    ) {
+        let nets: Vec<(String, IpNet)> = nets
+            .iter()
+            .map(|(cluster, octet, prefix, v6)| {
+                let text = if *v6 {
+                    format!("fd00:{octet:x}00::/{prefix}")
+                } else {
+                    format!("10.{octet}.{octet}.0/{prefix}")
+                };
+                (cluster.to_string(), text.parse::<IpNet>().expect("a network").trunc())
+            })
+            .collect();
+        let mut taken = Taken::default();
+        let mut all: Vec<(&str, IpNet)> = Vec::new();
+        for (cluster, net) in &nets {
+            let expected: BTreeSet<&str> = all
+                .iter()
+                .filter(|(_, other)| overlap(other, net))
+                .map(|(of, _)| *of)
+                .collect();
+            let found = taken.by(net);
+            prop_assert_eq!(found.is_some(), !expected.is_empty(), "{} in {:?}", net, all);
+            prop_assert!(found.is_none_or(|found| expected.contains(found)));
+            if expected.iter().all(|of| of == cluster) {
+                taken.insert(*net, cluster);
+                all.push((cluster, *net));
+            }
+        }
+    }
+}

@@ -14,6 +14,10 @@ use std::time::{Duration, SystemTime};
 
 use subm_tunnel::health::Monitor;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// News that come together are one plan, made so long after the first of them.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// News only: the same again wakes nobody.
 fn set<T: PartialEq>(to: &watch::Sender<T>, value: T) {
@@ -22,6 +26,14 @@ fn set<T: PartialEq>(to: &watch::Sender<T>, value: T) {
         *old = value;
         news
     });
+}
+
+/// Waits until then; without a time, for ever.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for a path to become another.

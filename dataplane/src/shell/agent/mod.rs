@@ -19,7 +19,7 @@ use subm_tunnel::health::{Icmp, Monitor};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use arguments::Arguments;
 use brain::{Brain, Kept};
@@ -28,7 +28,7 @@ use pages::Shown;
 use super::pages::serve;
 use super::server::Server;
 use super::store::watch_of;
-use super::{filter, network};
+use super::{GATHER, at, filter, network};
 
 /// How often the node itself is looked at: an address or the CNI's device may have come.
 const LOOK: Duration = Duration::from_secs(10);
@@ -76,7 +76,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         monitor,
         shown,
     );
-    let server = live(brain, client, &node).await?;
+    let server = Box::pin(live(brain, client, &node)).await?;
     // Nobody keeps it any more.
     if let Ok(Err(error)) = timeout(FAREWELL, forget(&server, &node)).await {
         tracing::debug!("the RouteAgent object stays: {error}");
@@ -97,8 +97,14 @@ async fn live(mut brain: Brain, client: Client, node: &str) -> Result<Arc<Server
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut look = tokio::time::interval(LOOK);
+    let mut plan_at = None;
     loop {
         let due = tokio::select! {
+            () = at(plan_at) => {
+                plan_at = None;
+                brain.plan().await;
+                false
+            }
             _ = terminate.recv() => return Ok(brain.server()),
             _ = interrupt.recv() => return Ok(brain.server()),
             event = endpoints.next() => brain.endpoints.take(event),
@@ -114,9 +120,10 @@ async fn live(mut brain: Brain, client: Client, node: &str) -> Result<Arc<Server
             () = brain.news() => false,
         };
         if due {
-            brain.plan().await;
+            plan_at.get_or_insert_with(|| Instant::now() + GATHER);
+        } else {
+            brain.publish();
         }
-        brain.publish();
     }
 }
 

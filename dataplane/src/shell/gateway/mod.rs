@@ -32,7 +32,7 @@ use subm_tunnel::{health, vxlan, wireguard};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, interval, timeout};
+use tokio::time::{Duration, Instant, interval, timeout};
 
 pub use arguments::Arguments;
 use arguments::Broker;
@@ -46,6 +46,7 @@ use crate::gateway::sync::{Objects, Step};
 use crate::shell::pages::serve;
 use crate::shell::server::Server;
 use crate::shell::store::{Store, watch_of};
+use crate::shell::{GATHER, at};
 
 /// As Submariner's gateways call it: among them there is one leader.
 const ELECTION: &str = "submariner-gateway-lock";
@@ -222,8 +223,14 @@ impl Gateway {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut look = interval(LOOK);
+        let mut plan_at = None;
         loop {
             let due = tokio::select! {
+                () = at(plan_at) => {
+                    plan_at = None;
+                    brain.plan().await;
+                    false
+                }
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
                 event = endpoints.next() => brain.endpoints.take(event),
@@ -245,9 +252,10 @@ impl Gateway {
                 }
             };
             if due {
-                brain.plan().await;
+                plan_at.get_or_insert_with(|| Instant::now() + GATHER);
+            } else {
+                brain.publish();
             }
-            brain.publish();
         }
     }
 
