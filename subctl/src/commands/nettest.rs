@@ -356,10 +356,10 @@ fn waiting(status: &Value) -> Waiting {
         },
         (reason, _) => format!("{reason}: {message}"),
     };
-    let remedy = if pull != Pull::Fine {
-        "; build and push it (docs/images.md), or name another one with --image-override submariner-nettest=IMAGE"
-    } else {
+    let remedy = if pull == Pull::Fine {
         ""
+    } else {
+        "; build and push it (docs/images.md), or name another one with --image-override submariner-nettest=IMAGE"
     };
     Waiting {
         why: why + remedy,
