@@ -1,7 +1,7 @@
 //! Measurements over TCP: a server, and what its clients find out.
 //!
-//! A client says a token that the server was told too, and with one byte what it wants. [`SINK`]: the server reads to the end and answers how many bytes there were.
-//! [`ECHO`]: each byte comes back.
+//! A client says a token that the server was told too, and with one byte what it wants. `SINK`: the server reads to the end and answers how many bytes there were.
+//! `ECHO`: each byte comes back.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use subm_e2e::connectivity::connected;
 use subm_e2e::{Lab, Member, Ran};
-use subm_test_support::{Packets, can_delay, eventually, objects};
+use subm_test_support::{Fault, Packets, can_delay, eventually, objects};
 
 const OPERATOR: &str = "submariner-operator";
 const BROKER: &str = "submariner-k8s-broker";
@@ -172,7 +172,7 @@ async fn benchmarks(lab: &Lab) -> Result<()> {
             ensure!(min >= 20e3 && mean < 400e3 && rate <= 50.0, "{figures}");
         }
     }
-    late.map_or(Ok(()), |fault| fault.heal())
+    late.map_or(Ok(()), Fault::heal)
 }
 
 /// In one direction, which is told.
