@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod benchmark;
+mod gathered;
 pub mod look;
 pub mod packet;
 pub mod probe;

@@ -14,7 +14,9 @@ const NAMED: usize = 8;
 const WAYS: usize = 12;
 
 /// Looks, and changes nothing; needs no right.
-pub async fn look(links: &[String], networks: &[IpNet]) -> Result<Node, Error> {
+///
+/// `family` is the one by which the nodes reach each other: the uplink is that of its default route.
+pub async fn look(links: &[String], networks: &[IpNet], family: Family) -> Result<Node, Error> {
     let kernel = Kernel::open(Settings::new())?;
     let interfaces = kernel.interfaces().await?;
     let link = |name: &str| {
@@ -27,7 +29,7 @@ pub async fn look(links: &[String], networks: &[IpNet]) -> Result<Node, Error> {
             up: found.up,
         })
     };
-    let uplink = kernel.default_route(Family::V4).await?;
+    let uplink = kernel.default_route(family).await?;
     let mut paths = Vec::new();
     for net in networks {
         let path = kernel.path_to(inside(net)).await?;

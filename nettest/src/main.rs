@@ -8,8 +8,10 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use ipnet::IpNet;
 use serde::Serialize;
+use subm_nettest::benchmark::{Guests, Server};
 use subm_nettest::probe::{Probe, Watch};
 use subm_nettest::{benchmark, look, probe, report};
+use subm_routing::Family;
 
 /// Measures and probes the network between clusters, for subctl.
 #[derive(Debug, Parser)]
@@ -30,11 +32,19 @@ enum What {
         port: u16,
         #[arg(long)]
         seconds: u64,
+        /// What clients have to say first.
+        #[arg(long)]
+        token: String,
+        /// So many connections at once.
+        #[arg(long, default_value_t = 11)]
+        connections: usize,
     },
     /// Measure how much gets through to a server.
     Throughput {
         #[arg(long)]
         to: SocketAddr,
+        #[arg(long)]
+        token: String,
         #[arg(long, default_value_t = 10)]
         streams: u32,
         #[arg(long, default_value_t = 10)]
@@ -47,6 +57,8 @@ enum What {
     Latency {
         #[arg(long)]
         to: SocketAddr,
+        #[arg(long)]
+        token: String,
         #[arg(long, default_value_t = 10)]
         seconds: u64,
         /// Seconds that the server may take until it is there.
@@ -80,6 +92,9 @@ enum What {
     Look {
         #[arg(long, value_delimiter = ',')]
         links: Vec<String>,
+        /// The nodes reach each other by IPv6.
+        #[arg(long)]
+        ipv6: bool,
         /// Networks to which a way is looked for.
         networks: Vec<IpNet>,
     },
@@ -108,29 +123,40 @@ fn answer(what: What) -> (String, bool) {
         What::Serve {
             port,
             seconds: time,
+            token,
+            connections: at_once,
         } => {
             // Of both families, as Linux has it by default; where there is no IPv6 of the other alone.
             let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
                 .or_else(|_| TcpListener::bind(("0.0.0.0", port)));
-            told(listener.and_then(|listener| benchmark::serve(&listener, seconds(time))))
+            let guests = Guests { token, at_once };
+            told(listener.and_then(|listener| benchmark::serve(&listener, &guests, seconds(time))))
         }
         What::Throughput {
             to,
+            token,
             streams,
             seconds: time,
             patience,
-        } => told(
-            benchmark::throughput(to, streams, seconds(time), seconds(patience))
-                .map_err(|error| format!("{to}: {error}")),
-        ),
+        } => {
+            let server = server(to, token, patience);
+            told(
+                benchmark::throughput(&server, streams, seconds(time))
+                    .map_err(|error| format!("{to}: {error}")),
+            )
+        }
         What::Latency {
             to,
+            token,
             seconds: time,
             patience,
-        } => told(
-            benchmark::latency(to, seconds(time), seconds(patience))
-                .map_err(|error| format!("{to}: {error}")),
-        ),
+        } => {
+            let server = server(to, token, patience);
+            told(
+                benchmark::latency(&server, seconds(time))
+                    .map_err(|error| format!("{to}: {error}")),
+            )
+        }
         What::Send {
             to,
             token,
@@ -159,9 +185,24 @@ fn answer(what: What) -> (String, bool) {
             };
             told(probe::sniff(&watch).map_err(|error| probe::explain(&error)))
         }
-        What::Look { links, networks } => told(wait(async {
-            Ok::<_, anyhow::Error>(look::look(&links, &networks).await?)
-        })),
+        What::Look {
+            links,
+            ipv6,
+            networks,
+        } => {
+            let family = if ipv6 { Family::V6 } else { Family::V4 };
+            told(wait(async {
+                Ok::<_, anyhow::Error>(look::look(&links, &networks, family).await?)
+            }))
+        }
+    }
+}
+
+fn server(address: SocketAddr, token: String, patience: u64) -> Server {
+    Server {
+        address,
+        token,
+        patience: Duration::from_secs(patience),
     }
 }
 

@@ -1,6 +1,5 @@
 //! Probes over UDP: sent from one node, looked for on another, whatever listens at the port there.
 
-use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
@@ -16,6 +15,7 @@ use nix::sys::time::{TimeVal, TimeValLike as _};
 use socket2::Socket;
 use subm_routing::Kernel;
 
+use crate::gathered::Gathered;
 use crate::packet;
 use crate::report::{Path, Seen, Sent};
 
@@ -85,7 +85,7 @@ pub async fn send(probe: &Probe) -> anyhow::Result<Sent> {
 pub struct Watch {
     pub ports: Vec<u16>,
     pub token: String,
-    /// It ends when it has seen so many different ones.
+    /// It ends when it has seen so many different ones, each on whatever link.
     pub enough: usize,
     pub time: Duration,
 }
@@ -105,10 +105,10 @@ pub fn sniff(watch: &Watch) -> io::Result<Seen> {
     )?;
     let socket = Socket::from(socket);
     socket.attach_filter(&packet::filter(&watch.ports))?;
-    let mut seen = BTreeSet::new();
+    let mut seen = Gathered::default();
     let mut buffer = vec![0; 65536];
     let end = Instant::now() + watch.time;
-    while Instant::now() < end && seen.len() < watch.enough {
+    while Instant::now() < end && seen.packets() < watch.enough {
         let (length, from) = match recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut buffer) {
             Ok((length, Some(from))) => (length, from),
             Ok(_) | Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => continue,
@@ -117,15 +117,12 @@ pub fn sniff(watch: &Watch) -> io::Result<Seen> {
         if from.pkttype() == OUTGOING {
             continue;
         }
-        seen.extend(packet::sighting(
-            &buffer[..length],
-            &watch.token,
-            &name(from.ifindex()),
-        ));
+        let link = name(from.ifindex());
+        if let Some(sighting) = packet::sighting(&buffer[..length], &watch.token, &link) {
+            seen.add(sighting);
+        }
     }
-    Ok(Seen {
-        sightings: seen.into_iter().collect(),
-    })
+    Ok(seen.seen())
 }
 
 fn name(index: usize) -> String {

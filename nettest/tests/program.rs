@@ -47,15 +47,19 @@ fn free(of_udp: bool) -> SocketAddr {
 #[test]
 fn it_measures_to_a_server() {
     let to = free(false);
-    let serve = format!("serve --port {} --seconds 60", to.port());
+    let serve = format!("serve --port {} --seconds 60 --token abcdefgh", to.port());
     let _server = Running(nettest(&serve).spawn().unwrap());
-    let figures: Throughput =
-        answer(&format!("throughput --to {to} --seconds 1 --streams 2")).unwrap();
+    let figures: Throughput = answer(&format!(
+        "throughput --to {to} --token abcdefgh --seconds 1 --streams 2"
+    ))
+    .unwrap();
     assert!(figures.bytes > 0 && figures.seconds >= 1.0, "{figures:?}");
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
-    let figures: Latency =
-        answer(&format!("--result {path} latency --to {to} --seconds 1")).unwrap();
+    let figures: Latency = answer(&format!(
+        "--result {path} latency --to {to} --token abcdefgh --seconds 1"
+    ))
+    .unwrap();
     assert!(figures.transactions > 0 && figures.min <= figures.mean);
     let kept = std::fs::read_to_string(file.path()).unwrap();
     assert_eq!(decode(&kept), Ok(figures));
@@ -101,7 +105,8 @@ fn it_looks_at_devices_and_ways() {
 #[test]
 fn nobody_there_is_said_and_no_success() {
     let to = free(false);
-    let why = answer::<Latency>(&format!("latency --to {to} --patience 0")).unwrap_err();
+    let why =
+        answer::<Latency>(&format!("latency --to {to} --token abcdefgh --patience 0")).unwrap_err();
     assert!(why.starts_with(&to.to_string()), "{why}");
     // A file that cannot be written is no success either.
     let nowhere = Path::new("/proc/nowhere/x");

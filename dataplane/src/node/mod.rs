@@ -19,33 +19,26 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use subm_nat::node::{self as filter, VX_SUBMARINER_PORT};
-use subm_routing::{Address, Family, Forward, Link, LinkName, Network, Route, Rule, Sysctl, Vxlan};
-use subm_tunnel::vxlan::{Vteps, overhead};
+use subm_routing::{Address, Family, Forward, Link, Network, Route, Rule, Sysctl, Vxlan};
+use subm_tunnel::vxlan::overhead;
 
 pub use gateway::Gateway;
+pub use subm_tunnel::vxlan::nodes::{DEVICE, VTEPS};
 pub use underlay::Underlay;
 pub use view::{Cni, Uplink, View, Way};
 
 use crate::remotes::Remote;
 
-/// The device between the nodes of a cluster.
-pub const DEVICE: LinkName = LinkName::from_static("vx-submariner");
 /// Its VXLAN network identifier.
 const VNI: u32 = 100;
 /// Table, and priority of the rule that leads to it, of a gateway's routes to the other clusters.
 pub const TABLE: u32 = 150;
-/// The VTEPs of a cluster's nodes (RFC 4193 for IPv6).
-pub const VTEPS: Vteps = Vteps::new(
-    Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 8),
-    Ipv6Net::new_assert(
-        Ipv6Addr::new(0xfd53, 0x7562, 0x6d00, 0x0064, 0, 0, 0, 0),
-        96,
-    ),
-);
+// The packet filter and the device are of one port.
+const _: () = assert!(VX_SUBMARINER_PORT == subm_tunnel::vxlan::nodes::PORT);
 
 /// What a node needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 mod kubeproxy;
 
 use proptest::prelude::*;
-use subm_routing::{Key, Object};
+use subm_routing::{Key, LinkName, Object};
 
 use super::*;
 

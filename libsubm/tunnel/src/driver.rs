@@ -124,8 +124,6 @@ pub struct Capabilities {
     pub routes: bool,
     /// Whether traffic and handshakes are seen, so that the driver itself knows a cable that does not work.
     pub sees_traffic: bool,
-    /// Bytes that it adds to a packet: what fits into a cable is the MTU without them.
-    pub overhead: u32,
 }
 
 /// What [`CableDriver::ensure`] did.

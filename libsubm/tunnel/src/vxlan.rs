@@ -21,6 +21,7 @@
 //! A device with a random hardware address is another neighbour after each restart, and the other side keeps the old entry until it is
 //! probed: nine seconds without traffic. Ours is derived from the VTEP, and published; gateways that both do so never ask.
 
+pub mod nodes;
 mod vteps;
 
 use std::collections::BTreeMap;
@@ -215,7 +216,6 @@ impl CableDriver for Vxlan {
             nat: false,
             routes: true,
             sees_traffic: false,
-            overhead: OVERHEAD,
         }
     }
 

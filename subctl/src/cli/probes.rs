@@ -12,7 +12,7 @@ use crate::output::Format;
 
 #[derive(Clone, Debug, Args)]
 pub struct Probes {
-    /// How long a check that runs pods may take in a cluster.
+    /// How long each check that runs pods may take in a cluster.
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = duration, global = true)]
     pub validation_timeout: Duration,
     /// Say what was sent and seen.

@@ -188,7 +188,12 @@ async fn measure(
     let words = |text: String| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
     let (from, to) = (way.from, way.to);
     let seconds = time.as_secs();
-    let serve = format!("serve --port {PORT} --seconds {}", pods.left().as_secs());
+    let token = nettest::token();
+    let serve = format!(
+        "serve --port {PORT} --token {token} --connections {} --seconds {}",
+        STREAMS + 1,
+        pods.left().as_secs()
+    );
     let server = pods
         .start(&to.0.site, to.1, Stand::Pod, &words(serve))
         .await?;
@@ -201,7 +206,7 @@ async fn measure(
         row.extend(figures.map(Cell::Text));
         row
     };
-    let options = format!("--to {address} --seconds {seconds}");
+    let options = format!("--to {address} --token {token} --seconds {seconds}");
     if matches!(what, Measure::Throughput(_)) {
         let asked = words(format!("throughput {options} --streams {STREAMS}"));
         let figures: Throughput = ask(pods, from, &asked).await?;

@@ -5,20 +5,31 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use subm_install::images::Images;
-use subm_install::member::nettest::{self, LABEL, Stand};
+use subm_install::member::nettest::{self, LABEL, RUN, Stand};
 use subm_install::names::{GATEWAY, ROUTE_AGENT};
 use subm_nettest::report::{self, TERMINATION_LOG};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::cli::Probes;
 use crate::cluster::{Cluster, PAUSE, kind, list_at, name, str_at};
 use crate::commands::MEMBER;
 use crate::error::Error;
+use crate::status::Status;
+use interrupt::Work;
 
+mod interrupt;
 pub(super) mod nodes;
+
+/// A pod may take so long to be removed.
+const REMOVAL: Duration = Duration::from_secs(15);
+/// Seconds after which a pod that has ended is nobody's any more.
+const LEFT_AFTER: i64 = 600;
+/// An image may be on its way to the registry, or the registry busy, for so long.
+const PULL: Duration = Duration::from_secs(5);
 
 /// A cluster, and from where its images come.
 #[derive(Clone)]
@@ -71,8 +82,12 @@ pub(super) struct Pod {
 pub(super) struct Pods {
     /// Whether it is to be said what they sent and saw.
     pub(super) verbose: bool,
+    /// Label of all of them, and of no other run's.
+    run: String,
     end: Instant,
+    /// Those that are to be removed yet.
     started: RefCell<Vec<(Cluster, String)>>,
+    used: RefCell<Vec<Cluster>>,
 }
 
 /// Does `work`, whose pods are gone afterwards, also if it is interrupted.
@@ -82,32 +97,30 @@ pub(super) async fn with<T>(
 ) -> Result<T, Error> {
     let pods = Pods {
         verbose,
+        run: token(),
         end: Instant::now() + time,
         started: RefCell::default(),
+        used: RefCell::default(),
     };
+    let mut signals = Work::begin();
     let result = tokio::select! {
         result = work(&pods) => result,
-        () = interrupted() => Err(Error::Interrupted),
+        () = signals.interrupted() => Err(Error::Interrupted),
     };
     // What was found is worth more than that it could not be cleaned up; pods end by themselves.
-    let removed = pods.remove().await;
-    let value = result?;
-    removed.map(|()| value)
-}
-
-async fn interrupted() {
-    let signals = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    );
-    if let (Ok(mut interrupt), Ok(mut terminate)) = signals {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    } else {
-        std::future::pending::<()>().await;
+    let left = pods.remove().await;
+    if !left.is_empty() {
+        let namespace = MEMBER.unwrap_or_default();
+        Status::new().warning(format!(
+            "Pods in {namespace} could not be removed: {}. They end by themselves; `kubectl -n {namespace} delete pods -l {RUN}={}` removes them",
+            left.join(", "),
+            pods.run
+        ));
     }
+    if !matches!(result, Err(Error::Interrupted)) {
+        pods.sweep().await;
+    }
+    result
 }
 
 impl Pods {
@@ -130,11 +143,13 @@ impl Pods {
         args.extend_from_slice(words);
         // Longer than anybody here waits.
         let limit = self.left() + Duration::from_secs(60);
-        let object = nettest::pod(&site.images, &pod.name, node, stand, &args, limit);
+        let names = (&*pod.name, &*self.run);
+        let object = nettest::pod(&site.images, names, node, stand, &args, limit);
         // Before it is there: who is interrupted in between removes it too.
         self.started
             .borrow_mut()
             .push((pod.cluster.clone(), pod.name.clone()));
+        self.used.borrow_mut().push(pod.cluster.clone());
         pod.cluster
             .create_value(&kind::PODS, object.value())
             .await?;
@@ -169,6 +184,7 @@ impl Pods {
     }
 
     async fn wait<T>(&self, pod: &Pod, found: impl Fn(&Value) -> Option<T>) -> Result<T, Error> {
+        let mut failing: Option<Instant> = None;
         loop {
             let object = pod.cluster.get(&kind::PODS, MEMBER, &pod.name).await?;
             let Some(object) = object else {
@@ -184,11 +200,25 @@ impl Pods {
                 return Ok(found);
             }
             let waits = waiting(status);
-            if self.left().is_zero() || waits.is_for_ever {
-                return Err(Error::Timeout(format!(
+            let lasting = match waits.pull {
+                Pull::Fails => failing.get_or_insert_with(Instant::now).elapsed() >= PULL,
+                Pull::Never => true,
+                Pull::Fine => {
+                    failing = None;
+                    false
+                }
+            };
+            let text = || {
+                format!(
                     "pod {} with image {} on node {}: {}",
                     pod.name, pod.image, pod.node, waits.why
-                )));
+                )
+            };
+            if lasting {
+                return Err(Error::NotFound(text()));
+            }
+            if self.left().is_zero() {
+                return Err(Error::Timeout(text()));
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -199,26 +229,75 @@ impl Pods {
         self.end.saturating_duration_since(Instant::now())
     }
 
-    /// Removes all that were started, and what an earlier run that was killed has left.
-    pub(super) async fn remove(&self) -> Result<(), Error> {
+    /// Removes all that were started, and says which are still there, each with the reason; the next call tries those again.
+    pub(super) async fn remove(&self) -> Vec<String> {
         let started = self.started.take();
-        let mut result = Ok(());
-        for (cluster, name) in &started {
-            let deleted = cluster.delete(&kind::PODS, MEMBER, name).await;
-            result = result.and(deleted.map(drop));
-        }
-        if let Some((cluster, _)) = started.first() {
-            for pod in cluster
-                .list(&kind::PODS, MEMBER, &format!("{LABEL}=true"))
-                .await
-                .unwrap_or_default()
-            {
-                if ["Succeeded", "Failed"].contains(&str_at(&pod, "/status/phase")) {
-                    let _ = cluster.delete(&kind::PODS, MEMBER, name(&pod)).await;
-                }
+        let removals = started.iter().map(|(cluster, name)| async move {
+            match timeout(REMOVAL, cluster.delete(&kind::PODS, MEMBER, name)).await {
+                Ok(deleted) => deleted.err().map(|error| error.with_causes()),
+                Err(_) => Some("no answer in time".to_owned()),
+            }
+        });
+        let failures = join_all(removals).await;
+        let mut left = Vec::new();
+        for (pod, failure) in started.into_iter().zip(failures) {
+            if let Some(why) = failure {
+                left.push(format!("{} ({why})", pod.1));
+                self.started.borrow_mut().push(pod);
             }
         }
-        result
+        left
+    }
+
+    /// Removes what runs that were killed have left. Those that ended just now may be another's, which is about to read them.
+    async fn sweep(&self) {
+        let used = self.used.take();
+        let now = jiff::Timestamp::now();
+        let others = format!("{LABEL}=true,{RUN}!={}", self.run);
+        // Of the two clusters that there can be.
+        for cluster in used.iter().take(1).chain(used.iter().skip(1).next_back()) {
+            let old = async {
+                let pods = cluster.list(&kind::PODS, MEMBER, &others).await;
+                let pods = pods.unwrap_or_default();
+                join_all(
+                    pods.iter()
+                        .filter(|pod| is_left(pod, now))
+                        .map(|pod| async move { cluster.delete(&kind::PODS, MEMBER, name(pod)).await }),
+                )
+                .await
+            };
+            let _ = timeout(REMOVAL, old).await;
+        }
+    }
+}
+
+/// Whether nobody waits for its answer any more.
+fn is_left(pod: &Value, now: jiff::Timestamp) -> bool {
+    let ended = ["Succeeded", "Failed"].contains(&str_at(pod, "/status/phase"));
+    let times = [
+        "/status/containerStatuses/0/state/terminated/finishedAt",
+        "/metadata/creationTimestamp",
+    ];
+    let mut times = times.iter().filter_map(|at| str_at(pod, at).parse().ok());
+    let since: Option<jiff::Timestamp> = times.next();
+    ended && since.is_some_and(|since| now.as_second() - since.as_second() > LEFT_AFTER)
+}
+
+/// What to do about a pod that did not get as far as to say anything.
+pub(super) fn remedy(error: &Error) -> String {
+    let namespace = MEMBER.unwrap_or_default();
+    match error {
+        Error::Timeout(_) => format!(
+            "Give it more time with --validation-timeout; meanwhile `kubectl -n {namespace} describe pods -l {LABEL}=true` says what it waits for"
+        ),
+        Error::Refused { .. } => format!(
+            "This check needs the right to get, list, create and delete pods in {namespace} (docs/subctl.md)"
+        ),
+        Error::NotFound(_) => format!(
+            "This check needs the image of nettest, and that nobody deletes its pods in {namespace}"
+        ),
+        _ => "This check needs pods of its own, and the API server all the time: try again"
+            .to_owned(),
     }
 }
 
@@ -244,8 +323,17 @@ fn answer<T: DeserializeOwned>(status: &Value, image: &str) -> Option<Result<T, 
 
 struct Waiting {
     why: String,
-    /// It will not begin as things are.
-    is_for_ever: bool,
+    pull: Pull,
+}
+
+/// How it is about the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pull {
+    Fine,
+    /// The first time; it is tried again.
+    Fails,
+    /// It will not come as things are.
+    Never,
 }
 
 fn waiting(status: &Value) -> Waiting {
@@ -255,13 +343,11 @@ fn waiting(status: &Value) -> Waiting {
         state("/state/waiting/reason"),
         state("/state/waiting/message"),
     );
-    let is_for_ever = [
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "ErrImageNeverPull",
-    ]
-    .contains(&reason);
+    let pull = match reason {
+        "ErrImagePull" => Pull::Fails,
+        "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => Pull::Never,
+        _ => Pull::Fine,
+    };
     let why = match (reason, str_at(status, "/phase")) {
         ("", "Running") => "it has not answered in time".to_owned(),
         ("", phase) => match str_at(status, "/message") {
@@ -270,14 +356,14 @@ fn waiting(status: &Value) -> Waiting {
         },
         (reason, _) => format!("{reason}: {message}"),
     };
-    let remedy = if is_for_ever {
-        "; build and push it (docs/images.md), or name another one with --image-override submariner-nettest=IMAGE"
-    } else {
+    let remedy = if pull == Pull::Fine {
         ""
+    } else {
+        "; build and push it (docs/images.md), or name another one with --image-override submariner-nettest=IMAGE"
     };
     Waiting {
         why: why + remedy,
-        is_for_ever,
+        pull,
     }
 }
 
@@ -310,10 +396,66 @@ mod tests {
                 &json!({"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": reason, "message": "m"}}}]}),
             )
         };
-        let missing = waits("ErrImagePull");
-        assert!(missing.is_for_ever && missing.why.contains("--image-override"));
-        assert!(!waits("ContainerCreating").is_for_ever);
-        assert!(!waiting(&json!({"phase": "Pending"})).is_for_ever);
+        let missing = waits("ImagePullBackOff");
+        assert!(missing.pull == Pull::Never && missing.why.contains("--image-override"));
+        // The registry may have been busy.
+        assert_eq!(waits("ErrImagePull").pull, Pull::Fails);
+        assert_eq!(waits("ContainerCreating").pull, Pull::Fine);
+        assert_eq!(waiting(&json!({"phase": "Pending"})).pull, Pull::Fine);
+    }
+
+    #[test]
+    fn what_others_are_about_to_read_is_not_removed() {
+        let now: jiff::Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let pod = |phase: &str, finished: &str| {
+            json!({
+                "metadata": {"creationTimestamp": "2026-01-01T11:00:00Z"},
+                "status": {"phase": phase, "containerStatuses": [{"state": {"terminated": {"finishedAt": finished}}}]},
+            })
+        };
+        assert!(!is_left(&pod("Succeeded", "2026-01-01T11:59:00Z"), now));
+        assert!(is_left(&pod("Succeeded", "2026-01-01T11:40:00Z"), now));
+        assert!(!is_left(&pod("Running", ""), now));
+        // Its node never said when.
+        assert!(is_left(&pod("Failed", ""), now));
+    }
+
+    #[test]
+    fn what_to_do_depends_on_what_went_wrong() {
+        let text = || "t".to_owned();
+        assert!(remedy(&Error::Timeout(text())).contains("--validation-timeout"));
+        let refused = Error::Refused {
+            doing: text(),
+            message: text(),
+        };
+        assert!(remedy(&refused).contains("right"));
+        assert!(remedy(&Error::NotFound(text())).contains("image"));
+        for error in [refused, Error::NotFound(text())] {
+            assert!(!remedy(&error).contains("timeout"));
+        }
+    }
+
+    /// At an API server that is not there.
+    #[tokio::test]
+    async fn what_was_found_is_told_though_pods_are_left_and_they_are_tried_again() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri = format!("http://{}", free.local_addr().unwrap());
+        drop(free);
+        let config = kube::Config::new(uri.parse().unwrap());
+        let cluster = Cluster::new(kube::Client::try_from(config).unwrap());
+        let found = with((Duration::from_secs(5), false), async |pods| {
+            pods.started
+                .borrow_mut()
+                .push((cluster.clone(), "subctl-look-1".to_owned()));
+            for _ in 0..2 {
+                let left = pods.remove().await;
+                assert!(left[0].starts_with("subctl-look-1 ("), "{left:?}");
+            }
+            Ok(7)
+        })
+        .await;
+        assert_eq!(found.unwrap(), 7);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use subm_e2e::connectivity::connected;
 use subm_e2e::{Lab, Member, Ran};
-use subm_test_support::{Packets, eventually, objects};
+use subm_test_support::{Fault, Packets, can_delay, eventually, objects};
 
 const OPERATOR: &str = "submariner-operator";
 const BROKER: &str = "submariner-k8s-broker";
@@ -143,6 +143,22 @@ async fn benchmarks(lab: &Lab) -> Result<()> {
         bytes > 1e6 && rate > 0.0 && rate <= bytes * 8.0 / 2.0,
         "{within:?}"
     );
+    // Figures are those of what is imposed on the way out of c1.
+    let lan = lab.member("c1").cluster.lan()?;
+    let narrow = lan.uplink()?.limit(20_000_000)?;
+    let ran = desk
+        .subctl("benchmark throughput --context kind-c1 --tocontext kind-c2 --duration 2s -o json")
+        .await?;
+    narrow.heal()?;
+    for figures in &figures(&ran)? {
+        let rate = number(figures, "bitsPerSecond");
+        ensure!((2e6..21e6).contains(&rate), "{figures}");
+    }
+    let late = if can_delay()? {
+        Some(lan.uplink()?.delay(Duration::from_millis(20))?)
+    } else {
+        None
+    };
     let ran = desk
         .subctl("benchmark latency --context kind-c1 --tocontext kind-c2 --duration 2s -o json")
         .await?;
@@ -150,18 +166,13 @@ async fn benchmarks(lab: &Lab) -> Result<()> {
     ensure!(between.len() == 2, "{between:?}");
     for figures in &between {
         let [min, mean, max] = ["min", "mean", "max"].map(|key| number(figures, key));
-        let (rate, deviation) = (
-            number(figures, "transactionsPerSecond"),
-            number(figures, "stddev"),
-        );
-        ensure!(
-            0.0 < min && min <= mean && mean <= max && deviation >= 0.0,
-            "{figures}"
-        );
-        // One after the other: the rate is what the mean says.
-        ensure!((rate * mean / 1e6 - 1.0).abs() < 0.01, "{figures}");
+        ensure!(0.0 < min && min <= mean && mean <= max, "{figures}");
+        if late.is_some() {
+            let rate = number(figures, "transactionsPerSecond");
+            ensure!(min >= 20e3 && mean < 400e3 && rate <= 50.0, "{figures}");
+        }
     }
-    Ok(())
+    late.map_or(Ok(()), Fault::heal)
 }
 
 /// In one direction, which is told.

@@ -13,6 +13,8 @@ use crate::names::OPERATOR_NAMESPACE;
 
 /// Label of these pods.
 pub const LABEL: &str = "submariner.io/nettest";
+/// Label with what the run of subctl is called that they are of.
+pub const RUN: &str = "submariner.io/nettest-run";
 /// Their one container.
 pub const CONTAINER: &str = "nettest";
 
@@ -30,7 +32,7 @@ pub enum Stand {
 /// `name` has to be new in the namespace. After `limit` it is ended.
 pub fn pod(
     images: &Images,
-    name: &str,
+    (name, run): (&str, &str),
     node: &str,
     stand: Stand,
     args: &[String],
@@ -42,7 +44,7 @@ pub fn pod(
         "metadata": {
             "name": name,
             "namespace": OPERATOR_NAMESPACE,
-            "labels": {LABEL: "true"},
+            "labels": {LABEL: "true", RUN: run},
         },
         "spec": {
             "nodeName": node,
@@ -58,6 +60,8 @@ pub fn pod(
                 "image": images.of(NETTEST),
                 "imagePullPolicy": images.pull_policy(),
                 "args": args,
+                // Whoever reaches a server must not be able to take the node's memory. Processors are not limited: that would be measured.
+                "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "128Mi"}},
                 "securityContext": security(stand),
             }],
         },
@@ -92,7 +96,14 @@ mod tests {
     fn of(stand: Stand) -> Object {
         let images = Images::like("quay.io/submariner/submariner-route-agent:0.1.0");
         let args = ["look".to_owned()];
-        pod(&images, "n-1", "w1", stand, &args, Duration::from_secs(90))
+        pod(
+            &images,
+            ("n-1", "run1"),
+            "w1",
+            stand,
+            &args,
+            Duration::from_secs(90),
+        )
     }
 
     #[test]
@@ -110,10 +121,13 @@ mod tests {
             let pod = of(stand);
             let spec = &pod.value()["spec"];
             assert_eq!(spec["hostNetwork"], host, "{stand:?}");
+            assert_eq!(pod.value()["metadata"]["labels"][RUN], "run1");
             assert_eq!(spec["automountServiceAccountToken"], false);
             assert_eq!(spec["activeDeadlineSeconds"], 90);
             let container = &spec["containers"][0];
             assert_eq!(container["image"], "quay.io/submariner/nettest:0.1.0");
+            assert_eq!(container["resources"]["limits"]["memory"], "128Mi");
+            assert!(container["resources"]["limits"].get("cpu").is_none());
             let security = &container["securityContext"];
             assert_eq!(security["capabilities"], capabilities);
             assert_eq!(security["runAsUser"], user);

@@ -176,7 +176,6 @@ impl CableDriver for WireGuard {
             nat: true,
             routes: false,
             sees_traffic: true,
-            overhead: super::OVERHEAD,
         }
     }
 

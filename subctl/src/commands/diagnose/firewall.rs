@@ -77,13 +77,14 @@ async fn observe(
         .start(site, node, Stand::Capture, &words(sniff))
         .await?;
     let seen = pods.answer::<Seen>(&sniffer).await?;
-    let seen = seen.map_err(|why| Error::Timeout(format!("node {node}: {why}")))?;
+    let seen = seen.map_err(|why| Error::Broken(format!("node {node}: {why}")))?;
     let mut troubles = Vec::new();
     for pod in &started {
         let answer = pods.answer_by_now::<Sent>(pod).await?;
         troubles.push(answer.and_then(Result::err));
     }
-    pods.remove().await?;
+    // What is left is tried again in the end.
+    pods.remove().await;
     Ok((seen, troubles))
 }
 

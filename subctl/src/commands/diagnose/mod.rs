@@ -14,7 +14,7 @@ use subm_install::names::CONNECTIVITY;
 
 use crate::cli::{Diagnose, Diagnosis, Firewall, KubeFlags};
 use crate::commands::finding::{Part, Verdict};
-use crate::commands::nettest::{self, Site};
+use crate::commands::nettest::{self, Pods, Site};
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::{print, print_data};
@@ -50,6 +50,8 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Diagnose) -> Result<(), Error>
                 failures.extend(first_broken(&parts));
                 data.push(to_json(target, &parts));
             }
+            // Nobody wants to know any more.
+            Err(error @ Error::Interrupted) => return Err(error),
             Err(error) => failures.push(error),
         }
     }
@@ -133,24 +135,24 @@ async fn probed(
     (nodes, firewall): (bool, bool),
 ) -> Result<Vec<Part>, Error> {
     let site = Site::of(&target.cluster, &flags.probes).await?;
-    nettest::with(flags.probes.limits(), async |pods| {
-        let mut parts = Vec::new();
-        if nodes {
-            status.start(nodes::TITLE);
-            let part = nodes::check(seen, &site, pods).await?;
-            tell(status, &part);
-            parts.push(part);
-        }
-        // Where no pod of ours runs, none would there either.
-        if firewall && !parts.iter().any(Part::is_unknown) {
-            status.start(firewall::intra::TITLE);
-            let part = firewall::intra::check(seen, &site, pods).await?;
-            tell(status, &part);
-            parts.push(part);
-        }
-        Ok(parts)
-    })
-    .await
+    let limits = || flags.probes.limits();
+    let mut parts = Vec::new();
+    if nodes {
+        status.start(nodes::TITLE);
+        let check = async |pods: &Pods| nodes::check(seen, &site, pods).await;
+        let part = nettest::with(limits(), check).await?;
+        tell(status, &part);
+        parts.push(part);
+    }
+    // Where no pod of ours runs, none would there either.
+    if firewall && !parts.iter().any(Part::is_unknown) {
+        status.start(firewall::intra::TITLE);
+        let check = async |pods: &Pods| firewall::intra::check(seen, &site, pods).await;
+        let part = nettest::with(limits(), check).await?;
+        tell(status, &part);
+        parts.push(part);
+    }
+    Ok(parts)
 }
 
 /// Ends a step.

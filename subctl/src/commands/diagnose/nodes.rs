@@ -1,26 +1,23 @@
 //! `diagnose nodes`: whether each node's kernel has what leads to the other clusters.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_json::Value;
 use subm_api::names::INTERFACE_NAME;
 use subm_install::member::nettest::Stand;
 use subm_nettest::report::{Link, Node, Way};
+use subm_tunnel::vxlan::nodes::{DEVICE, VTEPS};
+use subm_tunnel::{vxlan, wireguard};
 
 use super::seen::Seen;
 use crate::cluster::{list_at, name, str_at};
 use crate::commands::MEMBER;
 use crate::commands::finding::Part;
-use crate::commands::nettest::{Pods, Site, nodes};
+use crate::commands::nettest::{Pods, Site, nodes, remedy};
 use crate::error::Error;
 
 pub(super) const TITLE: &str = "Checking routes and devices of the nodes";
-/// The device between the nodes of a cluster.
-pub(super) const DEVICE: &str = "vx-submariner";
-/// Upstream's bytes of a VXLAN header with all that is around it.
-const VXLAN_OVERHEAD: u32 = 50;
-const WIREGUARD_OVERHEAD: u32 = 80;
 /// So many pods at once.
 const AT_ONCE: usize = 8;
 
@@ -38,9 +35,12 @@ pub(super) async fn check(seen: &Seen, site: &Site, pods: &Pods) -> Result<Part,
         "look".to_owned(),
         format!(
             "--links={DEVICE},{}",
-            wanted.cable.as_deref().unwrap_or(DEVICE)
+            wanted.cable.as_deref().unwrap_or(DEVICE.as_str())
         ),
     ];
+    if wanted.address.is_ipv6() {
+        words.push("--ipv6".to_owned());
+    }
     words.extend(wanted.networks.iter().map(|(net, _)| net.to_string()));
     let all = nodes::ready(&seen.nodes);
     for some in all.chunks(AT_ONCE) {
@@ -61,7 +61,7 @@ pub(super) async fn check(seen: &Seen, site: &Site, pods: &Pods) -> Result<Part,
                 Err(error) => return Ok(not_looked_at(part, name(node), &error)),
             }
         }
-        pods.remove().await?;
+        pods.remove().await;
     }
     if part.findings.is_empty() {
         part.good(format!(
@@ -79,10 +79,7 @@ fn not_looked_at(mut part: Part, node: &str, error: &Error) -> Part {
             "Node {node} could not be looked at: {}",
             error.with_causes()
         ),
-        format!(
-            "This check needs the right to create and delete pods in {}, and the nettest image",
-            MEMBER.unwrap_or_default()
-        ),
+        remedy(error),
     );
     part
 }
@@ -92,8 +89,8 @@ fn not_looked_at(mut part: Part, node: &str, error: &Error) -> Part {
 struct Wanted {
     /// Where the cables are.
     gateway: String,
-    /// The gateway's address among the nodes' VTEPs.
-    vtep: Option<Ipv4Addr>,
+    /// By which the other nodes reach it.
+    address: IpAddr,
     /// The cables' device, where they have one, and what it adds to packets.
     cable: Option<String>,
     overhead: u32,
@@ -101,31 +98,56 @@ struct Wanted {
     networks: Vec<(IpNet, String)>,
 }
 
-/// The last three octets of a node's address, in 240.0.0.0/8.
-pub(super) fn vtep(address: Ipv4Addr) -> Ipv4Addr {
-    let [_, b, c, d] = address.octets();
-    Ipv4Addr::new(240, b, c, d)
+/// The address of the gateway's node by which the others reach it, of which its VTEPs are made: the one that it has published, if it is of
+/// the nodes' family. As the route agents have it, that is IPv4 where any node has some.
+pub(super) fn gateway_address(seen: &Seen, gateway: &str) -> Option<IpAddr> {
+    let internal = |node: &Value| -> Vec<IpAddr> {
+        let all = list_at(node, "/status/addresses").iter();
+        all.filter(|address| str_at(address, "/type") == "InternalIP")
+            .filter_map(|address| str_at(address, "/address").parse().ok())
+            .collect()
+    };
+    let all: Vec<IpAddr> = seen.nodes.iter().flat_map(internal).collect();
+    let ipv4 = all.is_empty() || all.iter().any(IpAddr::is_ipv4);
+    let published = str_at(own_endpoint(seen)?, "/spec/private_ip").parse();
+    let own = seen.nodes.iter().find(|node| name(node) == gateway);
+    let own = own.map(internal).unwrap_or_default();
+    let mut candidates = published.into_iter().chain(own);
+    candidates.find(|address: &IpAddr| address.is_ipv4() == ipv4)
 }
 
-/// The Endpoint of a cluster's own gateway.
+/// The Endpoint of a cluster's own gateway: of several the youngest.
 pub(super) fn own_endpoint(seen: &Seen) -> Option<&Value> {
     let ours = seen
         .endpoints
         .iter()
         .filter(|endpoint| str_at(endpoint, "/spec/cluster_id") == seen.id());
-    ours.max_by_key(|endpoint| str_at(endpoint, "/metadata/creationTimestamp"))
+    ours.max_by_key(|endpoint| {
+        (
+            str_at(endpoint, "/metadata/creationTimestamp"),
+            name(endpoint),
+        )
+    })
 }
 
 impl Wanted {
     fn of(seen: &Seen) -> Option<Self> {
         let gateway = nodes::gateway(&seen.pods)?.to_owned();
+        let address = gateway_address(seen, &gateway)?;
         let spec = &own_endpoint(seen)?["spec"];
         let (cable, overhead) = match (
             str_at(spec, "/backend"),
             spec["backend_config"][INTERFACE_NAME].as_str(),
         ) {
-            ("vxlan", _) => (Some("vxlan-tunnel"), VXLAN_OVERHEAD),
-            ("wireguard", device) => (Some(device.unwrap_or("submariner")), WIREGUARD_OVERHEAD),
+            ("vxlan", _) => {
+                // Cables are of the family of the address that is published.
+                let between = str_at(spec, "/private_ip").parse().unwrap_or(address);
+                (Some(vxlan::DEVICE.as_str()), vxlan::overhead(between))
+            }
+            ("wireguard", device) => (
+                Some(device.unwrap_or(wireguard::DEVICE.as_str())),
+                wireguard::OVERHEAD,
+            ),
             _ => (None, 0),
         };
         let parse = |key| subm_install::network::parse(seen.setting(key)).unwrap_or_default();
@@ -145,7 +167,7 @@ impl Wanted {
         }
         Some(Self {
             gateway,
-            vtep: str_at(spec, "/private_ip").parse().ok().map(vtep),
+            address,
             cable: cable.map(str::to_owned),
             overhead,
             networks,
@@ -164,8 +186,9 @@ impl Wanted {
         );
         let cable = self.cable.as_deref().filter(|_| on_gateway);
         let cable = cable.map(|cable| (cable, self.overhead, &gateways));
-        for (device, overhead, remedy) in
-            [(DEVICE, VXLAN_OVERHEAD, &agent)].into_iter().chain(cable)
+        for (device, overhead, remedy) in [(DEVICE.as_str(), vxlan::overhead(self.address), &agent)]
+            .into_iter()
+            .chain(cable)
         {
             match link(device) {
                 None => part.broken(format!("Node {node} has no device {device}"), remedy),
@@ -181,7 +204,7 @@ impl Wanted {
         let out = if on_gateway {
             self.cable.as_deref()
         } else {
-            Some(DEVICE)
+            Some(DEVICE.as_str())
         };
         let Some(out) = out else { return };
         // Without the device there are no routes by it.
@@ -190,7 +213,8 @@ impl Wanted {
         }
         for way in &found.ways {
             let right_hop = match way.via {
-                Some(IpAddr::V4(via)) if !on_gateway => Some(via) == self.vtep,
+                Some(IpAddr::V4(via)) if !on_gateway => via == VTEPS.of(self.address),
+                Some(IpAddr::V6(via)) if !on_gateway => via == VTEPS.of6(self.address),
                 _ => true,
             };
             if way.link.as_deref() == Some(out) && right_hop {

@@ -5,11 +5,15 @@ use subm_api::names::{GATEWAY_LABEL, HA_ACTIVE, POD_STATUS};
 
 use crate::cluster::{condition, label, list_at, name, str_at};
 
-/// The node whose gateway has the cables.
+/// The node whose gateway has the cables. The pod of one that died says for minutes that it is active, beside the one that leads now; it
+/// is not ready any more, and no pod of ours would run there.
 pub(in crate::commands) fn gateway(pods: &[Value]) -> Option<&str> {
     let active = pods
         .iter()
-        .find(|pod| label(pod, POD_STATUS) == HA_ACTIVE)?;
+        .filter(|pod| {
+            label(pod, POD_STATUS) == HA_ACTIVE && condition(pod, "Ready") == Some("True")
+        })
+        .find(|pod| pod["metadata"]["deletionTimestamp"].is_null())?;
     Some(str_at(active, "/spec/nodeName")).filter(|node| !node.is_empty())
 }
 
@@ -54,10 +58,24 @@ mod tests {
 
     #[test]
     fn the_gateway_is_the_active_one() {
-        let pod = |node: &str, status: &str| json!({"metadata": {"labels": {POD_STATUS: status}}, "spec": {"nodeName": node}});
-        let pods = [pod("w1", "passive"), pod("w2", "active")];
+        let pod = |node: &str, status: &str| {
+            json!({
+                "metadata": {"labels": {POD_STATUS: status}}, "spec": {"nodeName": node},
+                "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+            })
+        };
+        let mut pods = [
+            pod("w1", "passive"),
+            pod("w2", "active"),
+            pod("w3", "active"),
+        ];
         assert_eq!(gateway(&pods), Some("w2"));
         assert_eq!(gateway(&pods[..1]), None);
+        // Its node is gone, and nobody has changed its label.
+        pods[1]["status"]["conditions"][0]["status"] = json!("False");
+        assert_eq!(gateway(&pods), Some("w3"));
+        pods[2]["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert_eq!(gateway(&pods), None);
     }
 
     #[test]

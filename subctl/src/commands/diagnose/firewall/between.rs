@@ -230,7 +230,7 @@ async fn pass(
         }
         Err(error) => part.unknown(
             format!("It could not be tried: {}", error.with_causes()),
-            "This check needs the right to create and delete pods in submariner-operator of both clusters, and the nettest image",
+            nettest::remedy(&error),
         ),
     }
     Ok(part)

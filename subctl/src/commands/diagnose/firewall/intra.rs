@@ -5,17 +5,17 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use super::{Passage, Sender, observe, passage};
-use crate::cluster::{name, str_at};
-use crate::commands::diagnose::nodes::{DEVICE, own_endpoint, vtep};
+use crate::cluster::name;
+use crate::commands::diagnose::nodes::gateway_address;
 use crate::commands::diagnose::seen::Seen;
 use crate::commands::finding::Part;
-use crate::commands::nettest::{Pods, Site, nodes};
+use crate::commands::nettest::{Pods, Site, nodes, remedy};
 use crate::error::Error;
 use subm_nettest::report;
+use subm_tunnel::vxlan::nodes::{DEVICE, PORT as VXLAN_PORT, VTEPS};
 
 pub(in crate::commands::diagnose) const TITLE: &str =
     "Checking that firewall configuration allows intra-cluster VXLAN traffic";
-const VXLAN_PORT: u16 = 4800;
 /// Discard (RFC 863): nobody has to listen there.
 const INSIDE_PORT: u16 = 9;
 /// So many nodes at once: what is seen of each is up to four lines in one answer.
@@ -31,16 +31,16 @@ pub(in crate::commands::diagnose) async fn check(
         part.good("Skipping this check as it's a single node cluster");
         return Ok(part);
     }
-    let address = own_endpoint(seen).map(|endpoint| str_at(endpoint, "/spec/private_ip"));
-    let (Some(gateway), Some(Ok(address))) = (nodes::gateway(&seen.pods), address.map(str::parse))
-    else {
+    let gateway = nodes::gateway(&seen.pods);
+    let address = gateway.and_then(|gateway| gateway_address(seen, gateway));
+    let (Some(gateway), Some(address)) = (gateway, address) else {
         part.unknown(
             "No gateway leads in this cluster, so nodes have nobody to send to",
             "`subctl diagnose connections` says why",
         );
         return Ok(part);
     };
-    let to = SocketAddr::new(vtep(address).into(), INSIDE_PORT);
+    let to = SocketAddr::new(VTEPS.of(address).into(), INSIDE_PORT);
     let others: Vec<&Value> = nodes::ready(&seen.nodes)
         .into_iter()
         .filter(|node| name(node) != gateway)
@@ -61,7 +61,7 @@ pub(in crate::commands::diagnose) async fn check(
             Err(error) => {
                 part.unknown(
                     format!("It could not be tried: {}", error.with_causes()),
-                    "This check needs the right to create and delete pods in submariner-operator, and the nettest image",
+                    remedy(&error),
                 );
                 return Ok(part);
             }

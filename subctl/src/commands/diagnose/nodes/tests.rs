@@ -10,6 +10,7 @@ fn seen(backend: &str) -> Seen {
         }),
         pods: vec![json!({
             "metadata": {"labels": {"gateway.submariner.io/status": "active"}}, "spec": {"nodeName": "w1"},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
         })],
         endpoints: vec![
             json!({"spec": {
@@ -40,13 +41,14 @@ fn way(link: &str, via: Option<[u8; 4]>, nets: &[&str]) -> Way {
     }
 }
 
+const VX: &str = "vx-submariner";
 const NETS: [&str; 2] = ["10.9.0.0/16", "10.99.0.0/16"];
 
 fn worker() -> Node {
     Node {
         uplink: Some(link("eth0", 1500)),
-        links: vec![link(DEVICE, 1450)],
-        ways: vec![way(DEVICE, Some([240, 20, 8, 11]), &NETS)],
+        links: vec![link(VX, 1450)],
+        ways: vec![way(VX, Some([240, 20, 8, 11]), &NETS)],
     }
 }
 
@@ -67,7 +69,7 @@ fn what_overlaps_is_not_looked_for() {
         .map(|(net, _)| net.to_string())
         .collect();
     assert_eq!(nets, NETS);
-    assert_eq!(wanted.vtep, Some([240, 20, 8, 11].into()));
+    assert_eq!(wanted.address, IpAddr::from([172, 20, 8, 11]));
     let mut alone = seen("vxlan");
     alone.pods.clear();
     assert_eq!(Wanted::of(&alone), None);
@@ -79,7 +81,7 @@ fn a_worker_sends_by_the_gateways_vtep() {
     let mut missing = worker();
     missing.ways = vec![
         way("eth0", Some([172, 20, 8, 1]), &NETS[..1]),
-        way(DEVICE, Some([240, 20, 8, 11]), &NETS[1..]),
+        way(VX, Some([240, 20, 8, 11]), &NETS[1..]),
     ];
     assert_eq!(
         told("w2", &missing),
@@ -99,7 +101,7 @@ fn a_worker_sends_by_the_gateways_vtep() {
         ]
     );
     // To a gateway that leads no more.
-    missing.ways = vec![way(DEVICE, Some([240, 20, 8, 12]), &NETS)];
+    missing.ways = vec![way(VX, Some([240, 20, 8, 12]), &NETS)];
     assert_eq!(told("w2", &missing).len(), 1);
     missing.links.clear();
     assert_eq!(
@@ -117,7 +119,7 @@ fn a_worker_sends_by_the_gateways_vtep() {
 #[test]
 fn the_gateway_sends_by_its_cables_device() {
     let gateway = |device: &str, mtu| Node {
-        links: vec![link(DEVICE, 1450), link(device, mtu)],
+        links: vec![link(VX, 1450), link(device, mtu)],
         ways: vec![way(device, Some([241, 20, 9, 11]), &NETS)],
         ..worker()
     };
@@ -154,4 +156,67 @@ fn an_mtu_is_too_large_or_too_small() {
         with(1000),
         ["? On node w2 the MTU of vx-submariner is 1000, and 1450 would fit into eth0"]
     );
+}
+
+fn with_addresses(mut seen: Seen, addresses: &[&str]) -> Seen {
+    let addresses: Vec<Value> = addresses
+        .iter()
+        .map(|address| json!({"type": "InternalIP", "address": address}))
+        .collect();
+    seen.nodes = vec![json!({"metadata": {"name": "w1"}, "status": {"addresses": addresses}})];
+    seen
+}
+
+/// As the data plane makes it there: VTEPs of the whole address, and headers of IPv6 around packets.
+#[test]
+fn a_cluster_of_ipv6_alone_is_judged_by_its_own_measure() {
+    let mut new = with_addresses(seen("vxlan"), &["fd00:20:8::b"]);
+    new.endpoints[0]["spec"]["private_ip"] = json!("fd00:20:8::b");
+    let wanted = Wanted::of(&new).unwrap();
+    let told = |node: &str, found: &Node| {
+        let mut part = Part::new(TITLE);
+        wanted.judge(&mut part, node, found);
+        faults(&[part])
+    };
+    let way6 = |via: &str| Way {
+        via: via.parse().ok(),
+        ..way(VX, None, &["fd09::/48"])
+    };
+    let mut node = Node {
+        links: vec![link(VX, 1430)],
+        ways: vec![
+            way(VX, Some([240, 16, 127, 227]), &NETS),
+            way6("fd53:7562:6d00:64::f010:7fe3"),
+        ],
+        ..worker()
+    };
+    assert_eq!(told("w2", &node), [""; 0]);
+    node.links[0].mtu = 1450;
+    assert!(told("w2", &node)[0].contains("with 70 bytes around them"));
+    node.links[0].mtu = 1430;
+    node.ways[1] = way6("fd53:7562:6d00:64::1");
+    assert!(
+        told("w2", &node)[0].contains("packets leave by vx-submariner to fd53:7562:6d00:64::1")
+    );
+    node.ways.clear();
+    node.links.push(link("vxlan-tunnel", 1430));
+    assert_eq!(told("w1", &node), [""; 0]);
+}
+
+#[test]
+fn nodes_reach_the_gateway_by_the_family_that_all_have() {
+    let of = |published: &str, addresses: &[&str]| {
+        let mut seen = with_addresses(seen("vxlan"), addresses);
+        seen.endpoints[0]["spec"]["private_ip"] = json!(published);
+        gateway_address(&seen, "w1").map(|address| address.to_string())
+    };
+    let both = ["fd00:20:8::b", "172.20.8.11"];
+    // Cables may be of IPv6 where nodes have both.
+    assert_eq!(of("fd00:20:8::b", &both).as_deref(), Some("172.20.8.11"));
+    assert_eq!(of("172.20.8.11", &both).as_deref(), Some("172.20.8.11"));
+    assert_eq!(
+        of("fd00:20:8::b", &both[..1]).as_deref(),
+        Some("fd00:20:8::b")
+    );
+    assert_eq!(of("172.20.8.11", &[]).as_deref(), Some("172.20.8.11"));
 }
