@@ -117,9 +117,6 @@ impl Bench {
     }
 }
 
-/// What a figure is called, and where it is found.
-type Figure = (&'static str, fn(&many::Cost) -> f64);
-
 /// What a cluster that is nowhere else has on the broker.
 fn cluster(number: u16) -> [Value; 2] {
     let [high, low] = number.to_be_bytes();
