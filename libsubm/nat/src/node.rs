@@ -167,8 +167,9 @@ impl Node {
             }
             ruleset.sets.insert(map.clone(), values);
             for end in [Match::destination(remote.clone()), Match::source(remote)] {
+                // The SYN first: that is a comparison, the other a search, and each packet that is forwarded comes by here.
                 rules.push(
-                    Rule::when([end, Match::tcp_syn()])
+                    Rule::when([Match::tcp_syn(), end])
                         .then(Statement::ClampMss(Mss::PathMtu))
                         .comment("MSS to the MTU of the path"),
                 );
