@@ -9,6 +9,7 @@ use serde_json::Value;
 use subm_kube::Trouble;
 use tokio::time::Instant;
 
+use super::answers::{Answers, Use};
 use super::lanes::{Accepted, Done, Lanes};
 use super::metrics::Metrics;
 use super::reports::Reports;
@@ -32,6 +33,7 @@ pub(super) struct Brain {
     pub(super) world: World,
     pool: Pool,
     lanes: Lanes,
+    answers: Answers,
     /// Since when a service is dirty.
     due: BTreeMap<ServiceKey, Instant>,
     /// Services that only their reports are due for: after all that makes names resolve.
@@ -62,6 +64,7 @@ impl Brain {
             pool: pool_of(&settings),
             world: World::new(settings),
             lanes,
+            answers: Answers::default(),
             due: BTreeMap::new(),
             to_report: BTreeMap::new(),
             later: BTreeSet::new(),
@@ -116,9 +119,13 @@ impl Brain {
 
     pub(super) fn news(&mut self, source: Source, news: News) {
         match news {
-            News::Started => self.world.started(source),
+            News::Started => {
+                self.answers.started(source);
+                self.world.started(source);
+            }
             News::Listed => {
                 self.recovered(source);
+                self.answers.listed(source);
                 let knew = self.world.knows_broker();
                 self.world.listed(source);
                 // A replica that does not lead will do so when it does.
@@ -128,9 +135,10 @@ impl Brain {
             }
             News::Item(item) => self.item(source, *item),
             News::Gone(metadata) => {
+                let namespace = metadata.namespace.unwrap_or_default();
                 let name = metadata.name.unwrap_or_default();
-                self.world
-                    .gone(source, &metadata.namespace.unwrap_or_default(), &name);
+                self.answers.gone(source, &namespace, &name);
+                self.world.gone(source, &namespace, &name);
             }
             News::Absent => self.absent(source),
             News::Invalid(metadata, error) => {
@@ -160,6 +168,12 @@ impl Brain {
     }
 
     fn item(&mut self, source: Source, item: Item) {
+        let metadata = item.metadata();
+        self.answers.applied(
+            source,
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        );
         match item {
             Item::Export(export) => self.world.export(&export),
             Item::Service(service) => self.world.service_of_kubernetes(&service),
@@ -366,7 +380,10 @@ impl Brain {
                     self.to_report.entry(key.clone()).or_insert(since);
                 }
             }
-            match self.lanes.submit(place, key, writes, since) {
+            let accepted = self
+                .lanes
+                .submit(place, key, writes, since, &mut self.answers);
+            match accepted {
                 Accepted::Waiting(at) => drop(self.later.insert((at, key.clone()))),
                 Accepted::Started if !report => self.last_change = Instant::now(),
                 Accepted::Started | Accepted::Nothing => {}
@@ -379,19 +396,21 @@ impl Brain {
         let mut failure = None;
         for (write, outcome) in &done.results {
             self.metrics.write(write, outcome);
+            let (id, usable) = (&write.id, self.answers.arrived(&write.id));
             match outcome {
                 Outcome::Written(object) => {
                     tracing::info!("{}", words::done(write));
-                    self.take(write.id.source(), object.clone());
+                    if usable != Use::Nothing {
+                        self.take(id.source(), object.clone());
+                    }
                 }
-                Outcome::Deleted => {
-                    tracing::info!("{}", words::done(write));
-                    self.world
-                        .gone(write.id.source(), &write.id.namespace, &write.id.name);
-                }
-                Outcome::Missing => {
-                    self.world
-                        .gone(write.id.source(), &write.id.namespace, &write.id.name);
+                Outcome::Deleted | Outcome::Missing => {
+                    if matches!(outcome, Outcome::Deleted) {
+                        tracing::info!("{}", words::done(write));
+                    }
+                    if usable == Use::All {
+                        self.world.gone(id.source(), &id.namespace, &id.name);
+                    }
                 }
                 Outcome::Overtaken => tracing::debug!("{} was overtaken", words::write(write)),
                 Outcome::Failed(why) => {
@@ -458,3 +477,6 @@ fn split(plan: &Plan) -> (Vec<Write>, Vec<Write>) {
         .into_iter()
         .partition(|write| write.id.place == Place::Home)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use super::answers::Answers;
 use super::writer::{Outcome, Writer};
 use crate::core::{Action, ObjectId, Place, ServiceKey, Urgency, Write};
 
@@ -95,6 +96,7 @@ impl Lanes {
         key: &ServiceKey,
         mut writes: Vec<Write>,
         since: Instant,
+        answers: &mut Answers,
     ) -> Accepted {
         let now = Instant::now();
         let lane = self.by_service.entry((place, key.clone())).or_default();
@@ -111,6 +113,9 @@ impl Lanes {
         lane.in_flight
             .extend(writes.iter().map(|write| write.id.clone()));
         lane.last.extend(writes.iter().map(fingerprint));
+        for write in &writes {
+            answers.awaited(&write.id);
+        }
         self.running += 1;
         let server = self.servers[&place].clone();
         let (key, done) = (key.clone(), self.done.clone());

@@ -6,6 +6,7 @@
 //!                 └────────── what came of it ──────────┘
 //! ```
 
+mod answers;
 mod brain;
 pub mod environment;
 mod health;

@@ -43,6 +43,22 @@ pub(super) enum Item {
     Lease(Lease),
 }
 
+impl Item {
+    pub(super) fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::Export(object) => &object.metadata,
+            Self::Service(object) => &object.metadata,
+            Self::Slice(object) => &object.metadata,
+            Self::Import(object) => &object.metadata,
+            Self::Namespace(object) => &object.metadata,
+            Self::Node(object) => &object.metadata,
+            Self::GlobalIp(object) => &object.metadata,
+            Self::Cluster(object) => &object.metadata,
+            Self::Lease(object) => &object.metadata,
+        }
+    }
+}
+
 /// Starts the watches of this cluster.
 pub(super) fn home(
     tasks: &mut JoinSet<()>,
