@@ -14,6 +14,7 @@ use subm_api::names::{
     INTERFACE_NAME, MEMBER_SINCE, PUBLIC_KEY, UDP_PORT, USING_LOAD_BALANCER, is_label,
 };
 use subm_api::submariner::{Cluster, Endpoint};
+use subm_tunnel::Claims;
 use subm_tunnel::vxlan::VTEP_MAC;
 
 /// What is ours, and so nobody else's to claim.
@@ -218,11 +219,11 @@ pub fn judge(
     }
     by_age.sort_by_key(|(endpoint, remote, _)| (seniority.rank(&remote.cluster), age(endpoint)));
     let mut remotes: Vec<Remote> = Vec::new();
-    let mut taken = Taken::default();
+    let mut claims = Claims::default();
     for (endpoint, mut remote, odd) in by_age {
         let mut wrong = odd;
         remote.networks.retain(|net| {
-            let why = claim(net, ours, &taken);
+            let why = claim(net, ours, &claims);
             let good = why.is_none();
             wrong.extend(why);
             good
@@ -234,7 +235,7 @@ pub fn judge(
             refuse(endpoint, why);
         }
         for net in &remote.networks {
-            taken.insert(*net, &remote.cluster);
+            claims.take(*net, &endpoint.spec.cluster_id);
         }
         remotes.push(remote);
     }
@@ -243,7 +244,7 @@ pub fn judge(
 }
 
 /// What is wrong with a claim, given those that were heard before.
-fn claim(net: &IpNet, ours: &Ours, taken: &Taken) -> Option<Why> {
+fn claim(net: &IpNet, ours: &Ours, before: &Claims<'_>) -> Option<Why> {
     if is_special(net) {
         return Some(Why::Special(*net));
     }
@@ -253,38 +254,8 @@ fn claim(net: &IpNet, ours: &Ours, taken: &Taken) -> Option<Why> {
     }
     Some(Why::Taken {
         net: *net,
-        by: taken.by(net)?.to_owned(),
+        by: before.holder(*net)?.to_owned(),
     })
-}
-
-/// What clusters have. None overlaps another: of a cluster's own the larger stands for those inside of it, and others' do not come in. So
-/// whoever overlaps a network is beside the place where it would stand.
-#[derive(Debug, Default)]
-struct Taken(BTreeMap<IpNet, String>);
-
-impl Taken {
-    /// Whose a network is, or a part of it.
-    fn by(&self, net: &IpNet) -> Option<&str> {
-        self.beside(net).map(|(_, cluster)| cluster.as_str())
-    }
-
-    fn beside(&self, net: &IpNet) -> Option<(&IpNet, &String)> {
-        let before = self.0.range(..=net).next_back();
-        let after = self.0.range(net..).next();
-        let mut beside = before.into_iter().chain(after);
-        beside.find(|(theirs, _)| overlap(theirs, net))
-    }
-
-    fn insert(&mut self, net: IpNet, cluster: &str) {
-        while let Some((other, _)) = self.beside(&net) {
-            if other.contains(&net) {
-                return;
-            }
-            let smaller = *other;
-            self.0.remove(&smaller);
-        }
-        self.0.insert(net, cluster.to_owned());
-    }
 }
 
 fn overlap(one: &IpNet, other: &IpNet) -> bool {

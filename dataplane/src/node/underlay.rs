@@ -5,11 +5,12 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Node;
 use subm_routing::Family;
+use subm_tunnel::vxlan::nodes::family;
 
 /// The nodes' addresses, as their objects tell.
 ///
-/// `vx-submariner` has one socket, so all nodes use one family: IPv4, unless most nodes have none. A node of a cluster with both that tells
-/// its IPv6 address first moves nobody, and one that is unlike the others leaves only itself out.
+/// All nodes use one [`family`]. A node of a cluster with both that tells its IPv6 address first moves nobody, and one that is unlike the
+/// others leaves only itself out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Underlay {
     pub family: Family,
@@ -28,14 +29,7 @@ impl Underlay {
             .collect();
         let all: BTreeSet<IpAddr> = named.iter().flat_map(|(_, ips)| ips).copied().collect();
         let told = named.iter().filter(|(_, ips)| !ips.is_empty());
-        let with4 = told
-            .clone()
-            .filter(|(_, ips)| ips.iter().any(IpAddr::is_ipv4));
-        let family = if 2 * with4.count() >= told.clone().count() {
-            Family::V4
-        } else {
-            Family::V6
-        };
+        let family = family(named.iter().map(|(_, ips)| ips.as_slice()));
         let first = |ips: &[IpAddr]| ips.iter().copied().find(|ip| Family::of(ip) == family);
         let mut left_out: BTreeSet<String> = told.map(|(name, _)| name.clone()).collect();
         let nodes: BTreeMap<String, IpAddr> = named

@@ -308,7 +308,7 @@ proptest! {
                 (cluster.to_string(), text.parse::<IpNet>().expect("a network").trunc())
             })
             .collect();
-        let mut taken = Taken::default();
+        let mut taken = Claims::default();
         let mut all: Vec<(&str, IpNet)> = Vec::new();
         for (cluster, net) in &nets {
             let expected: BTreeSet<&str> = all
@@ -316,11 +316,11 @@ proptest! {
                 .filter(|(_, other)| overlap(other, net))
                 .map(|(of, _)| *of)
                 .collect();
-            let found = taken.by(net);
+            let found = taken.holder(*net);
             prop_assert_eq!(found.is_some(), !expected.is_empty(), "{} in {:?}", net, all);
             prop_assert!(found.is_none_or(|found| expected.contains(found)));
             if expected.iter().all(|of| of == cluster) {
-                taken.insert(*net, cluster);
+                taken.take(*net, cluster);
                 all.push((cluster, *net));
             }
         }

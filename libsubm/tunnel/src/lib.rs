@@ -64,6 +64,7 @@
 #![warn(missing_docs)]
 
 mod cable;
+mod claims;
 mod connection;
 mod driver;
 mod error;
@@ -74,6 +75,7 @@ pub mod vxlan;
 pub mod wireguard;
 
 pub use cable::{Cable, Local};
+pub use claims::Claims;
 pub use connection::{Connection, ConnectionStatus, Traffic};
 pub use driver::{Applied, CableDriver, Capabilities};
 pub use error::Error;

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use crate::Cable;
 use crate::key::PublicKey;
+use crate::{Cable, Claims};
 
 /// Why a cable is not made. Its text is for the cable's status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,36 +60,19 @@ pub enum Refusal {
 /// What cannot be, by the names of cables.
 pub type Refusals = BTreeMap<String, Refusal>;
 
-/// Subnets, and who has them.
-#[derive(Debug, Default)]
-pub(crate) struct Claims<'a>(BTreeMap<IpNet, &'a str>);
-
-impl<'a> Claims<'a> {
-    /// Whether another cable has one of the subnets, or a part.
-    pub(crate) fn clash(&self, subnets: &BTreeSet<IpNet>) -> Option<Refusal> {
-        subnets.iter().find_map(|subnet| {
-            Some(Refusal::Taken {
-                subnet: *subnet,
-                by: self.overlapping(*subnet)?.to_owned(),
-            })
+/// Whether another cable has one of the subnets, or a part.
+pub(crate) fn clash(claims: &Claims<'_>, subnets: &BTreeSet<IpNet>) -> Option<Refusal> {
+    subnets.iter().find_map(|subnet| {
+        Some(Refusal::Taken {
+            subnet: *subnet,
+            by: claims.holder(*subnet)?.to_owned(),
         })
-    }
+    })
+}
 
-    pub(crate) fn take(&mut self, cable: &'a Cable) {
-        let subnets = cable.subnets.iter();
-        self.0
-            .extend(subnets.map(|subnet| (*subnet, cable.name.as_str())));
-    }
-
-    /// Of two networks that overlap one contains the other.
-    fn overlapping(&self, net: IpNet) -> Option<&'a str> {
-        let mut around = std::iter::successors(Some(net), IpNet::supernet);
-        let outer = around.find_map(|net| self.0.get(&net));
-        let last = IpNet::new_assert(net.broadcast(), net.max_prefix_len());
-        outer.copied().or_else(|| {
-            let (_, by) = self.0.range(net..=last).next()?;
-            Some(*by)
-        })
+pub(crate) fn take<'a>(claims: &mut Claims<'a>, cable: &'a Cable) {
+    for subnet in &cable.subnets {
+        claims.take(*subnet, &cable.name);
     }
 }
 
@@ -121,9 +104,9 @@ mod tests {
         fn overlaps_are_found(taken in prop::collection::btree_set(any_net(), 0..6), wanted in any_net()) {
             let mut claims = Claims::default();
             let cable = Cable::new("c2", "c2", [10, 0, 0, 1].into(), 4500).subnets(taken.clone());
-            claims.take(&cable);
+            take(&mut claims, &cable);
             let expected = taken.iter().any(|net| net.contains(&wanted) || wanted.contains(net));
-            prop_assert_eq!(claims.clash(&[wanted].into()).is_some(), expected);
+            prop_assert_eq!(clash(&claims, &[wanted].into()).is_some(), expected);
         }
     }
 }

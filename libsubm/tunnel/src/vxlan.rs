@@ -37,8 +37,8 @@ use subm_routing::{
 use crate::cable::distinct;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::driver::{Applied, CableDriver, Capabilities};
-use crate::refusal::Claims;
-use crate::{Cable, Error, Local, Refusal, Refusals};
+use crate::refusal::{clash, take};
+use crate::{Cable, Claims, Error, Local, Refusal, Refusals};
 
 pub use vteps::Vteps;
 
@@ -114,13 +114,13 @@ pub fn plan(local: &Local, cables: &[Cable]) -> (Network, Refusals) {
         };
         let refusal = family
             .or_else(same)
-            .or_else(|| claims.clash(&cable.subnets));
+            .or_else(|| clash(&claims, &cable.subnets));
         if let Some(refusal) = refusal {
             refusals.insert(cable.name.clone(), refusal);
             continue;
         }
         vteps.insert(vtep, &cable.name);
-        claims.take(cable);
+        take(&mut claims, cable);
         network.extend(ways(local, cable));
         network.extend(routes(local, cable));
     }

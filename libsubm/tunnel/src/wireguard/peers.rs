@@ -11,8 +11,8 @@ use super::{KEEPALIVE, SESSION_LIMIT};
 use crate::cable::distinct;
 use crate::connection::Traffic;
 use crate::key::{PresharedKey, PublicKey};
-use crate::refusal::Claims;
-use crate::{Cable, Refusal, Refusals};
+use crate::refusal::{clash, take};
+use crate::{Cable, Claims, Refusal, Refusals};
 
 /// What a peer of the device is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +59,13 @@ pub(super) fn desired(
                     key,
                     of: (*of).to_owned(),
                 }),
-                None => claims.clash(&cable.subnets),
+                None => clash(&claims, &cable.subnets),
             },
         };
         match (cable.public_key, refusal) {
             (Some(key), None) => {
                 keys.insert(key, &cable.name);
-                claims.take(cable);
+                take(&mut claims, cable);
                 let peer = Peer {
                     endpoint: Some(cable.endpoint()),
                     allowed: cable.subnets.clone(),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use subm_api::names::INTERFACE_NAME;
 use subm_install::member::nettest::Stand;
 use subm_nettest::report::{Link, Node, Way};
-use subm_tunnel::vxlan::nodes::{DEVICE, VTEPS};
+use subm_tunnel::vxlan::nodes::{DEVICE, VTEPS, family};
 use subm_tunnel::{vxlan, wireguard};
 
 use super::seen::Seen;
@@ -99,7 +99,7 @@ struct Wanted {
 }
 
 /// The address of the gateway's node by which the others reach it, of which its VTEPs are made: the one that it has published, if it is of
-/// the nodes' family. As the route agents have it, that is IPv4 where any node has some.
+/// the nodes' family.
 pub(super) fn gateway_address(seen: &Seen, gateway: &str) -> Option<IpAddr> {
     let internal = |node: &Value| -> Vec<IpAddr> {
         let all = list_at(node, "/status/addresses").iter();
@@ -107,13 +107,13 @@ pub(super) fn gateway_address(seen: &Seen, gateway: &str) -> Option<IpAddr> {
             .filter_map(|address| str_at(address, "/address").parse().ok())
             .collect()
     };
-    let all: Vec<IpAddr> = seen.nodes.iter().flat_map(internal).collect();
-    let ipv4 = all.is_empty() || all.iter().any(IpAddr::is_ipv4);
+    let all: Vec<Vec<IpAddr>> = seen.nodes.iter().map(internal).collect();
+    let ours = family(all.iter().map(Vec::as_slice));
     let published = str_at(own_endpoint(seen)?, "/spec/private_ip").parse();
     let own = seen.nodes.iter().find(|node| name(node) == gateway);
     let own = own.map(internal).unwrap_or_default();
     let mut candidates = published.into_iter().chain(own);
-    candidates.find(|address: &IpAddr| address.is_ipv4() == ipv4)
+    candidates.find(|address| family([std::slice::from_ref(address)]) == ours)
 }
 
 /// The Endpoint of a cluster's own gateway: of several the youngest.
