@@ -1,13 +1,43 @@
 //! Pages of metrics and health, of either program.
 
 use std::net::{Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use prometheus::Registry;
 use prometheus::core::Collector;
-use subm_kube::admin::{self, Pages};
+use prometheus::proto::MetricFamily;
+use subm_kube::admin::{self, Check, Pages};
 use tokio::task::JoinSet;
+
+/// How a program is: it writes that as it goes, and whoever asks for a page reads it.
+#[derive(Debug, Default)]
+pub(super) struct Shown<S>(Mutex<S>);
+
+/// What pages say of a state. All is of one look, so nothing stays of what was.
+pub(super) trait State: Send + 'static {
+    fn checks(&self) -> Vec<Check>;
+    fn metrics(&self) -> prometheus::Result<Vec<MetricFamily>>;
+}
+
+impl<S> Shown<S> {
+    pub(super) fn state(&self) -> MutexGuard<'_, S> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: State> Pages for Shown<S> {
+    fn checks(&self) -> Vec<Check> {
+        self.state().checks()
+    }
+
+    fn metrics(&self) -> Vec<MetricFamily> {
+        self.state().metrics().unwrap_or_else(|error| {
+            tracing::warn!("no metrics: {error}");
+            Vec::new()
+        })
+    }
+}
 
 /// Serves them on every address of the node.
 pub(super) async fn serve(

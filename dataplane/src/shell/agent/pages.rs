@@ -1,16 +1,13 @@
 //! What the route agent's pages tell. Submariner's has no metrics; names and labels are like those of its gateways.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounter, Opts, Registry};
-use subm_kube::admin::{Check, Pages};
+use subm_kube::admin::Check;
 
 use crate::node::status::Row;
-use crate::shell::pages::register;
+use crate::shell::pages::{self, register};
 
-#[derive(Debug, Default)]
-pub(super) struct Shown(Mutex<State>);
+pub(super) type Shown = pages::Shown<State>;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -24,32 +21,22 @@ pub(super) struct State {
     pub(super) written: u64,
 }
 
-impl Shown {
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Pages for Shown {
+impl pages::State for State {
     fn checks(&self) -> Vec<Check> {
-        let state = self.state();
         let check = |good, text| Check {
             good,
             text,
             needed: true,
         };
         vec![
-            check(state.home, "this cluster has been read"),
-            check(state.network, "links and routes are as planned"),
-            check(state.filter, "the packet filter is as planned"),
+            check(self.home, "this cluster has been read"),
+            check(self.network, "links and routes are as planned"),
+            check(self.filter, "the packet filter is as planned"),
         ]
     }
 
-    fn metrics(&self) -> Vec<MetricFamily> {
-        gather(&self.state()).unwrap_or_else(|error| {
-            tracing::warn!("no metrics: {error}");
-            Vec::new()
-        })
+    fn metrics(&self) -> prometheus::Result<Vec<MetricFamily>> {
+        gather(self)
     }
 }
 

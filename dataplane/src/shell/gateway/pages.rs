@@ -3,19 +3,17 @@
 //! All values are of one look, so nothing stays of a cable that is gone or of a status that was (defect 21).
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounter, IntGauge, Opts, Registry};
 use subm_api::submariner::EndpointSpec;
-use subm_kube::admin::{Check, Pages};
+use subm_kube::admin::Check;
 use subm_tunnel::{Connection, ConnectionStatus};
 
-use crate::shell::pages::register;
+use crate::shell::pages::{self, register};
 
-#[derive(Debug, Default)]
-pub(super) struct Shown(Mutex<State>);
+pub(super) type Shown = pages::Shown<State>;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -47,28 +45,18 @@ impl State {
     }
 }
 
-impl Shown {
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Pages for Shown {
+impl pages::State for State {
     fn checks(&self) -> Vec<Check> {
-        let state = self.state();
         let check = |good, text, needed| Check { good, text, needed };
         vec![
-            check(state.home, "this cluster has been read", true),
-            check(state.broker, "the broker can be read", false),
-            check(state.leads, "this gateway leads", false),
+            check(self.home, "this cluster has been read", true),
+            check(self.broker, "the broker can be read", false),
+            check(self.leads, "this gateway leads", false),
         ]
     }
 
-    fn metrics(&self) -> Vec<MetricFamily> {
-        gather(&self.state()).unwrap_or_else(|error| {
-            tracing::warn!("no metrics: {error}");
-            Vec::new()
-        })
+    fn metrics(&self) -> prometheus::Result<Vec<MetricFamily>> {
+        gather(self)
     }
 }
 
