@@ -79,30 +79,52 @@ pub struct HealthCheck {
     pub max_packet_loss: u64,
 }
 
-/// How paths to the others are checked, as environments say it.
-pub(super) struct HealthVariables {
-    enabled: bool,
-    numbers: Option<(String, String)>,
+/// What environments of both programs say.
+pub(super) struct SharedVariables<'a> {
+    cluster: &'a str,
+    /// Of pods, of Services, and global ones.
+    networks: [String; 3],
+    checks: Option<(String, String)>,
 }
 
-impl HealthVariables {
-    pub(super) fn of(connectivity: &Connectivity) -> Self {
-        let check = connectivity.health_check;
+impl<'a> SharedVariables<'a> {
+    pub(super) fn of(settings: &'a Settings, connectivity: &Connectivity) -> Self {
+        let addresses = &settings.addresses;
+        let networks = [&addresses.pods, &addresses.services, &addresses.global];
+        let checks = connectivity.health_check.map(|check| {
+            (
+                check.interval_seconds.to_string(),
+                check.max_packet_loss.to_string(),
+            )
+        });
         Self {
-            enabled: check.is_some(),
-            numbers: check.map(|check| {
-                (
-                    check.interval_seconds.to_string(),
-                    check.max_packet_loss.to_string(),
-                )
-            }),
+            cluster: settings.cluster_id.as_str(),
+            networks: networks.map(|texts| texts.join(",")),
+            checks,
         }
     }
 
-    pub(super) fn variables(&self) -> Vec<(&'static str, &str)> {
-        let enabled = if self.enabled { "true" } else { "false" };
+    /// Whose node it is.
+    pub(super) fn cluster(&self) -> [(&'static str, &str); 5] {
+        let [pods, services, global] = &self.networks;
+        [
+            ("SUBMARINER_NAMESPACE", OPERATOR_NAMESPACE),
+            ("SUBMARINER_CLUSTERID", self.cluster),
+            ("SUBMARINER_CLUSTERCIDR", pods),
+            ("SUBMARINER_SERVICECIDR", services),
+            ("SUBMARINER_GLOBALCIDR", global),
+        ]
+    }
+
+    /// How paths to the others are checked.
+    pub(super) fn checks(&self) -> Vec<(&'static str, &str)> {
+        let enabled = if self.checks.is_some() {
+            "true"
+        } else {
+            "false"
+        };
         let mut variables = vec![("SUBMARINER_HEALTHCHECKENABLED", enabled)];
-        if let Some((interval, losses)) = &self.numbers {
+        if let Some((interval, losses)) = &self.checks {
             variables.push(("SUBMARINER_HEALTHCHECKINTERVAL", interval));
             variables.push(("SUBMARINER_HEALTHCHECKMAXPACKETLOSSCOUNT", losses));
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use subm_api::names::{GATEWAY_LABEL, HA_ACTIVE};
 
-use super::connectivity::{Connectivity, HealthVariables, NodeProgram};
+use super::connectivity::{Connectivity, NodeProgram, SharedVariables};
 use super::{Settings, account, metrics_service_to, role};
 use crate::Object;
 use crate::images;
@@ -53,17 +53,11 @@ fn rights(connectivity: &Connectivity) -> Value {
 
 fn daemon_set(settings: &Settings, connectivity: &Connectivity) -> Object {
     let flag = |on: bool| if on { "true" } else { "false" };
-    let list = |texts: &[String]| texts.join(",");
-    let (broker, addresses) = (&settings.broker, &settings.addresses);
-    let (pods, services) = (list(&addresses.pods), list(&addresses.services));
-    let global = list(&addresses.global);
+    let broker = &settings.broker;
+    let shared = SharedVariables::of(settings, connectivity);
     let port = connectivity.tunnel_port.to_string();
-    let mut variables = vec![
-        ("SUBMARINER_NAMESPACE", OPERATOR_NAMESPACE),
-        ("SUBMARINER_CLUSTERID", settings.cluster_id.as_str()),
-        ("SUBMARINER_CLUSTERCIDR", &*pods),
-        ("SUBMARINER_SERVICECIDR", &*services),
-        ("SUBMARINER_GLOBALCIDR", &*global),
+    let mut variables = shared.cluster().to_vec();
+    variables.extend([
         ("SUBMARINER_CABLEDRIVER", connectivity.cable_driver.as_str()),
         ("SUBMARINER_NATENABLED", flag(connectivity.nat)),
         ("SUBMARINER_DEBUG", flag(settings.debug)),
@@ -85,9 +79,8 @@ fn daemon_set(settings: &Settings, connectivity: &Connectivity) -> Object {
         ("BROKER_K8S_REMOTENAMESPACE", &*broker.namespace),
         ("BROKER_K8S_SECRET", BROKER_SECRET),
         ("BROKER_K8S_INSECURE", flag(broker.insecure)),
-    ];
-    let checks = HealthVariables::of(connectivity);
-    variables.extend(checks.variables());
+    ]);
+    variables.extend(shared.checks());
     let mut secrets = vec![BROKER_SECRET];
     if connectivity.psk.is_some() {
         variables.push(("CE_IPSEC_PSKSECRET", IPSEC_PSK));

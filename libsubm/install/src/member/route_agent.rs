@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::connectivity::{Connectivity, HealthVariables, NodeProgram};
+use super::connectivity::{Connectivity, NodeProgram, SharedVariables};
 use super::{Settings, account, role};
 use crate::Object;
 use crate::images;
-use crate::names::{OPERATOR_NAMESPACE, ROUTE_AGENT};
+use crate::names::ROUTE_AGENT;
 use crate::rbac::{KEEP, READ};
 
 /// Metrics, health and readiness, on every address of the node; upstream's agent has the port for profiles.
@@ -29,23 +29,15 @@ fn rights() -> Value {
 }
 
 fn daemon_set(settings: &Settings, connectivity: &Connectivity) -> Object {
-    let list = |texts: &[String]| texts.join(",");
-    let addresses = &settings.addresses;
-    let (pods, services) = (list(&addresses.pods), list(&addresses.services));
-    let global = list(&addresses.global);
+    let shared = SharedVariables::of(settings, connectivity);
     let debug = if settings.debug { "true" } else { "false" };
-    let mut variables = vec![
-        ("SUBMARINER_NAMESPACE", OPERATOR_NAMESPACE),
-        ("SUBMARINER_CLUSTERID", settings.cluster_id.as_str()),
-        ("SUBMARINER_CLUSTERCIDR", &*pods),
-        ("SUBMARINER_SERVICECIDR", &*services),
-        ("SUBMARINER_GLOBALCIDR", &*global),
+    let mut variables = shared.cluster().to_vec();
+    variables.extend([
         ("SUBMARINER_NETWORKPLUGIN", &*settings.network_plugin),
         ("SUBMARINER_DEBUG", debug),
         ("SUBMARINER_METRICSPORT", "32782"),
-    ];
-    let checks = HealthVariables::of(connectivity);
-    variables.extend(checks.variables());
+    ]);
+    variables.extend(shared.checks());
     NodeProgram {
         name: ROUTE_AGENT,
         component: "routeagent",
