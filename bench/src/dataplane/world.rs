@@ -54,20 +54,12 @@ pub const SECOND: usize = 1;
 
 impl World {
     pub async fn start(binaries: &FilePath, driver: &'static str) -> Result<Self> {
-        let builders = (1..=2_u8).map(|n| {
-            Cluster::builder()
-                .pod_cidr(format!("10.{n}.0.0/16").parse().expect("CIDR"))
-                .service_cidr(format!("10.{n}{n}.0.0/16").parse().expect("CIDR"))
-                .controllers()
-                .audited()
-        });
-        let mut clusters = Cluster::start_all(builders).await?.into_iter();
+        let [first, second] = Cluster::pair().await?;
         let fabric = Fabric::new()?;
-        let mut side = async |id| {
-            let cluster = clusters.next().context("a cluster")?;
-            Side::start(id, cluster, &fabric).await
-        };
-        let sides = [side("c1").await?, side("c2").await?];
+        let sides = [
+            Side::start("c1", first, &fabric).await?,
+            Side::start("c2", second, &fabric).await?,
+        ];
         let broker = &sides[FIRST];
         make_namespace(&broker.client, BROKER).await?;
         administrator(&broker.client, BROKER, GATEWAY).await?;

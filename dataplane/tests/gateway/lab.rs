@@ -187,20 +187,10 @@ impl Side {
 
 impl Lab {
     pub(crate) async fn start(driver: &'static str) -> Result<Self> {
-        let builders = (1..=2_u8).map(|n| {
-            Cluster::builder()
-                .pod_cidr(format!("10.{n}.0.0/16").parse().expect("CIDR"))
-                .service_cidr(format!("10.{n}{n}.0.0/16").parse().expect("CIDR"))
-                .controllers()
-                .audited()
-        });
-        let mut clusters = Cluster::start_all(builders).await?.into_iter();
+        let [first, second] = Cluster::pair().await?;
         let fabric = Fabric::new()?;
-        let mut side = async |id| {
-            let cluster = clusters.next().context("a cluster")?;
-            Side::start(id, cluster, &fabric).await
-        };
-        let (c1, c2) = (side("c1").await?, side("c2").await?);
+        let c1 = Side::start("c1", first, &fabric).await?;
+        let c2 = Side::start("c2", second, &fabric).await?;
         make_namespace(&c1.cluster, BROKER).await?;
         let all = json!(["get", "list", "watch", "create", "update", "delete"]);
         let rules = json!([{"apiGroups": ["submariner.io"], "resources": ["endpoints", "clusters"], "verbs": all}]);

@@ -11,6 +11,16 @@ use crate::{Lab, Member, deployment, named, on, service};
 const OPERATOR: &str = "submariner-operator";
 const SOON: Duration = Duration::from_secs(90);
 
+/// A member joins with connectivity: its gateway is its first worker. `flags` come besides, its networks among them.
+pub async fn join(lab: &Lab, member: &Member, driver: &str, flags: &str) -> Result<()> {
+    let name = &member.name;
+    let command = format!(
+        "--context kind-{name} join broker-info.subm --clusterid {name} --cable-driver {driver} --gateway {name}-worker {flags} --wait"
+    );
+    let joined = lab.desk.subctl(&command).await;
+    joined.map(drop).with_context(|| member.logs())
+}
+
 /// Waits until a cluster's active gateway says so, with a round-trip time.
 pub async fn connected(member: &Member, other: &Member, driver: &str) -> Result<()> {
     eventually(SOON, || async {

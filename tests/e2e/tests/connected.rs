@@ -7,7 +7,9 @@ mod rights;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use subm_e2e::connectivity::{answered_by, connected, connection, kernel, kernels, whereami_in};
+use subm_e2e::connectivity::{
+    answered_by, connected, connection, join, kernel, kernels, whereami_in,
+};
 use subm_e2e::{Lab, Member, article, client_pod, named, namespace, on, service, stateful_set};
 use subm_test_support::{Capture, Packet, eventually, objects, whereami};
 
@@ -63,13 +65,8 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     desk.row("10-13", "a broker, two clusters join; the gateway is named");
     desk.subctl("--context kind-broker deploy-broker").await?;
     for member in [c1, c2] {
-        let (name, pods) = (&member.name, member.cluster.pod_cidr());
-        desk.subctl(&format!(
-            "--context kind-{name} join broker-info.subm --clusterid {name} --cable-driver {driver} --gateway {name}-worker \
-             --clustercidr {pods} --wait"
-        ))
-        .await
-        .with_context(|| member.logs())?;
+        let flags = format!("--clustercidr {}", member.cluster.pod_cidr());
+        join(lab, member, driver, &flags).await?;
     }
 
     desk.row("14-16", "they are connected");

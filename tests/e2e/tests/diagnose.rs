@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use subm_e2e::connectivity::connected;
+use subm_e2e::connectivity::{connected, join};
 use subm_e2e::{Lab, Member, Ran};
 use subm_test_support::{Fault, Packets, can_delay, eventually, objects};
 
@@ -31,13 +31,9 @@ async fn walk(lab: &Lab) -> Result<()> {
     let (desk, c1, c2) = (&lab.desk, lab.member("c1"), lab.member("c2"));
     desk.subctl("--context kind-broker deploy-broker").await?;
     for member in [c1, c2] {
-        let (name, pods) = (&member.name, member.cluster.pod_cidr());
-        desk.subctl(&format!(
-            "--context kind-{name} join broker-info.subm --clusterid {name} --cable-driver {DRIVER} --gateway {name}-worker \
-             --components connectivity --clustercidr {pods} --wait"
-        ))
-        .await
-        .with_context(|| member.logs())?;
+        let pods = member.cluster.pod_cidr();
+        let flags = format!("--components connectivity --clustercidr {pods}");
+        join(lab, member, DRIVER, &flags).await?;
     }
     for (member, other) in [(c1, c2), (c2, c1)] {
         connected(member, other, DRIVER).await?;

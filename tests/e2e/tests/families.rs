@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use subm_e2e::connectivity::{connected, kernel, kernels, whereami_in};
+use subm_e2e::connectivity::{connected, join, kernel, kernels, whereami_in};
 use subm_e2e::{Kind, Lab, Member, client_pod, namespace, on, service};
 use subm_test_support::lan::Cni;
 use subm_test_support::whereami::Answer;
@@ -84,15 +84,9 @@ async fn walk(lab: &Lab, driver: &str) -> Result<()> {
     );
     desk.subctl("--context kind-broker deploy-broker").await?;
     for member in [c1, c2] {
-        let (name, cluster) = (&member.name, &member.cluster);
-        desk.subctl(&format!(
-            "--context kind-{name} join broker-info.subm --clusterid {name} --cable-driver {driver} --gateway {name}-worker \
-             --clustercidr {} --servicecidr {} --wait",
-            cluster.pod_cidrs(),
-            cluster.service_cidrs()
-        ))
-        .await
-        .with_context(|| member.logs())?;
+        let (pods, services) = (member.cluster.pod_cidrs(), member.cluster.service_cidrs());
+        let flags = format!("--clustercidr {pods} --servicecidr {services}");
+        join(lab, member, driver, &flags).await?;
     }
     for (member, other) in [(c1, c2), (c2, c1)] {
         connected(member, other, driver).await?;

@@ -262,6 +262,21 @@ impl Cluster {
         Ok(clusters)
     }
 
+    /// Two whose networks do not touch, with controllers and an audit log each.
+    pub async fn pair() -> Result<[Self; 2]> {
+        let builders = (1..=2_u8).map(|n| {
+            Self::builder()
+                .pod_cidr(format!("10.{n}.0.0/16").parse().expect("CIDR"))
+                .service_cidr(format!("10.{n}{n}.0.0/16").parse().expect("CIDR"))
+                .controllers()
+                .audited()
+        });
+        let clusters = Self::start_all(builders).await?;
+        clusters
+            .try_into()
+            .map_err(|_| anyhow::anyhow!("one cluster of each builder"))
+    }
+
     /// The one cluster that all tests of this process share, our CRDs installed; for tests that a fresh namespace isolates.
     ///
     /// It ends with the process.

@@ -13,7 +13,7 @@ mod workloads;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use subm_e2e::connectivity::{answered_by, connected, kernel, whereami_in};
+use subm_e2e::connectivity::{answered_by, connected, join, kernel, whereami_in};
 use subm_e2e::{Lab, Member, client_pod, namespace, on};
 use subm_test_support::{KernelState, TestNode, eventually, objects};
 
@@ -117,12 +117,7 @@ async fn connect(lab: &Lab, driver: &str) -> Result<()> {
     desk.subctl("--context kind-broker deploy-broker").await?;
     for member in &lab.members {
         let (name, pods) = (&member.name, member.cluster.pod_cidr());
-        desk.subctl(&format!(
-            "--context kind-{name} join broker-info.subm --clusterid {name} --cable-driver {driver} --gateway {name}-worker \
-             --clustercidr {pods} --wait"
-        ))
-        .await
-        .with_context(|| member.logs())?;
+        join(lab, member, driver, &format!("--clustercidr {pods}")).await?;
         member.apply(namespace(NS)).await?;
         let client = on(&format!("{name}-worker2"), client_pod());
         member.apply(client).await?;
