@@ -77,7 +77,6 @@ fn view(site: &Site, node: &Node) -> Result<View> {
             node: gateway.name().to_owned(),
             private_ip: gateway.ip().into(),
             way: Way::Own(vxlan::DEVICE),
-            ports: [TUNNEL].into(),
             mtu: Some(MTU - vxlan::OVERHEAD),
         }),
         nodes: site

@@ -1,9 +1,8 @@
 //! The gateway of this cluster, as its Endpoint tells.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use subm_api::names::{INTERFACE_NAME, NATT_DISCOVERY_PORT, UDP_PORT};
+use subm_api::names::INTERFACE_NAME;
 use subm_api::submariner::Endpoint;
 use subm_routing::LinkName;
 use subm_tunnel::{vxlan, wireguard};
@@ -16,8 +15,6 @@ pub struct Gateway {
     pub node: String,
     pub private_ip: IpAddr,
     pub way: Way,
-    /// UDP ports of its tunnel and of NAT discovery.
-    pub ports: BTreeSet<u16>,
     /// What fits into a cable, bytes of an IP packet.
     pub mtu: Option<u32>,
 }
@@ -35,14 +32,10 @@ impl Gateway {
             (_, Some(device)) => (Way::Device(device), None),
             (_, None) => (Way::Uplink, None),
         };
-        let ports = [UDP_PORT, NATT_DISCOVERY_PORT].into_iter();
         Some(Self {
             node: spec.hostname.clone(),
             private_ip,
             way,
-            ports: ports
-                .filter_map(|key| config(key)?.parse().ok().filter(|port| *port > 0))
-                .collect(),
             mtu: overhead.map(|overhead| mtu.saturating_sub(overhead)),
         })
     }
@@ -85,15 +78,11 @@ mod tests {
         let of = |backend, config: serde_json::Value| {
             Gateway::of(&endpoint(0, 11, backend, &config), 1500).unwrap()
         };
-        let vxlan = of(
-            "vxlan",
-            json!({"udp-port": "4500", "natt-discovery-port": "4490"}),
-        );
+        let vxlan = of("vxlan", json!({"udp-port": "4500"}));
         assert_eq!(
             (vxlan.way, vxlan.mtu),
             (Way::Own(vxlan::DEVICE), Some(1450))
         );
-        assert_eq!(vxlan.ports, [4490, 4500].into());
         let encrypted = of(
             "wireguard",
             json!({"interface-name": "submariner", "udp-port": "0"}),
@@ -103,7 +92,6 @@ mod tests {
             (encrypted.way, encrypted.mtu),
             (Way::Device(device), Some(1420))
         );
-        assert!(encrypted.ports.is_empty());
         assert_eq!(of("libreswan", json!({})).way, Way::Uplink);
         assert_eq!(
             of("libreswan", json!({"interface-name": "no/name"})).way,

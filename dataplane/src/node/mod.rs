@@ -225,13 +225,6 @@ fn filter(filter: &mut filter::Node, view: &View, gateway: &Gateway, remotes: &[
                 .insert(VTEPS.v6().into(), address.into());
         }
     }
-    filter.devices.insert(filter::VX_SUBMARINER);
-    filter.ports.insert(VX_SUBMARINER_PORT);
-    if view.is_on(gateway) {
-        let device = gateway.way.device().map(|device| device.as_str().parse());
-        filter.devices.extend(device.into_iter().flatten());
-        filter.ports.extend(gateway.ports.iter().copied());
-    }
 }
 
 #[cfg(test)]

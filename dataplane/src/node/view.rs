@@ -82,13 +82,3 @@ pub enum Way {
     /// The gateway process has routes of its own to this device, as for VXLAN.
     Own(LinkName),
 }
-
-impl Way {
-    /// The cables' device.
-    pub fn device(self) -> Option<LinkName> {
-        match self {
-            Self::Device(device) | Self::Own(device) => Some(device),
-            Self::Uplink => None,
-        }
-    }
-}

@@ -5,8 +5,8 @@
 //!               [40]                 Globalnet's place: an earlier NAT chain wins
 //!                 50  source         240/8 out of vx-submariner -> CNI address; local <-> remote: source stays
 //!               100                  kube-proxy's and the CNI's masquerade: too late for those
-//!  forward         0  forward        accept what goes in or out by our devices
-//!  input           0  input          accept the tunnels' UDP
+//!  forward         0  forward        count what goes in or out by our devices, if any are named
+//!  input           0  input          count the tunnels' UDP, if ports are named
 //! ```
 //!
 //! # Sources that stay
@@ -36,8 +36,9 @@
 //! # What accepting cannot do
 //!
 //! An `accept` here ends our own chain. A base chain of another table at the same hook that drops the packet still drops it, and
-//! so does the policy DROP of iptables' FORWARD, which is a table of its own for nft. What we can do is have no opinion against it
-//! and count what passes; to open such a firewall is for who closed it. Diagnosis looks at the counters.
+//! so does the policy DROP of iptables' FORWARD, which is a table of its own for nft. To open such a firewall is for who closed it. So
+//! accepting is counting: [`Node::devices`] and [`Node::ports`] may be left empty, and then there is no chain for them, which each
+//! packet would go through.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -88,9 +89,10 @@ pub struct Node {
     pub remote: BTreeMap<IpNet, Option<u32>>,
     /// Sources that are translated when they leave by [`VX_SUBMARINER`], each with its new address, of the same family.
     pub host_network: BTreeMap<IpNet, IpAddr>,
-    /// Devices whose forwarded traffic is accepted: [`VX_SUBMARINER`] and the cables'.
+    /// Devices whose forwarded traffic is accepted and counted, such as [`VX_SUBMARINER`] and the cables'; see [what accepting cannot
+    /// do](self#what-accepting-cannot-do).
     pub devices: BTreeSet<Interface>,
-    /// UDP ports at which this node is spoken to by others' tunnels: [`VX_SUBMARINER_PORT`], the cable's, NAT discovery's.
+    /// UDP ports at which this node is spoken to by others' tunnels, accepted and counted, such as [`VX_SUBMARINER_PORT`] and the cable's.
     pub ports: BTreeSet<u16>,
 }
 
@@ -167,23 +169,31 @@ impl Node {
             }
             ruleset.sets.insert(map.clone(), values);
             for end in [Match::destination(remote.clone()), Match::source(remote)] {
-                // The SYN first: that is a comparison, the other a search, and each packet that is forwarded comes by here.
                 rules.push(
-                    Rule::when([Match::tcp_syn(), end])
+                    Rule::when([end])
                         .then(Statement::ClampMss(Mss::PathMtu))
                         .comment("MSS to the MTU of the path"),
                 );
             }
             for end in [Selector::Destination, Selector::Source] {
                 rules.push(
-                    Rule::when([Match::tcp_syn()])
+                    Rule::default()
                         .then(Statement::VerdictFrom(end, map.clone()))
                         .comment("MSS to the MTU of the cable"),
                 );
             }
         }
-        let chain = Chain::base(Kind::Filter, Hook::Postrouting, priority::MANGLE, rules);
+        // Each packet that leaves comes by here, also those that carry others: of most no more is asked than whether they are SYNs.
+        let of_syns = Name::literal("mss-syn");
+        let only_syns = Rule::when([Match::tcp_syn()]).then(Verdict::Jump(of_syns.clone()));
+        let chain = Chain::base(
+            Kind::Filter,
+            Hook::Postrouting,
+            priority::MANGLE,
+            [only_syns],
+        );
         ruleset.chains.insert(Name::literal("mss"), chain);
+        ruleset.chains.insert(of_syns, Chain::plain(rules));
     }
 
     fn admit(&self, ruleset: &mut Ruleset) {
@@ -205,13 +215,22 @@ impl Node {
                 ),
             ]
         });
-        let forward = Chain::base(Kind::Filter, Hook::Forward, priority::FILTER, devices);
-        ruleset.chains.insert(Name::literal("forward"), forward);
         let ports = (!self.ports.is_empty())
             .then(|| Match::destination_port(Transport::Udp, self.ports.clone()));
         let ports = ports.map(|ports| accept(ports, "tunnels"));
-        let input = Chain::base(Kind::Filter, Hook::Input, priority::FILTER, ports);
-        ruleset.chains.insert(Name::literal("input"), input);
+        for (name, hook, rules) in [
+            (
+                Name::literal("forward"),
+                Hook::Forward,
+                devices.collect::<Vec<_>>(),
+            ),
+            (Name::literal("input"), Hook::Input, Vec::from_iter(ports)),
+        ] {
+            if !rules.is_empty() {
+                let chain = Chain::base(Kind::Filter, hook, priority::FILTER, rules);
+                ruleset.chains.insert(name, chain);
+            }
+        }
     }
 }
 

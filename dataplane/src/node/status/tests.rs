@@ -52,7 +52,6 @@ fn view(node: &str, gateway: Option<&str>) -> View {
             node: "c1-gw1".to_owned(),
             private_ip: address.parse().expect("an address"),
             way: Way::Own(subm_tunnel::vxlan::DEVICE),
-            ports: [4500].into(),
             mtu: Some(1450),
         }),
         nodes: BTreeMap::new(),

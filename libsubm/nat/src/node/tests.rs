@@ -47,7 +47,12 @@ fn mtu_39_sets_and_rules_stand_before_any_cluster_is_known() {
         assert_eq!(set(&ruleset, name), [], "{name}");
     }
     assert_eq!(chain(&ruleset, "source").rules.len(), 4);
-    let mss = chain(&ruleset, "mss");
+    let base = chain(&ruleset, "mss").rules;
+    let [only_syns] = base.as_slice() else {
+        panic!("{base:?}")
+    };
+    assert_eq!(only_syns.matches, [Match::tcp_syn()]);
+    let mss = chain(&ruleset, "mss-syn");
     let clamps = mss
         .rules
         .iter()
@@ -139,6 +144,16 @@ fn devices_and_ports_are_accepted() {
     }
     let ports = Match::destination_port(Transport::Udp, Ports::Among([4490, 4500, 4800].into()));
     assert_eq!(chain(&ruleset, "input").rules[0].matches, [ports]);
+}
+
+/// Each packet goes through each chain, and these say nothing that another table's would have to listen to.
+#[test]
+fn without_devices_and_ports_there_is_no_chain_for_them() {
+    let mut node = node();
+    (node.devices, node.ports) = (BTreeSet::new(), BTreeSet::new());
+    let chains = node.ruleset().chains;
+    assert!(!chains.contains_key(&Name::literal("forward")));
+    assert!(!chains.contains_key(&Name::literal("input")));
 }
 
 #[test]
