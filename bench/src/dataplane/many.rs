@@ -162,7 +162,6 @@ fn view(node: &Node) -> View {
         node: node.name().to_owned(),
         private_ip: node.ip().into(),
         way: Way::Own(vxlan::DEVICE),
-        ports: [PORT].into(),
         mtu: Some(MTU - vxlan::OVERHEAD),
     };
     View {
