@@ -396,30 +396,9 @@ impl Brain {
         let mut failure = None;
         for (write, outcome) in &done.results {
             self.metrics.write(write, outcome);
-            let (id, usable) = (&write.id, self.answers.arrived(&write.id));
-            match outcome {
-                Outcome::Written(object) => {
-                    tracing::info!("{}", words::done(write));
-                    if usable != Use::Nothing {
-                        self.take(id.source(), object.clone());
-                    }
-                }
-                Outcome::Deleted | Outcome::Missing => {
-                    if matches!(outcome, Outcome::Deleted) {
-                        tracing::info!("{}", words::done(write));
-                    }
-                    if usable == Use::All {
-                        self.world.gone(id.source(), &id.namespace, &id.name);
-                    }
-                }
-                Outcome::Overtaken => tracing::debug!("{} was overtaken", words::write(write)),
-                Outcome::Failed(why) => {
-                    tracing::warn!(
-                        "{} failed, and will be tried again: {why}",
-                        words::write(write)
-                    );
-                    failure = Some(why.clone());
-                }
+            self.answered(write, outcome);
+            if let Outcome::Failed(why) = outcome {
+                failure = Some(why.clone());
             }
         }
         if done.place == Place::Broker {
@@ -442,7 +421,32 @@ impl Brain {
         }
     }
 
-    /// The answer to a write is news too, and comes before the watch's.
+    /// The answer to a write is news too, mostly before the watch's.
+    fn answered(&mut self, write: &Write, outcome: &Outcome) {
+        let (id, usable) = (&write.id, self.answers.arrived(&write.id));
+        match outcome {
+            Outcome::Written(object) => {
+                tracing::info!("{}", words::done(write));
+                if usable != Use::Nothing {
+                    self.take(id.source(), object.clone());
+                }
+            }
+            Outcome::Deleted | Outcome::Missing => {
+                if matches!(outcome, Outcome::Deleted) {
+                    tracing::info!("{}", words::done(write));
+                }
+                if usable == Use::All {
+                    self.world.gone(id.source(), &id.namespace, &id.name);
+                }
+            }
+            Outcome::Overtaken => tracing::debug!("{} was overtaken", words::write(write)),
+            Outcome::Failed(why) => tracing::warn!(
+                "{} failed, and will be tried again: {why}",
+                words::write(write)
+            ),
+        }
+    }
+
     fn take(&mut self, source: Source, object: Value) {
         fn read<T: DeserializeOwned>(object: Value, take: impl FnOnce(T)) {
             match serde_json::from_value(object) {
