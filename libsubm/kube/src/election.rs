@@ -120,6 +120,8 @@ pub struct Election {
     timing: Timing,
     /// When the request began by which we lead: others count from no later.
     renewed: Option<Instant>,
+    /// The Lease as we wrote it last, while we lead.
+    written: Option<Lease>,
 }
 
 impl Election {
@@ -137,6 +139,7 @@ impl Election {
             candidate: Candidate::new(identity, timing),
             timing,
             renewed: None,
+            written: None,
         }
     }
 
@@ -179,6 +182,22 @@ impl Election {
     }
 
     async fn round(&mut self) -> kube::Result<bool> {
+        // Who leads need not read first: if it is another's by now, or gone, the API server refuses.
+        if let Some(mut lease) = self.written.take() {
+            lease.spec = Some(
+                self.candidate
+                    .renewed(lease.spec.as_ref(), Timestamp::now()),
+            );
+            let params = PostParams::default();
+            match self.api.replace(&self.name, &params, &lease).await {
+                Ok(lease) => {
+                    self.lead(lease);
+                    return Ok(true);
+                }
+                Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let existing = self.api.get_opt(&self.name).await?;
         let spec = existing.as_ref().and_then(|lease| lease.spec.as_ref());
         if self.candidate.judge(spec, Instant::now()) == Step::Wait {
@@ -201,13 +220,19 @@ impl Election {
         };
         match written {
             Ok(lease) => {
-                self.candidate.judge(lease.spec.as_ref(), Instant::now());
+                self.lead(lease);
                 Ok(true)
             }
             // Somebody was faster.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// It is ours.
+    fn lead(&mut self, lease: Lease) {
+        self.candidate.judge(lease.spec.as_ref(), Instant::now());
+        self.written = Some(lease);
     }
 
     /// Lets others lead at once.
