@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use subm_kube::daemon::{self, Log};
+use subm_kube::daemon::{self, Log, Threads};
 use subm_lighthouse_agent::shell::environment::{Arguments, LogFormat};
 use subm_lighthouse_agent::shell::run;
 
@@ -17,5 +17,5 @@ fn main() -> ExitCode {
         filter: &filter,
         json: arguments.log_format == LogFormat::Json,
     };
-    daemon::run("lighthouse-agent", log, run::run(arguments))
+    daemon::run("lighthouse-agent", log, Threads::Two, run::run(arguments))
 }

@@ -12,5 +12,6 @@ fn main() -> ExitCode {
         filter: &filter,
         json: false,
     };
-    daemon::run("submariner-gateway", log, run(arguments))
+    let threads = Arguments::threads();
+    daemon::run("submariner-gateway", log, threads, run(arguments))
 }

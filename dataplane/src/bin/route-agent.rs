@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use subm_dataplane::shell::agent::{Arguments, run};
-use subm_kube::daemon::{self, Log};
+use subm_kube::daemon::{self, Log, Threads};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -13,5 +13,5 @@ fn main() -> ExitCode {
         filter: &filter,
         json: false,
     };
-    daemon::run("submariner-route-agent", log, run(arguments))
+    daemon::run("submariner-route-agent", log, Threads::One, run(arguments))
 }

@@ -14,10 +14,20 @@ pub struct Log<'a> {
     pub json: bool,
 }
 
+/// On how many threads a daemon's tasks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// For a daemon that waits most of the time: no message between tasks has to wake another thread.
+    One,
+    /// For one that has work for more.
+    Two,
+}
+
 /// Runs a daemon until it ends. `name` is what a message begins with before there is a log.
 pub fn run<E: Display>(
     name: &str,
     log: Log<'_>,
+    threads: Threads,
     daemon: impl Future<Output = Result<(), E>>,
 ) -> ExitCode {
     let filter = match EnvFilter::try_new(own_words(log.filter)) {
@@ -38,11 +48,11 @@ pub fn run<E: Display>(
         builder.init();
     }
     use_tls();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let runtime = match runtime {
+    let mut builder = match threads {
+        Threads::One => tokio::runtime::Builder::new_current_thread(),
+        Threads::Two => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match builder.worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!("no runtime: {error}");

@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use kube::Client;
+use subm_kube::BrokerAccess;
+use subm_kube::daemon::{self, Threads};
 use subm_kube::election::Timing;
-use subm_kube::{BrokerAccess, daemon};
 
 use crate::gateway::Settings;
-use crate::gateway::settings::truth;
+use crate::gateway::settings::{Driver, truth};
 use crate::shell::variable;
 
 /// The gateway of a Submariner cluster set: cables to the other clusters, and the objects by which they find each other.
@@ -91,6 +92,15 @@ impl Arguments {
 
     pub fn log_filter(&self) -> &str {
         daemon::log_filter(self.verbosity, &self.log_level)
+    }
+
+    /// WireGuard may have to run in this process, and then packets are its work; otherwise they are the kernel's.
+    pub fn threads() -> Threads {
+        match Settings::read(variable) {
+            Ok(settings) if settings.driver == Driver::WireGuard => Threads::Two,
+            // What is wrong in them is said when they are needed.
+            Ok(_) | Err(_) => Threads::One,
+        }
     }
 
     pub(super) fn settings() -> Result<Settings> {
