@@ -6,6 +6,9 @@
 mod departure;
 mod nodes;
 mod plan;
+mod removal;
+
+use std::cell::Cell;
 
 use subm_install::ClusterId;
 
@@ -13,6 +16,7 @@ use crate::broker::Broker;
 use crate::cli::{KubeFlags, Uninstall};
 use crate::cluster::{Cluster, name, namespace};
 use crate::commands::export::{exports, member_id};
+use crate::commands::interrupt::Work;
 use crate::commands::{deploy_broker, member_dns, operator};
 use crate::contexts;
 use crate::error::Error;
@@ -21,6 +25,7 @@ use crate::prompt;
 use crate::status::Status;
 use nodes::Nodes;
 use plan::Plan;
+use removal::Removal;
 
 pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error> {
     let target = contexts::selected(kube).await?;
@@ -115,32 +120,20 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
             return Err(Error::NoAnswer("nothing was uninstalled".to_owned()));
         }
     }
-    status.start("Restoring the cluster's DNS");
-    for place in member_dns::unforward(cluster).await? {
-        status.success(format!("Removed {place}"));
-    }
-    status.start("Stopping service discovery");
-    plan.stop(cluster).await?;
-    let on_nodes = nodes.clean(&mut status, cluster, flags.timeout).await?;
-    let mut on_broker = None;
-    if let Some(id) = &id {
-        status.start(format!(
-            "Removing cluster {:?} from the broker",
-            id.as_str()
-        ));
-        let here = broker.as_ref().filter(|_| broker_is_its);
-        on_broker = departure::leave(&mut status, cluster, here, id).await?;
-    }
-    status.start("Removing imported services");
-    let imported = departure::forget(cluster).await?;
-    status.success(format!("Removed {imported} objects"));
-    status.start("Removing what was installed");
-    let removed = plan.remove(cluster).await?;
-    status.success(format!("Removed {removed} objects"));
-    let unlabelled = nodes.unlabel(cluster).await?;
-    if unlabelled > 0 {
-        status.success(format!("Unlabeled {unlabelled} gateway nodes"));
-    }
+    let removal = Removal {
+        cluster,
+        plan: &plan,
+        nodes: &nodes,
+        id: id.as_ref(),
+        here: broker.as_ref().filter(|_| broker_is_its),
+        timeout: flags.timeout,
+    };
+    let at = Cell::default();
+    let mut signals = Work::begin();
+    let left = tokio::select! {
+        left = removal.run(&mut status, &at) => left?,
+        () = signals.interrupted() => return Err(removal.interrupted(at.get())),
+    };
     let exports = exported(cluster).await?;
     if exports > 0 {
         status.note(format!(
@@ -149,9 +142,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
     }
     status.end();
     // All is done that could be; a script has to know that something is left elsewhere.
-    on_broker
-        .or(on_nodes)
-        .map_or(Ok(()), |error| Err(Error::Told(Box::new(error))))
+    left.map_or(Ok(()), |error| Err(Error::Told(Box::new(error))))
 }
 
 /// How many ServiceExports users have here.

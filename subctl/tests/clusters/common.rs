@@ -55,6 +55,28 @@ impl Desk {
         Ok(Run::from(&output))
     }
 
+    /// As [`Desk::subctl`], interrupted as by Ctrl-C as soon as `begun` says so.
+    pub(crate) async fn interrupted<F>(&self, line: &str, begun: impl Fn() -> F) -> Result<Run>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let child = Command::new(env!("CARGO_BIN_EXE_subctl"))
+            .args(line.split_whitespace())
+            .current_dir(self.dir.path())
+            .env("KUBECONFIG", self.path("kubeconfig"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let id = child.id().to_string();
+        let waited = subm_test_support::eventually(SOON, begun).await;
+        let kill = Command::new("kill").args(["-INT", &id]).status()?;
+        ensure!(kill.success(), "`subctl {line}` has ended already");
+        let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await??;
+        waited.with_context(|| format!("{output:#?}"))?;
+        Ok(Run::from(&output))
+    }
+
     /// As [`Desk::subctl`], and it must succeed.
     pub(crate) async fn good(&self, line: &str) -> Result<Run> {
         let run = self.subctl(line).await?;
