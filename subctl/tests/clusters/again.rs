@@ -8,7 +8,7 @@ use serde_json::json;
 use subm_subctl::cluster::{Cluster as Api, kind, name, str_at};
 use subm_test_support::{Cluster, eventually};
 
-use crate::common::{Desk, Run, SOON, TURN, TokenController, api, names};
+use crate::common::{Desk, Run, SOON, TURN, TokenController, api, deaf, names};
 use crate::connectivity::node;
 
 const BROKER: &str = "submariner-k8s-broker";
@@ -135,5 +135,27 @@ async fn an_interrupted_uninstall_is_not_taken_for_one_that_cleaned_up() -> Resu
         str_at(&node, "/metadata/labels/submariner.io~1gateway").is_empty(),
         "{node}"
     );
+    Ok(())
+}
+
+/// As with `uninstall --yes 2>&1 | grep -m1 Stopping`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_goes_on_though_nobody_reads_of_its_progress() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let set = Set::start().await?;
+    for deaf in deaf()? {
+        let run = set.desk.run(JOIN, deaf).await?;
+        ensure!(run.code == 0, "{run:#?}");
+    }
+    let [closed, full] = deaf()?;
+    let run = set.desk.run("uninstall --yes --timeout 1s", closed).await?;
+    // Nobody cleans up the node.
+    ensure!(run.code == 7, "{run:#?}");
+    for kind in [kind::DAEMON_SETS, kind::BROKERS] {
+        let left = names(&set.api, &kind).await?;
+        ensure!(left.is_empty(), "{left:?}");
+    }
+    let run = set.desk.run("uninstall --yes", full).await?;
+    ensure!(run.code == 0, "{run:#?}");
     Ok(())
 }
