@@ -55,6 +55,11 @@ impl Status {
         self.step = Some(Step { message, spinner });
     }
 
+    /// Whether a step has begun.
+    pub fn is_within(&self) -> bool {
+        self.step.is_some()
+    }
+
     /// The step has succeeded.
     pub fn end(&mut self) {
         self.finish(Mark::Success);

@@ -42,6 +42,17 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
             "No images of this release are published: build and push them (`make images`, docs/images.md), and name the place with --repository, or pods will not start",
         );
     }
+    if !flags.dry_run {
+        // What is in it, be it the id, is not for long.
+        wait::while_terminating(
+            &mut status,
+            &target.cluster,
+            OPERATOR_NAMESPACE,
+            flags.timeout,
+        )
+        .await?;
+        status.end();
+    }
     let access = access(flags, &info);
     check_not_a_member_elsewhere(&target.cluster, &access).await?;
     let known = member_id(&target.cluster).await?;

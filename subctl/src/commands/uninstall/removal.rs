@@ -3,13 +3,12 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use subm_install::ClusterId;
 use subm_install::member::cleanup::CLEANUP;
 
 use super::departure;
+use super::known::{Place, Way};
 use super::nodes::Nodes;
 use super::plan::Plan;
-use crate::broker::Broker;
 use crate::cluster::Cluster;
 use crate::commands::member_dns;
 use crate::error::Error;
@@ -20,9 +19,8 @@ pub(super) struct Removal<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) plan: &'a Plan,
     pub(super) nodes: &'a Nodes,
-    pub(super) id: Option<&'a ClusterId>,
-    /// The member's broker, where this is its administrator's way to it.
-    pub(super) here: Option<&'a Broker>,
+    /// On brokers.
+    pub(super) places: &'a [Place],
     /// For nodes.
     pub(super) timeout: Duration,
 }
@@ -59,12 +57,17 @@ impl Removal<'_> {
         let on_nodes = self.nodes.clean(status, cluster, self.timeout).await?;
         at.set(Step::Broker);
         let mut on_broker = None;
-        if let Some(id) = self.id {
+        for place @ Place { id, way } in self.places {
+            let of = match way {
+                Way::Context(context, _) => format!(" of context {context:?}"),
+                Way::Own | Way::Here(_) => String::new(),
+            };
             status.start(format!(
-                "Removing cluster {:?} from the broker",
+                "Removing cluster {:?} from the broker{of}",
                 id.as_str()
             ));
-            on_broker = departure::leave(status, cluster, self.here, id).await?;
+            let stays = departure::leave(status, cluster, place.broker(), id).await?;
+            on_broker = on_broker.or(stays);
         }
         at.set(Step::Imports);
         status.start("Removing imported services");
@@ -86,7 +89,7 @@ impl Removal<'_> {
     pub(super) fn interrupted(&self, at: Step) -> Error {
         let left = left(
             at,
-            self.id.map(ClusterId::as_str),
+            self.places.first().map(|place| place.id.as_str()),
             self.nodes.has_data_plane(),
         );
         Error::Stopped(format!(
