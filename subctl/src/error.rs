@@ -42,6 +42,9 @@ pub enum Error {
     /// By a signal; what was begun has been taken back.
     #[error("interrupted; what was begun is removed")]
     Interrupted,
+    /// By a signal in the middle of a change, which stays half done.
+    #[error("interrupted; {0}")]
+    Stopped(String),
     /// `explain` or `diagnose` found what is broken.
     #[error("{0}")]
     Broken(String),
@@ -111,7 +114,7 @@ impl Error {
             Self::NoAnswer(_) => 9,
             Self::Broken(_) => 10,
             // As shells have it for SIGINT.
-            Self::Interrupted => 130,
+            Self::Interrupted | Self::Stopped(_) => 130,
             Self::Some { code, .. } => *code,
             Self::Told(error) => error.code(),
         }

@@ -12,6 +12,9 @@
 //!
 //! Start with [`commands::run`]; exit codes are in [`error`].
 
+// Those macros panic where nobody reads, in the middle of a change: `status::tell` and `output::print` do not.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod broker;
 pub mod claims;
 pub mod cli;

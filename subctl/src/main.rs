@@ -1,9 +1,12 @@
 //! `subctl`: reads its command line, does what it says, and ends with the code that says how it went.
 
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 use std::process::ExitCode;
 
 use subm_subctl::cli::Cli;
 use subm_subctl::commands;
+use subm_subctl::status::tell;
 
 fn main() -> ExitCode {
     let cli = match Cli::parse_args(std::env::args_os()) {
@@ -18,7 +21,7 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("subctl: {error}");
+            tell(&format!("subctl: {error}\n"));
             return ExitCode::FAILURE;
         }
     };
@@ -26,9 +29,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.is_told() {
-                eprintln!(" ✗ {}", error.with_causes());
+                tell(&format!(" ✗ {}\n", error.with_causes()));
             }
-            eprintln!("\nsubctl version: {}", commands::VERSION);
+            tell(&format!("\nsubctl version: {}\n", commands::VERSION));
             ExitCode::from(error.code())
         }
     }

@@ -1,8 +1,9 @@
 //! Questions, asked only where somebody can answer.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 
 use crate::error::Error;
+use crate::status::tell;
 
 /// Both ends are a person's.
 pub fn can_ask() -> bool {
@@ -16,8 +17,7 @@ pub fn ask(question: &str, flag: &str) -> Result<String, Error> {
             "{question} There is no terminal to answer on; use {flag}"
         )));
     }
-    eprint!("? {question} ");
-    let _ = std::io::stderr().flush();
+    tell(&format!("? {question} "));
     let mut line = String::new();
     match std::io::stdin().lock().read_line(&mut line) {
         Ok(1..) => Ok(line.trim().to_owned()),
@@ -33,7 +33,7 @@ pub fn choose(question: &str, options: &[String], flag: &str) -> Result<String, 
         return ask(&format!("{question} {}?", options.join(", ")), flag);
     }
     for (number, option) in (1..).zip(options) {
-        eprintln!("  {number}) {option}");
+        tell(&format!("  {number}) {option}\n"));
     }
     let answer = ask(&format!("{question}?"), flag)?;
     picked(&answer, options).ok_or_else(|| {

@@ -2,7 +2,7 @@
 //!
 //! What is said within a step stands below its line, as in Go subctl: there the spinner has gone by then.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -49,10 +49,15 @@ impl Status {
             spinner.enable_steady_tick(Duration::from_millis(100));
             Some(spinner)
         } else {
-            eprintln!(" • {message}  ...");
+            tell(&format!(" • {message}  ...\n"));
             None
         };
         self.step = Some(Step { message, spinner });
+    }
+
+    /// Whether a step has begun.
+    pub fn is_within(&self) -> bool {
+        self.step.is_some()
     }
 
     /// The step has succeeded.
@@ -126,6 +131,12 @@ impl Drop for Status {
     }
 }
 
+/// To standard error. Where that is closed or full nobody listens any more, and a change that is under way goes on nevertheless.
+pub fn tell(text: &str) {
+    let mut err = std::io::stderr().lock();
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
 fn terminal() -> bool {
     std::io::stderr().is_terminal()
 }
@@ -136,13 +147,13 @@ fn print(mark: Mark, message: &str) {
         Mark::Failure => ("✗", 31),
         Mark::Warning => ("⚠", 33),
         Mark::Note => {
-            eprintln!("   {message}");
+            tell(&format!("   {message}\n"));
             return;
         }
     };
     if terminal() {
-        eprintln!(" \u{1b}[{colour}m{sign}\u{1b}[0m {message}");
+        tell(&format!(" \u{1b}[{colour}m{sign}\u{1b}[0m {message}\n"));
     } else {
-        eprintln!(" {sign} {message}");
+        tell(&format!(" {sign} {message}\n"));
     }
 }

@@ -19,6 +19,7 @@ use subm_install::{BrokerInfo, ClusterId, Invitation, Object, backup_name};
 use crate::broker::{Broker, read_info};
 use crate::cli::{DeployBroker, KubeFlags};
 use crate::cluster::{Cluster, kind, list_at, str_at};
+use crate::commands::wait;
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::print_objects;
@@ -31,6 +32,8 @@ const CLUSTERSET_IP_RANGE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(243, 0, 0
 const GLOBALNET_SIZE: u32 = 65536;
 /// Part of the cluster set IPs that a member gets, as in Go Submariner.
 const CLUSTERSET_IP_SIZE: u32 = 4096;
+/// For a namespace that is being terminated.
+const TERMINATION: Duration = Duration::from_secs(300);
 /// Bytes of a pre-shared key.
 const PSK_SIZE: usize = 48;
 
@@ -66,6 +69,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &DeployBroker) -> Result<(), Er
     };
 
     let mut status = Status::new();
+    wait::while_terminating(&mut status, &broker.cluster, &broker.namespace, TERMINATION).await?;
     let there = find(&broker.cluster, Some(&broker.namespace)).await?;
     let settings = match there {
         Some(there) => remember(&mut status, &there, flags, settings),

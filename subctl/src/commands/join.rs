@@ -8,10 +8,11 @@ mod on_broker;
 use subm_install::broker::Addresses;
 use subm_install::coredns::parse_custom;
 use subm_install::images::{Images, REPOSITORY, parse_override};
+use subm_install::member::cleanup::CLEANUP;
 use subm_install::member::{self, BrokerAccess, ClustersetIp, Connectivity, Replicas, Settings};
 use subm_install::names::{
-    AGENT, BROKER_INFO_FILE, BROKER_NAMESPACE, CONNECTIVITY, DNS, GATEWAY, ROUTE_AGENT,
-    SERVICE_DISCOVERY,
+    AGENT, BROKER_INFO_FILE, BROKER_NAMESPACE, CONNECTIVITY, DNS, GATEWAY, OPERATOR_NAMESPACE,
+    ROUTE_AGENT, SERVICE_DISCOVERY,
 };
 use subm_install::{BrokerInfo, ClusterId, Object, broker};
 
@@ -19,7 +20,7 @@ use crate::broker::{Access, read_info};
 use crate::cli::{Join, KubeFlags};
 use crate::cluster::{Cluster, Kind, cluster_uid, kind, name, str_at};
 use crate::commands::export::{member_id, namespace_rules};
-use crate::commands::{member_dns, operator, wait};
+use crate::commands::{leftovers, member_dns, operator, wait};
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::print_objects;
@@ -40,6 +41,17 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         status.warning(
             "No images of this release are published: build and push them (`make images`, docs/images.md), and name the place with --repository, or pods will not start",
         );
+    }
+    if !flags.dry_run {
+        // What is in it, be it the id, is not for long.
+        wait::while_terminating(
+            &mut status,
+            &target.cluster,
+            OPERATOR_NAMESPACE,
+            flags.timeout,
+        )
+        .await?;
+        status.end();
     }
     let access = access(flags, &info);
     check_not_a_member_elsewhere(&target.cluster, &access).await?;
@@ -146,6 +158,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         return Ok(());
     }
 
+    no_cleanup(&mut status, &target.cluster, flags).await?;
     let given = on_broker::take(&mut status, &broker, flags, &info, &id, place).await?;
     settings.clusterset_ip.cidr = given.clusterset_ip_cidr;
     settings.globalnet = given.global_cidr.is_some();
@@ -219,6 +232,25 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     }
     status.end();
     Ok(())
+}
+
+/// Pods that clean up nodes would remove what is about to be made there.
+async fn no_cleanup(status: &mut Status, cluster: &Cluster, flags: &Join) -> Result<(), Error> {
+    if !leftovers::are_there(cluster).await? {
+        return Ok(());
+    }
+    status.start("Removing what an interrupted uninstall left to clean up nodes");
+    let left = leftovers::remove(cluster, flags.timeout).await?;
+    if left.is_empty() {
+        status.end();
+        return Ok(());
+    }
+    Err(Error::Timeout(format!(
+        "an `uninstall` was interrupted, and after {} s its pods still clean up nodes: {}. Nothing was written; \
+         `kubectl -n {OPERATOR_NAMESPACE} delete pods -l {CLEANUP}=true --force` removes them, then `join` again",
+        flags.timeout.as_secs(),
+        left.join(", ")
+    )))
 }
 
 /// What is installed.

@@ -17,11 +17,9 @@ use tokio::time::timeout;
 use crate::cli::Probes;
 use crate::cluster::{Cluster, PAUSE, kind, list_at, name, str_at};
 use crate::commands::MEMBER;
+use crate::commands::interrupt::Work;
 use crate::error::Error;
 use crate::status::Status;
-use interrupt::Work;
-
-mod interrupt;
 pub(super) mod nodes;
 
 /// A pod may take so long to be removed.

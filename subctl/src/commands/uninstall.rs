@@ -4,8 +4,12 @@
 //! the data plane's programs before what they made on nodes; the definitions come late, as objects need them; the namespace last.
 
 mod departure;
+mod known;
 mod nodes;
 mod plan;
+mod removal;
+
+use std::cell::Cell;
 
 use subm_install::ClusterId;
 
@@ -13,14 +17,17 @@ use crate::broker::Broker;
 use crate::cli::{KubeFlags, Uninstall};
 use crate::cluster::{Cluster, name, namespace};
 use crate::commands::export::{exports, member_id};
+use crate::commands::interrupt::Work;
 use crate::commands::{deploy_broker, member_dns, operator};
 use crate::contexts;
 use crate::error::Error;
 use crate::output::print;
 use crate::prompt;
 use crate::status::Status;
+use known::Way;
 use nodes::Nodes;
 use plan::Plan;
+use removal::Removal;
 
 pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error> {
     let target = contexts::selected(kube).await?;
@@ -32,21 +39,22 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
         .and_then(|id| ClusterId::new(&id).ok());
     let mut status = Status::new();
 
-    let mut kept_for = Vec::new();
     let broker = deploy_broker::find(cluster, None)
         .await?
         .map(|broker| Broker {
             cluster: cluster.clone(),
             namespace: namespace(&broker).unwrap_or_default().to_owned(),
         });
-    let mut broker_is_its = false;
+    let nameless = id.is_none();
+    let places = known::places(kube, &target, id, broker.as_ref()).await?;
+    let mut kept_for = Vec::new();
     if let Some(broker) = &broker {
-        if let Some(id) = &id {
-            broker_is_its = departure::is_members(cluster, broker, id).await?;
-        }
-        kept_for = broker
-            .members(id.as_ref().filter(|_| broker_is_its))
-            .await?;
+        let own = |member: &String| {
+            let mut here = places.iter().filter(|place| place.is_here());
+            here.any(|place| place.id.as_str() == member)
+        };
+        kept_for = broker.members(None).await?;
+        kept_for.retain(|member| !own(member));
     }
     let going = broker.as_ref().filter(|_| kept_for.is_empty());
     let stays = broker.is_some() && going.is_none();
@@ -60,10 +68,12 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
         for trace in dns {
             print(&format!("{trace}\n"))?;
         }
-        // On a broker that goes as a whole the plan has it.
-        if let (Some(id), None) = (&id, going) {
-            let here = broker.as_ref().filter(|_| broker_is_its);
-            match departure::lines(cluster, here, id).await {
+        for place in &places {
+            if place.is_here() && going.is_some() {
+                // Of a broker that goes as a whole the plan has all.
+                continue;
+            }
+            match departure::lines(cluster, place.broker(), &place.id).await {
                 Ok(lines) => {
                     for line in lines {
                         print(&format!("{line}\n"))?;
@@ -82,21 +92,25 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
         print(&plan.to_string())?;
         return Ok(());
     }
+    let nothing = plan.is_empty() && dns.is_empty() && nodes.is_empty() && places.is_empty();
     if let (Some(broker), false) = (&broker, kept_for.is_empty()) {
         status.warning(format!(
             "Broker namespace {:?} appears to be in use by other clusters ({}) - keeping the broker components.",
             broker.namespace,
             kept_for.join(", ")
         ));
-        if plan.is_empty() && dns.is_empty() && nodes.is_empty() {
+        if nothing {
             return Ok(());
         }
     }
-    if plan.is_empty() && dns.is_empty() && nodes.is_empty() {
+    if nothing {
         status.success(format!(
             "Submariner is not installed in the cluster {:?}",
             target.name
         ));
+        if broker.is_none() {
+            status.note(known::advice(&target).await?);
+        }
         return Ok(());
     }
     if !flags.yes {
@@ -110,48 +124,44 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Uninstall) -> Result<(), Error
                 exported(cluster).await?
             );
         }
+        for place in &places {
+            if let Way::Context(context, _) = &place.way {
+                question += &format!(
+                    " The broker of context {context:?} knows it as {:?}, which goes too.",
+                    place.id.as_str()
+                );
+            }
+        }
         question += " Are you sure you want to continue?";
         if !prompt::confirm(&question, "--yes")? {
             return Err(Error::NoAnswer("nothing was uninstalled".to_owned()));
         }
     }
-    status.start("Restoring the cluster's DNS");
-    for place in member_dns::unforward(cluster).await? {
-        status.success(format!("Removed {place}"));
-    }
-    status.start("Stopping service discovery");
-    plan.stop(cluster).await?;
-    let on_nodes = nodes.clean(&mut status, cluster, flags.timeout).await?;
-    let mut on_broker = None;
-    if let Some(id) = &id {
-        status.start(format!(
-            "Removing cluster {:?} from the broker",
-            id.as_str()
-        ));
-        let here = broker.as_ref().filter(|_| broker_is_its);
-        on_broker = departure::leave(&mut status, cluster, here, id).await?;
-    }
-    status.start("Removing imported services");
-    let imported = departure::forget(cluster).await?;
-    status.success(format!("Removed {imported} objects"));
-    status.start("Removing what was installed");
-    let removed = plan.remove(cluster).await?;
-    status.success(format!("Removed {removed} objects"));
-    let unlabelled = nodes.unlabel(cluster).await?;
-    if unlabelled > 0 {
-        status.success(format!("Unlabeled {unlabelled} gateway nodes"));
-    }
+    let removal = Removal {
+        cluster,
+        plan: &plan,
+        nodes: &nodes,
+        places: &places,
+        timeout: flags.timeout,
+    };
+    let at = Cell::default();
+    let mut signals = Work::begin();
+    let left = tokio::select! {
+        left = removal.run(&mut status, &at) => left?,
+        () = signals.interrupted() => return Err(removal.interrupted(at.get())),
+    };
     let exports = exported(cluster).await?;
     if exports > 0 {
         status.note(format!(
             "{exports} ServiceExports stay, without effect, with the definitions of their API; --delete-definitions deletes both"
         ));
     }
+    if nameless && places.is_empty() && broker.is_none() {
+        status.note(known::advice(&target).await?);
+    }
     status.end();
     // All is done that could be; a script has to know that something is left elsewhere.
-    on_broker
-        .or(on_nodes)
-        .map_or(Ok(()), |error| Err(Error::Told(Box::new(error))))
+    left.map_or(Ok(()), |error| Err(Error::Told(Box::new(error))))
 }
 
 /// How many ServiceExports users have here.

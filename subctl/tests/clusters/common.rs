@@ -45,13 +45,41 @@ impl Desk {
 
     /// Runs subctl; standard input is closed. The words of `line` are its arguments.
     pub(crate) async fn subctl(&self, line: &str) -> Result<Run> {
+        self.run(line, Stdio::piped()).await
+    }
+
+    /// As [`Desk::subctl`], with this as standard error.
+    pub(crate) async fn run(&self, line: &str, stderr: Stdio) -> Result<Run> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_subctl"));
         command
             .args(line.split_whitespace())
             .current_dir(self.dir.path())
             .env("KUBECONFIG", self.path("kubeconfig"))
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            .stderr(stderr);
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        Ok(Run::from(&output))
+    }
+
+    /// As [`Desk::subctl`], interrupted as by Ctrl-C as soon as `begun` says so.
+    pub(crate) async fn interrupted<F>(&self, line: &str, begun: impl Fn() -> F) -> Result<Run>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let child = Command::new(env!("CARGO_BIN_EXE_subctl"))
+            .args(line.split_whitespace())
+            .current_dir(self.dir.path())
+            .env("KUBECONFIG", self.path("kubeconfig"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let id = child.id().to_string();
+        let waited = subm_test_support::eventually(SOON, begun).await;
+        let kill = Command::new("kill").args(["-INT", &id]).status()?;
+        ensure!(kill.success(), "`subctl {line}` has ended already");
+        let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await??;
+        waited.with_context(|| format!("{output:#?}"))?;
         Ok(Run::from(&output))
     }
 
@@ -87,6 +115,14 @@ impl Desk {
         let run = self.good(line).await?;
         serde_json::from_str(&run.out).with_context(|| format!("`subctl {line}`: {}", run.out))
     }
+}
+
+/// What cannot be written to: a pipe that nobody reads, and a disk that is full.
+pub(crate) fn deaf() -> Result<[Stdio; 2]> {
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let full = std::fs::File::options().write(true).open("/dev/full")?;
+    Ok([writer.into(), full.into()])
 }
 
 impl From<&Output> for Run {

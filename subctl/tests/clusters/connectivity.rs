@@ -16,7 +16,13 @@ const MEMBER: &str = "submariner-operator";
 const GATEWAY: &str = "submariner.io/gateway";
 
 /// A node that a kubelet would keep.
-async fn node(api: &Api, name: &str, pods: &str, role: Option<&str>, ready: bool) -> Result<()> {
+pub(crate) async fn node(
+    api: &Api,
+    name: &str,
+    pods: &str,
+    role: Option<&str>,
+    ready: bool,
+) -> Result<()> {
     let labels: Value = role.map_or_else(
         || json!({}),
         |role| json!({format!("node-role.kubernetes.io/{role}"): ""}),

@@ -1,5 +1,6 @@
 //! subctl against real API servers.
 
+mod again;
 mod chain;
 mod common;
 mod connectivity;

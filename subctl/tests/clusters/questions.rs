@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use subm_test_support::random_loopback;
 
-use crate::common::Desk;
+use crate::common::{Desk, deaf};
 
 /// Every command, so that a new one is not forgotten: `help` lists them.
 const LINES: [&str; 17] = [
@@ -109,6 +109,26 @@ async fn mistakes_have_their_codes() -> Result<()> {
             .out
             .contains("deploy-broker")
     );
+    Ok(())
+}
+
+/// Who reads progress may go before the end, and a disk may be full; the command and its code are the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_that_cannot_be_written_changes_nothing() -> Result<()> {
+    let desk = Desk::new(&[])?;
+    for line in [
+        "version",
+        "show all",
+        "uninstall --yes",
+        "frobnicate",
+        "join nowhere.subm",
+    ] {
+        let want = desk.subctl(line).await?.code;
+        for deaf in deaf()? {
+            let got = desk.run(line, deaf).await?.code;
+            ensure!(got == want, "{line}: {got}, not {want}");
+        }
+    }
     Ok(())
 }
 

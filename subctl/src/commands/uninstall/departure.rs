@@ -74,7 +74,9 @@ pub(super) async fn leave(
         Err(error) => return Ok(Some(stays(status, id, error))),
     }
     if here.is_some() {
-        account(&broker, id).await?;
+        if let Err(error) = account(&broker, id).await {
+            return Ok(Some(stays(status, id, error)));
+        }
     } else {
         status.note(format!(
             "The broker's administrator can now delete ServiceAccount {} there; this cluster's token is valid until then",
@@ -107,7 +109,7 @@ async fn anothers(
 
 fn stays(status: &mut Status, id: &ClusterId, error: Error) -> Error {
     status.warning(format!(
-        "What this cluster exported stays on the broker: {}. Once it can be reached, delete there what carries the id {id}",
+        "What this cluster has there, or some of it, stays on the broker: {}. Once it can be reached, delete there what carries the id {id}",
         error.with_causes()
     ));
     error

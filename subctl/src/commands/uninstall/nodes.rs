@@ -3,6 +3,7 @@
 //! First the programs stop, as they would make it again; their DaemonSets stay until the end, so that a second run still knows what
 //! ran. A node that is away holds up nothing: its kernel begins anew when it comes back by a boot.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,9 +13,9 @@ use subm_install::member::cleanup::{self, CLEANUP, NOWHERE};
 use subm_install::names::{GATEWAY, INSTALLER, ROUTE_AGENT};
 
 use crate::cluster::{
-    Cluster, PAUSE, condition, is_ours, kind, label, list_at, name, namespace, str_at,
+    Cluster, Kind, PAUSE, condition, is_ours, kind, label, list_at, name, namespace, str_at,
 };
-use crate::commands::MEMBER;
+use crate::commands::{MEMBER, leftovers};
 use crate::error::Error;
 use crate::status::Status;
 
@@ -76,6 +77,10 @@ impl Nodes {
         self.daemon_sets.is_empty() && self.labelled.is_empty()
     }
 
+    pub(super) fn has_data_plane(&self) -> bool {
+        !self.daemon_sets.is_empty()
+    }
+
     /// For `--dry-run`.
     pub(super) fn lines(&self) -> Vec<String> {
         let nodes =
@@ -116,19 +121,34 @@ impl Nodes {
         while start.elapsed() < deadline && self.still_run(cluster).await? {
             tokio::time::sleep(PAUSE).await;
         }
-        for cleaner in &self.cleaners {
-            cluster.create(cleaner).await?;
-        }
+        // Of a run that was interrupted: that those have succeeded says nothing of now.
+        leftovers::remove(cluster, deadline.saturating_sub(start.elapsed())).await?;
         let mut left: Vec<&Object> = self.cleaners.iter().collect();
+        let mut made = BTreeMap::new();
         loop {
+            for cleaner in &left {
+                if !made.contains_key(cleaner.name())
+                    && let Some(uid) = create(cluster, cleaner).await?
+                {
+                    made.insert(cleaner.name(), uid);
+                }
+            }
             let pods = cluster
                 .list(&kind::PODS, MEMBER, &format!("{CLEANUP}=true"))
                 .await?;
-            let pod = |cleaner: &Object| pods.iter().find(|pod| name(pod) == cleaner.name());
+            let pod = |cleaner: &Object| {
+                let uid = made.get(cleaner.name());
+                pods.iter()
+                    .find(|pod| uid.is_some_and(|uid| str_at(pod, "/metadata/uid") == uid))
+            };
             left.retain(|cleaner| pod(cleaner).is_none_or(|pod| !has_succeeded(pod)));
             if left.is_empty() || start.elapsed() >= deadline {
                 let words = left.iter().map(|cleaner| {
-                    let why = pod(cleaner).map_or_else(|| "its pod is gone".to_owned(), trouble);
+                    let why = match pod(cleaner) {
+                        Some(pod) => trouble(pod),
+                        None if made.contains_key(cleaner.name()) => "its pod is gone".to_owned(),
+                        None => format!("pod {} of an earlier run has not ended", cleaner.name()),
+                    };
                     format!("node {}: {why}", node_of(cleaner))
                 });
                 dirty.extend(words);
@@ -176,6 +196,16 @@ impl Nodes {
             }
         }
         Ok(self.labelled.len())
+    }
+}
+
+/// The uid of the new pod; none while one of an earlier run has its name.
+async fn create(cluster: &Cluster, cleaner: &Object) -> Result<Option<String>, Error> {
+    let kind = Kind::of(cleaner);
+    match cluster.create_value(&kind, cleaner.value()).await {
+        Ok(pod) => Ok(Some(str_at(&pod, "/metadata/uid").to_owned())),
+        Err(Error::Taken(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

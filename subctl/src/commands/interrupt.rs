@@ -1,4 +1,5 @@
-//! Ctrl-C, and being asked to end: the first one lets pods be removed, a second one does not wait for that.
+//! Ctrl-C, and being asked to end: the first one lets a command take back what it began, or say how far it came; a second one does
+//! not wait for that.
 
 use std::process;
 use std::sync::OnceLock;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// How many have something to take back.
+/// How many have something to take back, or to say.
 static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 /// Once there is a handler the kernel's own does nothing any more, so there is one for as long as the process runs.
 static SEEN: OnceLock<watch::Receiver<bool>> = OnceLock::new();
