@@ -186,6 +186,20 @@ async fn gateways_are_chosen_and_networks_are_checked_before_anything_is_written
         "{run:#?}"
     );
 
+    // Networks of its own that cannot be.
+    for (more, words) in [
+        (
+            "--clustercidr 10.8.0.0/16 --servicecidr 10.8.0.0/16",
+            "the cluster's own pod CIDR 10.8.0.0/16 and service CIDR 10.8.0.0/16 overlap",
+        ),
+        (
+            "--clustercidr 10.8.0.0/16 --servicecidr 10.66.0.0/16",
+            "Services have addresses of 10.88.0.0/16 (ServiceCIDR \"kubernetes\"), which is outside of the service CIDR 10.66.0.0/16",
+        ),
+    ] {
+        desk.fails(&format!("{c1} {more}"), 2, words).await?;
+    }
+
     // Somebody else's networks are no second member's.
     for (more, words) in [
         (
@@ -193,7 +207,7 @@ async fn gateways_are_chosen_and_networks_are_checked_before_anything_is_written
             "10.8.9.0/24 overlaps with 10.8.0.0/16 of cluster \"c1\"",
         ),
         (
-            "--servicecidr 10.88.0.0/12",
+            "--servicecidr 10.64.0.0/10",
             "overlaps with 10.88.0.0/16 of cluster \"c1\"",
         ),
     ] {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 use subm_api::names::{GATEWAY_LABEL, HA_ACTIVE};
 use subm_install::names::{AGENT, CONNECTIVITY, DNS, GATEWAY, ROUTE_AGENT, SERVICE_DISCOVERY};
-use subm_install::overlap;
+use subm_install::{network, overlap};
 
 use super::seen::Seen;
 use crate::claims;
@@ -90,8 +90,21 @@ fn networks(seen: &Seen) -> Part {
 /// What the nodes have is what the others were told.
 fn own_network(seen: &Seen) -> Part {
     let mut part = Part::new("Checking that the cluster's networks are those that it joined with");
-    let told: Vec<IpNet> =
-        subm_install::network::parse(seen.setting("clusterCIDR")).unwrap_or_default();
+    let nets = |key| network::parse(seen.setting(key)).unwrap_or_default();
+    let (told, told_services): (Vec<IpNet>, Vec<IpNet>) =
+        (nets("clusterCIDR"), nets("serviceCIDR"));
+    for clash in network::clashes(&told, &told_services) {
+        part.broken(
+            format!("What it joined with cannot be: {clash}"),
+            "Run `subctl join` again with --clustercidr and --servicecidr, each as it is",
+        );
+    }
+    if let Some(unreached) = seen.services.outside(&told_services) {
+        part.broken(
+            format!("{unreached} that the cluster joined with ({})", seen.setting("serviceCIDR")),
+            "Run `subctl join` again with --servicecidr and all networks of Services: the other clusters reach none outside",
+        );
+    }
     for node in &seen.nodes {
         for text in list_at(node, "/spec/podCIDRs")
             .iter()
