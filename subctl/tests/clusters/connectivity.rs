@@ -176,10 +176,14 @@ async fn gateways_are_chosen_and_networks_are_checked_before_anything_is_written
         .context("the broker's")?;
     ensure!(key["data"]["psk"] == of_all["data"]["psk"]);
 
-    // The label is there: nobody has to choose.
-    let run = desk
-        .good(&format!("{c1} --clustercidr 10.8.0.0/16"))
-        .await?;
+    // The label is there: nobody has to choose. And what was chosen is kept.
+    let run = desk.good(c1).await?;
+    ensure!(
+        run.err.contains(
+            " ✓ As this cluster joined before, where no flag names another: --clustercidr=10.8.0.0/16\n"
+        ),
+        "{run:#?}"
+    );
     ensure!(
         run.err
             .contains("   There are 1 node(s) labeled as gateways:\n    - c1-w1\n"),
@@ -237,9 +241,20 @@ async fn gateways_are_chosen_and_networks_are_checked_before_anything_is_written
     );
 
     // One node is all there is: it is the gateway, and its pods are all pods.
+    let made = json!({
+        "apiVersion": "submariner.io/v1", "kind": "Endpoint",
+        "metadata": {"name": "c1-cable", "namespace": BROKER},
+        "spec": endpoint("c1", "172.18.0.4", &["10.88.0.0/16", "10.8.0.0/16"]),
+    });
+    set.on_broker.create_value(&kind::ENDPOINTS, &made).await?;
     let run = desk
-        .good(&format!("{c2} --components connectivity"))
+        .good(&format!(
+            "{c2} --components connectivity --cable-driver vxlan --natt-port 4501"
+        ))
         .await?;
+    let other = "cables of vxlan, others have those of wireguard (c1), and between different drivers no cable is made: run `subctl join` \
+        here with --cable-driver wireguard";
+    ensure!(run.err.contains(other), "{run:#?}");
     ensure!(
         run.err
             .contains(" ✓ Labeling node \"c2-w1\" as a gateway\n"),
@@ -250,6 +265,31 @@ async fn gateways_are_chosen_and_networks_are_checked_before_anything_is_written
         names(in_c2, &kind::DEPLOYMENTS).await?.is_empty(),
         "connectivity alone"
     );
+    // Joined once more for another reason, it stays what it was.
+    let run = desk.good(&format!("{c2} --pod-debug")).await?;
+    ensure!(run.err.contains(other), "{run:#?}");
+    let gateway = in_c2
+        .get(&kind::DAEMON_SETS, Some(MEMBER), "submariner-gateway")
+        .await?
+        .context("the gateway")?;
+    let container = &gateway["spec"]["template"]["spec"]["containers"][0];
+    for (name, value) in [
+        ("SUBMARINER_CABLEDRIVER", "vxlan"),
+        ("CE_IPSEC_NATTPORT", "4501"),
+        ("SUBMARINER_DEBUG", "true"),
+    ] {
+        let env = container["env"].as_array().into_iter().flatten();
+        let has = env
+            .clone()
+            .any(|has| has["name"] == name && has["value"] == value);
+        ensure!(has, "{name} {value}: {container:#}");
+    }
+    ensure!(
+        names(in_c2, &kind::DEPLOYMENTS).await?.is_empty(),
+        "connectivity alone"
+    );
+    let run = desk.good(&format!("{c2} --cable-driver wireguard")).await?;
+    ensure!(!run.err.contains("different drivers"), "{run:#?}");
 
     // One that somebody else installed is not made ours by halves.
     let theirs = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}});

@@ -33,7 +33,10 @@ pub(super) async fn discover(
             .map(|cidrs| cidrs.0.clone())
             .unwrap_or_default()
     };
-    for mismatch in network.overridden(&given(&flags.clustercidr), &given(&flags.servicecidr)) {
+    for mismatch in network.overridden(
+        &given(&flags.choices.clustercidr),
+        &given(&flags.choices.servicecidr),
+    ) {
         status.warning(mismatch.to_string());
     }
     status.end();
@@ -85,8 +88,8 @@ fn unfit(network: &Network, services: &Services) -> Option<String> {
     }
     let unreached = services.outside(&network.services)?;
     Some(format!(
-        "{unreached} {}, and the other clusters would not reach them: leave --servicecidr away where the cluster itself tells, or name all \
-         that Services have",
+        "{unreached} {}, and the other clusters would not reach them: name with --servicecidr all \
+         networks that Services have",
         network::joined(&network.services)
     ))
 }
