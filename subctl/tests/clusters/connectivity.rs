@@ -406,7 +406,7 @@ async fn diagnose(set: &Set) -> Result<()> {
     let c1 = "--context kind-c1 diagnose";
     let run = desk.good(&format!("{c1} connections")).await?;
     ensure!(
-        run.err
+        run.out
             .contains(" ✓ Checking gateway connections\n ✓ All 1 connections are established\n"),
         "{run:#?}"
     );
@@ -418,20 +418,20 @@ async fn diagnose(set: &Set) -> Result<()> {
     gateway["status"]["connections"][0]["endpoint"]["backend"] = json!("vxlan");
     in_c1.replace(&kind::GATEWAYS, "", &gateway).await?;
     let run = desk
-        .fails(
+        .answers(
             &format!("{c1} connections"),
             10,
             " ✗ Cluster \"c2\" has cables of vxlan, this one of wireguard\n   Let both join with the same --cable-driver\n",
         )
         .await?;
     ensure!(
-        run.err.contains(" ✗ Checking gateway connections\n"),
+        run.out.contains(" ✗ Checking gateway connections\n"),
         "{run:#?}"
     );
     // Nothing tells which CNI it is; that is a doubt.
     let run = desk.good(&format!("{c1} cni")).await?;
     ensure!(
-        run.err
+        run.out
             .contains(" ⚠ The detected CNI network plugin (\"generic\")"),
         "{run:#?}"
     );
@@ -441,7 +441,7 @@ async fn diagnose(set: &Set) -> Result<()> {
         "data": {"config.conf": "kind: KubeProxyConfiguration\nmode: ipvs\n"},
     });
     in_c1.create_value(&kind::CONFIG_MAPS, &proxy).await?;
-    desk.fails(
+    desk.answers(
         &format!("{c1} kube-proxy-mode"),
         10,
         " ✗ The cluster is deployed with kube-proxy ipvs mode",
@@ -449,13 +449,13 @@ async fn diagnose(set: &Set) -> Result<()> {
     .await?;
     // No controller has made pods.
     let run = desk
-        .fails(
+        .answers(
             &format!("{c1} deployment"),
             10,
             " ✗ The desired number of running pods for DaemonSet \"submariner-gateway\" (1) does not match the actual number (0)\n",
         )
         .await?;
-    ensure!(run.err.contains(" ✓ The broker answers\n"), "{run:#?}");
+    ensure!(run.out.contains(" ✓ The broker answers\n"), "{run:#?}");
     // Nobody runs pods here, ours neither: that is told as a doubt.
     let run = desk
         .subctl(&format!("{c1} all -o json --validation-timeout 1s"))
@@ -466,9 +466,23 @@ async fn diagnose(set: &Set) -> Result<()> {
         .flat_map(|check| check["findings"].as_array().cloned().unwrap_or_default())
         .filter(|finding| finding["verdict"] == "broken");
     ensure!(run.code == 10 && broken.count() == 6, "{all:#}");
+    // And nothing of it is told beside.
+    let beside = [" ✓", " ⚠", " ✗", " •"];
+    ensure!(
+        !beside.iter().any(|sign| run.err.contains(sign)),
+        "{run:#?}"
+    );
+    // Of several clusters each has its heading, in the same place.
+    let run = desk.subctl("diagnose connections").await?;
+    let (c1, c2) = (
+        run.out.find("Cluster \"kind-c1\"\n"),
+        run.out.find("Cluster \"kind-c2\"\n"),
+    );
+    let fault = run.out.find(" ✗ Cluster \"c2\" has cables of vxlan");
+    ensure!(c1.is_some() && c1 < fault && fault < c2, "{run:#?}");
     let run = desk.good("--context kind-broker diagnose all").await?;
     ensure!(
-        run.err.contains(" ⚠ Submariner is not installed\n"),
+        run.out.contains(" ⚠ Submariner is not installed\n"),
         "{run:#?}"
     );
     Ok(())
