@@ -83,6 +83,12 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         was_member: known.is_some(),
     };
     let place = on_broker::find(&mut status, &broker, flags, &info, &joining).await?;
+    if let Some(cidr) = &place.global_cidr {
+        status.warning(format!(
+            "The broker has Globalnet (this cluster gets {cidr}), and this version gives no global IPs: what the cluster exports fails, and \
+             nothing in it is reached. Where its networks are no other's, join with --globalnet=false"
+        ));
+    }
     let addresses = Addresses {
         pods: network.pods.iter().map(ToString::to_string).collect(),
         services: network.services.iter().map(ToString::to_string).collect(),

@@ -19,6 +19,7 @@ const MANY_RESTARTS: u64 = 5;
 
 pub(super) fn check(seen: &Seen) -> Vec<Part> {
     let mut parts = vec![broker(seen)];
+    parts.extend(globalnet(seen));
     if seen.has(CONNECTIVITY) {
         parts.extend([networks(seen), own_network(seen), gateway_nodes(seen)]);
         for name in [GATEWAY, ROUTE_AGENT] {
@@ -44,6 +45,21 @@ fn broker(seen: &Seen) -> Part {
         None => part.good("The broker answers"),
     }
     part
+}
+
+/// The others are told of global IPs alone, and nothing gives any.
+fn globalnet(seen: &Seen) -> Option<Part> {
+    let cidr = seen.setting("globalCIDR");
+    let mut part =
+        Part::new("Checking that Services can have the addresses that others reach them by");
+    part.broken(
+        format!(
+            "The cluster joined with Globalnet (global CIDR {cidr}), and this version gives no global IPs: exports fail, and no other cluster \
+             reaches anything in it"
+        ),
+        "Where its networks are no other's, run `subctl join` again with --globalnet=false; else it needs other networks",
+    );
+    (!cidr.is_empty()).then_some(part)
 }
 
 /// Of all members, as the broker knows them.
@@ -80,7 +96,7 @@ fn networks(seen: &Seen) -> Part {
                     found.cluster,
                     found.theirs.to_string()
                 ),
-                "One of them has to have other networks, or both to use Globalnet: until then one is not reached",
+                "One of them has to have other networks: until then one is not reached",
             );
         }
     }

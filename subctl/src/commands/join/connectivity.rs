@@ -117,10 +117,7 @@ pub(super) async fn check_networks(
     let Some(words) = shared(broker, id, addresses).await? else {
         return Ok(());
     };
-    let message = format!(
-        "this cluster's networks are another's too: {words}. Say with --clustercidr and --servicecidr what is its own, or use Globalnet \
-         (`subctl deploy-broker --globalnet`); for services alone join with --components service-discovery",
-    );
+    let message = refusal(&words);
     if go_on {
         status.warning(message);
         return Ok(());
@@ -128,6 +125,14 @@ pub(super) async fn check_networks(
     Err(Error::Taken(
         message + " (--ignore-requirements goes on nevertheless)",
     ))
+}
+
+fn refusal(words: &str) -> String {
+    format!(
+        "this cluster's networks are another's too: {words}. Say with --clustercidr and --servicecidr what is its own; where both have \
+         the same, one of them needs other networks (Globalnet, which would map them, is not in this version). For services alone join \
+         with --components service-discovery"
+    )
 }
 
 /// Without the connectivity component something else routes, or nothing does yet: names resolve all the same.
@@ -171,6 +176,19 @@ fn claim(id: &ClusterId, addresses: &Addresses) -> Claim {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn nobody_is_sent_to_globalnet_which_is_not_there() {
+        let words = refusal("10.8.0.0/16 overlaps with 10.8.0.0/16 of cluster \"c2\"");
+        assert!(
+            words.contains("one of them needs other networks"),
+            "{words}"
+        );
+        assert!(
+            words.contains("is not in this version") && !words.contains("deploy-broker"),
+            "{words}"
+        );
+    }
 
     #[test]
     fn other_drivers_are_told_with_their_clusters_and_the_flag() {

@@ -236,9 +236,6 @@ pub(super) async fn take(
                 Words::Warning(words) => status.warning(words),
             }
             given.global_cidr = Some(cidr);
-            status.warning(
-                "Nothing gives Services global IPs yet: exported services wait for one (--globalnet=false opts out)",
-            );
         }
         status.end();
     }

@@ -81,7 +81,7 @@ fn a_component_that_was_not_asked_for_is_not_missed() {
 #[test]
 fn each_fault_is_named() {
     type Break = fn(&mut Seen);
-    let cases: [(Break, &str); 14] = [
+    let cases: [(Break, &str); 15] = [
         (
             |seen| seen.broker.trouble = Some("connection refused".to_owned()),
             "The broker cannot be asked with this cluster's account: connection refused",
@@ -101,6 +101,11 @@ fn each_fault_is_named() {
         (
             |seen| seen.nodes[0]["spec"]["podCIDRs"] = json!(["10.7.1.0/24"]),
             "Pods of node w1 have addresses of 10.7.1.0/24, which is outside of the pod CIDR that the cluster joined with (10.8.0.0/16)",
+        ),
+        (
+            |seen| seen.settings["globalCIDR"] = json!("242.0.0.0/16"),
+            "The cluster joined with Globalnet (global CIDR 242.0.0.0/16), and this version gives no global IPs: exports fail, and no other \
+             cluster reaches anything in it",
         ),
         (
             |seen| seen.settings["serviceCIDR"] = json!("10.77.0.0/16"),
