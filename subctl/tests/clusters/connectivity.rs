@@ -435,7 +435,12 @@ async fn diagnose(set: &Set) -> Result<()> {
             .contains(" ⚠ The detected CNI network plugin (\"generic\")"),
         "{run:#?}"
     );
-    desk.good(&format!("{c1} kube-proxy-mode")).await?;
+    desk.answers(
+        &format!("{c1} kube-proxy-mode"),
+        0,
+        " ⚠ There is no ConfigMap kube-system/kube-proxy: the mode was not checked",
+    )
+    .await?;
     let proxy = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
         "data": {"config.conf": "kind: KubeProxyConfiguration\nmode: ipvs\n"},

@@ -259,12 +259,10 @@ fn address(made: &Value, sender: &Seen) -> Option<IpAddr> {
     });
     let translated =
         made["nat_enabled"] == true || made["backend_config"][USING_LOAD_BALANCER] == "true";
-    let published = if translated {
-        "/public_ip"
-    } else {
-        "/private_ip"
-    };
-    using.or_else(|| str_at(made, published).parse().ok())
+    let at = |pointer| str_at(made, pointer).parse().ok();
+    // Whose public address nobody found out is reached by the other one, if at all.
+    let public = at("/public_ip").filter(|_| translated);
+    using.or(public).or_else(|| at("/private_ip"))
 }
 
 /// From where to where.
