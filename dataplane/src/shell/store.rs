@@ -10,6 +10,10 @@ pub(super) fn watch_of<K: subm_api::Kind + Watched>(client: &Client, namespace: 
     Watch::all(client.clone()).in_namespace(namespace)
 }
 
+/// Before it nothing was lost that was lost later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moment(u64);
+
 /// By name; all of one namespace, or of none.
 #[derive(Debug)]
 pub(super) struct Store<K> {
@@ -17,6 +21,8 @@ pub(super) struct Store<K> {
     objects: BTreeMap<String, (K, u64)>,
     list: u64,
     listed: bool,
+    /// How often something may have gone.
+    losses: u64,
     troubled: bool,
     /// Nobody will let us read it as things are.
     refused: bool,
@@ -29,6 +35,7 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
             objects: BTreeMap::new(),
             list: 0,
             listed: false,
+            losses: 0,
             troubled: false,
             refused: false,
         }
@@ -67,8 +74,17 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
         self.listed && !self.troubled
     }
 
-    /// Takes what a write of ours gave back, which the watch will tell too. A newer one stays.
-    pub(super) fn written(&mut self, object: K) {
+    /// When a write of ours begins.
+    pub(super) fn moment(&self) -> Moment {
+        Moment(self.losses)
+    }
+
+    /// Takes what a write of ours that began then gave back, which the watch will tell too. A newer one stays; and where the watch told
+    /// meanwhile that something is gone, its word counts alone: it would not say it again.
+    pub(super) fn written(&mut self, object: K, began: Moment) {
+        if began != self.moment() {
+            return;
+        }
         let version = |object: &K| {
             let version = object.meta().resource_version.as_ref();
             version.and_then(|version| version.parse::<u64>().ok())
@@ -87,6 +103,7 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
         match event {
             Event::Started => {
                 self.list += 1;
+                self.losses += 1;
                 false
             }
             Event::Apply(object) => {
@@ -96,6 +113,7 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
             }
             Event::Delete(metadata) => {
                 self.objects.remove(&metadata.name.unwrap_or_default());
+                self.losses += 1;
                 self.listed
             }
             Event::Invalid { metadata, error } => {
@@ -113,6 +131,7 @@ impl<K: Resource<DynamicType = ApiResource>> Store<K> {
                 self.recovered();
                 let list = self.list;
                 self.objects.retain(|_, (_, seen)| *seen == list);
+                self.losses += 1;
                 self.listed = true;
                 true
             }
@@ -152,6 +171,41 @@ mod tests {
     use subm_kube::Trouble;
 
     use super::*;
+
+    fn cluster(version: u64) -> Cluster {
+        let cluster = serde_json::json!({
+            "metadata": {"name": "c1", "resourceVersion": version.to_string()},
+            "spec": {"cluster_id": "c1", "color_codes": [], "service_cidr": [], "cluster_cidr": []},
+        });
+        serde_json::from_value(cluster).expect("a Cluster")
+    }
+
+    fn version(store: &Store<Cluster>) -> Option<String> {
+        store.get("c1")?.metadata.resource_version.clone()
+    }
+
+    #[test]
+    fn what_a_write_gave_back_is_news_until_the_watch_says_more() {
+        let mut store = Store::<Cluster>::new("Clusters");
+        store.take(Event::Started);
+        store.take(Event::Listed);
+        let began = store.moment();
+        store.written(cluster(10), began);
+        assert_eq!(version(&store).as_deref(), Some("10"));
+        store.take(Event::Apply(cluster(12)));
+        store.written(cluster(11), began);
+        assert_eq!(version(&store).as_deref(), Some("12"));
+        // Late: somebody removed it since. The watch does not say so again.
+        store.take(Event::Delete(cluster(13).metadata));
+        store.written(cluster(12), began);
+        assert_eq!(version(&store), None);
+        // The same in a list; and one that is being read does not name what it made.
+        let began = store.moment();
+        store.take(Event::Started);
+        store.written(cluster(14), began);
+        store.take(Event::Listed);
+        assert_eq!(version(&store), None);
+    }
 
     /// A moment's trouble is no reason to go on without.
     #[test]

@@ -1,6 +1,7 @@
 //! A cluster of two nodes, whose API server is real, and kernels are, too.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -46,13 +47,18 @@ impl Lab {
         })
     }
 
+    /// Where an agent keeps former values of kernel parameters.
+    pub(crate) fn state_folder(&self, node: &TestNode) -> PathBuf {
+        self.memory.path().join(node.name())
+    }
+
     pub(crate) fn command(&self, node: &TestNode) -> Result<Command> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_submariner-route-agent"));
         command
             .arg("--kubeconfig")
             .arg(self.cluster.kubeconfig_through(API_SERVER)?)
             .arg("--state-folder")
-            .arg(self.memory.path().join(node.name()))
+            .arg(self.state_folder(node))
             .env("SUBMARINER_CLUSTERID", "c1")
             .env("SUBMARINER_NAMESPACE", NAMESPACE)
             .env(

@@ -6,7 +6,7 @@ mod object;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Node as KubeNode;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use lab::{Lab, SOON};
@@ -132,6 +132,10 @@ async fn surprise_5_a_node_follows_endpoints_and_nodes() -> Result<()> {
         let status = uninstall.wait(SOON).await?;
         ensure!(status.success(), "{}", uninstall.output()?);
         before.ensure_same(&KernelState::of(node.net().netns())?)?;
+        let memory = lab.state_folder(node).join("route-agent");
+        if let Ok(left) = std::fs::read_to_string(&memory) {
+            bail!("{}: {left}", memory.display());
+        }
         ensure!(
             lab.agent_of(node.name()).await?.is_none(),
             "{}",

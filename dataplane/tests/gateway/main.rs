@@ -391,6 +391,37 @@ async fn d10_d17_d23_gateways_begin_without_a_broker_and_take_over() -> Result<(
     Ok(())
 }
 
+/// Both clusters change from one driver to the other and back, as `subctl join` with another `--cable-driver` has it: what the former one
+/// left has the tunnel's port.
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_change_their_driver() -> Result<()> {
+    let lab = Lab::start("vxlan").await?;
+    for driver in ["vxlan", "wireguard", "vxlan"] {
+        let mut running = Vec::new();
+        for side in [&lab.c1, &lab.c2] {
+            let chosen = [("SUBMARINER_CABLEDRIVER", driver)];
+            running.push(lab.run_on(side, &side.node, &chosen).await?);
+        }
+        for side in [&lab.c1, &lab.c2] {
+            eventually(SOON, || {
+                side.gateway(|gateway| {
+                    let status = gateway.status.iter();
+                    let mut connections = status.flat_map(|status| status.connections.iter());
+                    connections
+                        .any(|one| one.status == "connected" && one.endpoint.backend == driver)
+                })
+            })
+            .await
+            .with_context(|| format!("{driver} in {}", side.node.name()))?;
+            ensure!(has_cable(&side.node)? == (driver == "vxlan"));
+        }
+        for gateway in &mut running {
+            gateway.gateway.terminate(SOON).await?;
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn mistakes_are_told() -> Result<()> {
     let good = [

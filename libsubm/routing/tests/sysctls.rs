@@ -115,6 +115,22 @@ async fn a_device_made_anew_has_its_own_before() {
     assert_eq!(lab.node.sysctl(PARAMETER), "1");
 }
 
+/// The parameters of a device that is removed are removed with it, and nobody looks again.
+#[tokio::test]
+async fn nothing_is_remembered_of_a_device_that_we_removed() {
+    let lab = Lab::new();
+    let device = LinkName::from_static("vx-submariner");
+    let network = Network::new()
+        .with(Link::vxlan(device, Vxlan::new(100, 4800)))
+        .with(Sysctl::rp_filter(device, 2));
+    let mut kernel = lab.kernel();
+    install(&mut kernel, &network).await;
+    assert!(lab.file().exists());
+    let report = kernel.apply(&Network::new()).await.unwrap();
+    assert!(report.all_done(), "{report}");
+    assert!(!lab.file().exists());
+}
+
 #[tokio::test]
 async fn a_file_of_another_boot_or_of_something_else_is_void() {
     let lab = Lab::new();

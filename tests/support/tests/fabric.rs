@@ -497,3 +497,26 @@ async fn a_program_on_a_node_sees_the_node() -> Result<()> {
     ensure!(!std::path::Path::new("/run/mine").exists());
     Ok(())
 }
+
+#[test]
+fn a_pod_that_ends_leaves_no_link_whoever_holds_its_namespace() -> Result<()> {
+    let fabric = Fabric::new()?;
+    let site = fabric.site("c1").workers(1).start()?;
+    let node = &site.workers().next().context("a worker")?.net;
+    let before = node.netns().output("ip", &["-oneline", "link"])?;
+    let pod = node.add_pod()?;
+    let held = std::sync::Arc::clone(pod.netns());
+    ensure!(
+        node.netns()
+            .output("ip", &["link", "show", pod.link()])
+            .is_ok()
+    );
+    drop(pod);
+    let after = node.netns().output("ip", &["-oneline", "link"])?;
+    ensure!(
+        after.lines().count() == before.lines().count(),
+        "{before}, then {after}"
+    );
+    drop(held);
+    Ok(())
+}

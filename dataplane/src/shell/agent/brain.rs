@@ -21,7 +21,7 @@ use crate::shell::filter::Loaded;
 use crate::shell::network::{self, Objects};
 use crate::shell::publish::{Publisher, publish};
 use crate::shell::server::Server;
-use crate::shell::store::Store;
+use crate::shell::store::{Moment, Store};
 use crate::shell::{epoch, facts, set, turn};
 
 /// What is kept as desired, and how far it is.
@@ -50,6 +50,8 @@ pub(super) struct Brain {
     pub(super) agents: Store<RouteAgent>,
     decided: Option<Decided>,
     publisher: Publisher<RouteAgent>,
+    /// When its write began.
+    publishing: Moment,
     /// What people have been told, so that it is told once.
     said: BTreeSet<String>,
 }
@@ -90,6 +92,7 @@ impl Brain {
             agents: Store::new("RouteAgents"),
             decided: None,
             publisher: Publisher::new(),
+            publishing: Moment::default(),
             said: BTreeSet::new(),
         }
     }
@@ -243,6 +246,7 @@ impl Brain {
             Some(Write::Delete(stale)) => (None, vec![stale]),
         };
         let server = Arc::clone(&self.server);
+        self.publishing = self.agents.moment();
         self.publisher
             .begin(async move { publish(&server, agent, stale).await });
     }
@@ -254,7 +258,7 @@ impl Brain {
             () = turn(monitor) => {}
             Some(written) = publisher.ended() => if let Some(agent) = written {
                 self.shown.state().written += 1;
-                self.agents.written(agent);
+                self.agents.written(agent, self.publishing);
             },
         }
     }

@@ -28,7 +28,7 @@ use crate::node::{Cni, Gateway as Leader, Underlay, Uplink};
 use crate::remotes::{self, Ours, Refusal, Seniority};
 use crate::shell::publish::{Publisher, publish};
 use crate::shell::server::Server;
-use crate::shell::store::Store;
+use crate::shell::store::{Moment, Store};
 use crate::shell::{epoch, facts, set};
 
 /// Where decisions go.
@@ -73,6 +73,8 @@ pub(super) struct Brain {
     freshness: Freshness,
     began: Instant,
     publisher: Publisher<Gateway>,
+    /// When its write began.
+    publishing: Moment,
     /// What people have been told, so that it is told once.
     said: BTreeSet<String>,
 }
@@ -118,6 +120,7 @@ impl Brain {
             freshness: Freshness::default(),
             began: Instant::now(),
             publisher: Publisher::new(),
+            publishing: Moment::default(),
             said: BTreeSet::new(),
             settings,
             host,
@@ -332,15 +335,15 @@ impl Brain {
             return;
         }
         let mut problems = self.problems.clone();
-        // It is needed where cables do not come about without it.
+        if self.leads {
+            let left_out = self.cables.left_out.clone();
+            problems.extend(seen.troubles.into_iter().chain(untold).chain(left_out));
+        }
+        // It is needed where cables do not come about without it; what is known for certain comes first.
         let broken =
             |(_, cable): &(EndpointSpec, Connection)| cable.status != ConnectionStatus::Connected;
         if self.leads && cables.iter().any(broken) {
             problems.extend(self.public_ip.borrow().trouble.clone());
-        }
-        if self.leads {
-            let left_out = self.cables.left_out.clone();
-            problems.extend(seen.troubles.into_iter().chain(untold).chain(left_out));
         }
         let wanted = status::status(&status::Known {
             active: self.leads,
@@ -364,6 +367,7 @@ impl Brain {
             return;
         }
         let server = Arc::clone(&self.server);
+        self.publishing = self.gateways.moment();
         self.publisher
             .begin(async move { publish(&server, write, stale).await });
     }
@@ -376,7 +380,7 @@ impl Brain {
     pub(super) fn publish_ended(&mut self, written: Option<Gateway>) {
         if let Some(gateway) = written {
             self.shown.state().written += 1;
-            self.gateways.written(gateway);
+            self.gateways.written(gateway, self.publishing);
         }
     }
 

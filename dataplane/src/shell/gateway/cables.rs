@@ -125,7 +125,7 @@ impl<D: CableDriver> Keeper<D> {
 
     async fn make(&mut self, wanted: &Wanted) -> Vec<String> {
         self.kept = true;
-        if let Err(error) = self.driver.prepare(&wanted.local).await {
+        if let Err(error) = self.prepare(&wanted.local).await {
             return vec![subm_kube::with_causes(&error)];
         }
         let (network, refusals) = self.driver.plan(&wanted.local, &wanted.cables);
@@ -146,6 +146,20 @@ impl<D: CableDriver> Keeper<D> {
             Err(error) => troubles.push(subm_kube::with_causes(&error)),
         }
         troubles
+    }
+
+    /// What stands in the way may be the tunnel that another driver left: of this one nothing works yet, so all goes before a second try.
+    async fn prepare(&mut self, local: &Local) -> Result<(), subm_tunnel::Error> {
+        let Err(error) = self.driver.prepare(local).await else {
+            return Ok(());
+        };
+        match self.network.become_like(Network::new()).await {
+            None => self.driver.prepare(local).await,
+            Some(trouble) => {
+                tracing::warn!("what was there of cables cannot be removed: {trouble}");
+                Err(error)
+            }
+        }
     }
 
     async fn let_go(&mut self) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Finds this gateway's public address, and looks again every minute.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
@@ -79,7 +80,11 @@ pub(super) async fn follow(
 
 /// By the first way that works. All are tried at once: each may take as long as the patience lasts.
 async fn find(client: &Client, namespace: &str, sources: &[PublicIp]) -> Result<Option<IpAddr>> {
-    let mut troubles = Vec::new();
+    // By what they said: most often it is the same.
+    let mut troubles: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut trouble = |said: String, source: &PublicIp| {
+        troubles.entry(said).or_default().push(source.to_string());
+    };
     let answers = sources.iter().map(|source| async move {
         let answer = timeout(PATIENCE, ask(client, namespace, source)).await;
         (source, answer)
@@ -88,16 +93,22 @@ async fn find(client: &Client, namespace: &str, sources: &[PublicIp]) -> Result<
     while let Some((source, answer)) = answers.next().await {
         match answer {
             Ok(Ok(address)) => return Ok(Some(address)),
-            Ok(Err(error)) => troubles.push(format!("{source}: {error:#}")),
-            Err(_) => troubles.push(format!("{source}: no answer")),
+            Ok(Err(error)) => trouble(format!("{error:#}"), source),
+            Err(_) => trouble("no answer".to_owned(), source),
         }
     }
     anyhow::ensure!(
         troubles.is_empty(),
         "no public address was found; say what it is by the annotation gateway.submariner.io/public-ip of the node: {}",
-        troubles.join("; ")
+        list(&troubles)
     );
     Ok(None)
+}
+
+fn list(troubles: &BTreeMap<String, Vec<String>>) -> String {
+    let lines = troubles.iter();
+    let lines = lines.map(|(said, sources)| format!("{}: {said}", sources.join(", ")));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 async fn ask(client: &Client, namespace: &str, source: &PublicIp) -> Result<IpAddr> {

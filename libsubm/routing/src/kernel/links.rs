@@ -255,7 +255,8 @@ impl Session {
             .netlink
             .change(RouteNetlinkMessage::DelLink(message), 0);
         self.links.remove(from.name);
-        result
+        result?;
+        self.memory.forget_device(there.index)
     }
 
     /// Kind and particulars for making a device; `None` for one that others make.

@@ -129,6 +129,19 @@ impl Memory {
         }
     }
 
+    /// Its parameters went with it.
+    pub(crate) fn forget_device(&mut self, device: u32) -> Result<(), Error> {
+        let known = self.written.parameters.len();
+        self.written
+            .parameters
+            .retain(|_, entry| entry.device != device);
+        if self.written.parameters.len() == known {
+            Ok(())
+        } else {
+            self.save()
+        }
+    }
+
     /// A new file is put in the place of the old one, or none if there is nothing to remember.
     fn save(&self) -> Result<(), Error> {
         let Some(path) = &self.path else {

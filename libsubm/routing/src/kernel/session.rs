@@ -27,7 +27,7 @@ pub(crate) struct Session {
     pub(crate) netlink: Netlink,
     pub(crate) links: Links,
     pub(crate) proc: Proc,
-    memory: Memory,
+    pub(crate) memory: Memory,
 }
 
 impl Session {

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use anyhow::{Context as _, Result};
@@ -43,6 +44,7 @@ pub struct Pod {
     link: String,
     node: Arc<Node>,
     host: u32,
+    plugged: AtomicBool,
 }
 
 impl Node {
@@ -139,6 +141,7 @@ impl Node {
             netns,
             node: Arc::clone(self),
             host,
+            plugged: AtomicBool::new(true),
         };
         // Hardware addresses that a pod of this address always has: others remember them.
         let mac = |kind: u8| format!("02:{kind}:00:00:{:02x}:{host:02x}", self.place.number);
@@ -222,10 +225,20 @@ impl Pod {
     pub fn node(&self) -> &Arc<Node> {
         &self.node
     }
+
+    /// Takes its link away, as a CNI plugin does when a pod ends: not only when the kernel has let go of its namespace, which a
+    /// connection that nobody answers any more can hold for minutes.
+    pub(crate) fn unplug(&self) {
+        if self.plugged.swap(false, Ordering::Relaxed) {
+            // It may be gone with its namespace.
+            let _ = self.node.netns.ip(&format!("link del {}", self.link));
+        }
+    }
 }
 
 impl Drop for Pod {
     fn drop(&mut self) {
+        self.unplug();
         let host = self.host;
         self.node.taken().hosts.retain(|have| *have != host);
     }

@@ -147,6 +147,13 @@ impl Pod {
             .map_or(self.node_netns(), |network| network.pod.netns())
     }
 
+    /// Off the network for good, whoever still looks into it.
+    pub(super) fn unplug(&self) {
+        if let Some(network) = &self.network {
+            network.pod.unplug();
+        }
+    }
+
     fn manifest(&self) -> Arc<Manifest> {
         Arc::new(self.manifest.borrow().clone())
     }

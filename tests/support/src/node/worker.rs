@@ -60,6 +60,7 @@ pub(super) async fn run(kubelet: Arc<Kubelet>, mut manifest: watch::Receiver<Man
     kubelet.add(key.clone(), &pod);
     worker.run(&pod, &mut manifest, &first).await;
     kubelet.forget(&key, &pod);
+    pod.unplug();
     // Its address comes free, and its folder goes, before nobody can see the pod any more.
     drop(pod);
     worker.remove(&manifest).await;
