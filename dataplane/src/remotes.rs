@@ -151,11 +151,11 @@ impl fmt::Display for Why {
             Self::Special(net) => write!(f, "its subnet {net} is no network of a cluster"),
             Self::Ours(net) => write!(
                 f,
-                "its subnet {net} overlaps this cluster's pods, Services or nodes; clusters with the same addresses need Globalnet"
+                "its subnet {net} overlaps this cluster's pods, Services or nodes; one of both clusters needs other networks"
             ),
             Self::Taken { net, by } => write!(
                 f,
-                "its subnet {net} overlaps one of cluster {by:?}, which was first; clusters with the same addresses need Globalnet"
+                "its subnet {net} overlaps one of cluster {by:?}, which was first; one of both clusters needs other networks"
             ),
             Self::More(1) => f.write_str("one more of its subnets is refused"),
             Self::More(count) => write!(f, "{count} more of its subnets are refused"),

@@ -17,7 +17,7 @@ mod values;
 
 pub use deploy_broker::DeployBroker;
 pub use diagnose::{Diagnose, Diagnosis, Firewall};
-pub use join::{CableDriver, Connectivity, Join};
+pub use join::{CableDriver, Choices, Connectivity, Join};
 pub use probes::{Benchmark, Measure, Probes, RemoteCluster};
 pub use values::Cidrs;
 use values::{duration, object_name};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use subm_install::network::{Facts, Network, Pod, discover};
+use subm_install::network::{Facts, Network, Pod, Services, discover};
 
-use crate::cluster::{Cluster, Kind, kind, list_at, name, str_at};
+use crate::cluster::{Cluster, Kind, kind, list_at, name, namespace, str_at};
 
 /// Gathers and reads.
 pub async fn network(cluster: &Cluster) -> Network {
@@ -28,12 +28,7 @@ async fn gather(cluster: &Cluster) -> Facts {
                 .collect::<BTreeMap<_, _>>(),
         )
     };
-    let mut service_cidrs = list(&kind::SERVICE_CIDRS, None).await;
-    if service_cidrs.is_empty() {
-        service_cidrs = list(&kind::SERVICE_CIDRS_BETA, None).await;
-    }
-    // The control plane's own first.
-    service_cidrs.sort_by_key(|cidr| name(cidr) != "kubernetes");
+    let service_cidrs = service_cidrs(cluster).await;
     let nodes = list(&kind::NODES, None).await;
     let pods = list(&kind::PODS, Some("kube-system")).await;
     let daemon_sets = list(&kind::DAEMON_SETS, None).await;
@@ -82,6 +77,50 @@ async fn gather(cluster: &Cluster) -> Facts {
         ovn: map("ovn-kubernetes", "ovn-config").await,
         openshift: openshift.ok().flatten(),
     }
+}
+
+/// Where Services have their addresses.
+pub async fn services(cluster: &Cluster) -> Services {
+    let objects = service_cidrs(cluster).await;
+    let mut services = cluster
+        .list(&kind::SERVICES, None, "")
+        .await
+        .unwrap_or_default();
+    // The API server's own is always there, and says most.
+    services.sort_by_key(|service| full_name(service) != "default/kubernetes");
+    Services {
+        objects: objects
+            .iter()
+            .flat_map(|object| {
+                let cidrs = texts(object, "/spec/cidrs").into_iter();
+                cidrs.filter_map(|cidr| Some((name(object).to_owned(), cidr.parse().ok()?)))
+            })
+            .collect(),
+        addresses: services
+            .iter()
+            .flat_map(|service| {
+                // One without is headless, and says "None".
+                let addresses = texts(service, "/spec/clusterIPs").into_iter();
+                addresses.filter_map(|address| Some((full_name(service), address.parse().ok()?)))
+            })
+            .collect(),
+    }
+}
+
+fn full_name(object: &Value) -> String {
+    format!("{}/{}", namespace(object).unwrap_or_default(), name(object))
+}
+
+/// ServiceCIDR objects, the control plane's own first.
+async fn service_cidrs(cluster: &Cluster) -> Vec<Value> {
+    for kind in [kind::SERVICE_CIDRS, kind::SERVICE_CIDRS_BETA] {
+        let mut found = cluster.list(&kind, None, "").await.unwrap_or_default();
+        if !found.is_empty() {
+            found.sort_by_key(|cidr| name(cidr) != "kubernetes");
+            return found;
+        }
+    }
+    Vec::new()
 }
 
 fn node_cidrs(node: &Value) -> Vec<String> {

@@ -70,6 +70,13 @@ impl Status {
         self.finish(Mark::Warning);
     }
 
+    /// The step is over, and standard output tells how it ended.
+    pub fn clear(&mut self) {
+        if let Some(spinner) = self.step.take().and_then(|step| step.spinner) {
+            spinner.finish_and_clear();
+        }
+    }
+
     /// The step has failed, and what was said within it tells why.
     pub fn failed(&mut self) {
         self.finish(Mark::Failure);

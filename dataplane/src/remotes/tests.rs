@@ -123,7 +123,7 @@ fn what_another_cluster_has_is_taken() {
     assert_eq!(
         refusals[0].to_string(),
         "Endpoint \"c3-submariner-cable-c3-172-31-0-13\" of cluster \"c3\": its subnet 10.9.4.0/24 overlaps one of cluster \"c2\", \
-         which was first; clusters with the same addresses need Globalnet"
+         which was first; one of both clusters needs other networks"
     );
 }
 

@@ -3,12 +3,15 @@
 //! Facts are gathered by whoever has a client; each may be missing. Discovery never fails: what cannot be told is empty, and
 //! what the user gave always wins.
 
+mod fit;
 mod sources;
 
 use std::fmt;
 
 use ipnet::IpNet;
 use serde_json::Value;
+
+pub use fit::{Clash, Services, Unreached, clashes};
 
 /// What was seen of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -11,7 +11,7 @@ use super::values::{cluster_id, domain_or_none, duration, range, url};
 
 #[derive(Clone, Debug, Args)]
 pub struct DeployBroker {
-    /// enable support for Overlapping CIDRs in connecting clusters
+    /// enable support for Overlapping CIDRs in connecting clusters; this version gives no global IPs, and members with it export nothing
     #[arg(
         long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
     )]

@@ -67,8 +67,9 @@ fn long_flags_may_have_one_dash() {
     let Command::Join(join) = cli.command else {
         panic!()
     };
-    assert_eq!(join.connectivity.cable_driver, CableDriver::Wireguard);
-    assert!(!join.connectivity.natt);
+    let connectivity = &join.choices.connectivity;
+    assert_eq!(connectivity.cable_driver, Some(CableDriver::Wireguard));
+    assert_eq!(connectivity.natt, Some(false));
     // Short flags stay what they are.
     assert_eq!(
         parse("subctl show all -n x -o json")
@@ -96,5 +97,5 @@ fn versions_of_images_are_not_the_programs_version() {
     else {
         panic!()
     };
-    assert_eq!(join.version.as_deref(), Some("0.20.0"));
+    assert_eq!(join.choices.version.as_deref(), Some("0.20.0"));
 }

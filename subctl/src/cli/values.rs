@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Serialize};
 use subm_install::{ClusterId, cidr, network};
 
 /// The name of a Kubernetes object; it becomes part of a URL.
@@ -29,8 +30,23 @@ pub(super) fn range(text: &str) -> Result<Ipv4Net, String> {
 }
 
 /// Several, separated by commas, as one value: clap would take a list for repeated values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Cidrs(pub Vec<IpNet>);
+
+impl TryFrom<String> for Cidrs {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        cidrs(&text)
+    }
+}
+
+impl From<Cidrs> for String {
+    fn from(cidrs: Cidrs) -> Self {
+        network::joined(&cidrs.0).replace(' ', "")
+    }
+}
 
 pub(super) fn cidrs(text: &str) -> Result<Cidrs, String> {
     match network::parse(text) {

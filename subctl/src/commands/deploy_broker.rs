@@ -75,6 +75,12 @@ pub(super) async fn run(kube: &KubeFlags, flags: &DeployBroker) -> Result<(), Er
         Some(there) => remember(&mut status, &there, flags, settings),
         None => settings,
     };
+    if settings.globalnet.is_some() {
+        status.warning(
+            "This version gives no global IPs: clusters that join with Globalnet export nothing, and no other cluster reaches them. Deploy without \
+             (--globalnet=false), and give clusters with the same addresses other networks",
+        );
+    }
     status.start("Setting up broker RBAC");
     if leads_nowhere(&url) {
         status.warning(format!(

@@ -44,12 +44,7 @@ impl Report {
     /// The error is that the link is broken.
     fn tell(&mut self, link: Finding) -> Result<(), Error> {
         if self.lines {
-            let Finding { text, remedy, .. } = &link;
-            print(&match link.verdict {
-                Verdict::Good => format!(" ✓ {text}\n"),
-                Verdict::Doubtful => format!(" ⚠ {text}\n"),
-                Verdict::Broken => format!(" ✗ {text}\n   {remedy}\n"),
-            })?;
+            print(&link.lines())?;
         }
         let is_broken = link.verdict == Verdict::Broken;
         let words = format!("{}. {}", link.text, link.remedy);

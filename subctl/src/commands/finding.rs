@@ -1,5 +1,7 @@
 //! What a look found, of `diagnose` and of `explain`: judgements with the remedy of each that is none good.
 
+use std::io::IsTerminal as _;
+
 use serde_json::{Value, json};
 
 /// One part of a check, as `diagnose` prints it.
@@ -27,6 +29,22 @@ pub(super) enum Verdict {
     Broken,
 }
 
+impl Verdict {
+    /// In colour on a terminal.
+    fn sign(self) -> String {
+        let (sign, colour) = match self {
+            Self::Good => ("✓", 32),
+            Self::Doubtful => ("⚠", 33),
+            Self::Broken => ("✗", 31),
+        };
+        if std::io::stdout().is_terminal() {
+            format!("\u{1b}[{colour}m{sign}\u{1b}[0m")
+        } else {
+            sign.to_owned()
+        }
+    }
+}
+
 impl Finding {
     fn new(verdict: Verdict, text: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
@@ -47,6 +65,16 @@ impl Finding {
 
     pub(super) fn broken(text: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(Verdict::Broken, text, remedy)
+    }
+
+    /// For people: what was found, and below it what mends it.
+    pub(super) fn lines(&self) -> String {
+        let Self { text, remedy, .. } = self;
+        let mut lines = format!(" {} {text}\n", self.verdict.sign());
+        if !remedy.is_empty() {
+            lines = lines + "   " + remedy + "\n";
+        }
+        lines
     }
 
     /// For programs.
@@ -104,6 +132,20 @@ impl Part {
         self.findings
             .iter()
             .any(|finding| finding.verdict == Verdict::Broken)
+    }
+
+    /// For people: the title with what was found below it.
+    pub(super) fn lines(&self) -> String {
+        let verdict = if self.is_broken() {
+            Verdict::Broken
+        } else {
+            Verdict::Good
+        };
+        let mut lines = Finding::new(verdict, &*self.title, "").lines();
+        for finding in &self.findings {
+            lines += &finding.lines();
+        }
+        lines
     }
 
     pub(super) fn to_json(&self) -> Value {

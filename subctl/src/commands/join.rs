@@ -2,6 +2,7 @@
 
 mod connectivity;
 mod gateways;
+mod kept;
 mod networks;
 mod on_broker;
 
@@ -33,11 +34,21 @@ const CLUSTER_SET: &str = "submariner";
 
 pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     let info = read_info(&flags.broker_info)?;
-    let plan = Plan::new(flags, &info)?;
     let target = contexts::selected(kube).await?;
+    let before = kept::of(&target.cluster).await?;
+    let (flags, kept) = before.fill(flags)?;
+    let flags = &flags;
+    let plan = Plan::new(flags, &info)?;
     let mut status = Status::new();
     greet(&mut status, flags, &info);
-    if flags.repository.is_none() && flags.image_override.is_empty() {
+    if !kept.is_empty() {
+        status.success(format!(
+            "As this cluster joined before, where no flag names another: {}",
+            kept.join(" ")
+        ));
+    }
+    let choices = &flags.choices;
+    if choices.repository.is_none() && choices.image_override.is_none() {
         status.warning(
             "No images of this release are published: build and push them (`make images`, docs/images.md), and name the place with --repository, or pods will not start",
         );
@@ -70,7 +81,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     if plan.connectivity.is_some() {
         operator::check_no_other_data_plane(&target.cluster).await?;
         let nodes = target.cluster.list(&kind::NODES, None, "").await?;
-        new_gateways = gateways::find(&mut status, &nodes, &flags.connectivity)?;
+        new_gateways = gateways::find(&mut status, &nodes, flags)?;
         need = Need::All { nodes: nodes.len() };
     }
     let network = networks::discover(&mut status, &target.cluster, flags, need).await?;
@@ -84,12 +95,20 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         was_member: known.is_some(),
     };
     let place = on_broker::find(&mut status, &broker, flags, &info, &joining).await?;
+    if let Some(cidr) = &place.global_cidr {
+        status.warning(format!(
+            "The broker has Globalnet (this cluster gets {cidr}), and this version gives no global IPs: what the cluster exports fails, and \
+             nothing in it is reached. Where its networks are no other's, join with --globalnet=false"
+        ));
+    }
     let addresses = Addresses {
         pods: network.pods.iter().map(ToString::to_string).collect(),
         services: network.services.iter().map(ToString::to_string).collect(),
         global: place.global_cidr.iter().cloned().collect(),
     };
-    if plan.connectivity.is_some() {
+    if let Some(connectivity) = &plan.connectivity {
+        let driver = connectivity.cable_driver;
+        connectivity::warn_of_drivers(&mut status, &broker, &id, driver).await?;
         let go_on = flags.ignore_requirements;
         connectivity::check_networks(&mut status, &broker, &id, &addresses, go_on).await?;
     } else {
@@ -125,18 +144,19 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
         connectivity: plan.connectivity,
         custom_domains: plan.custom_domains,
         clusterset_ip: ClustersetIp {
-            enabled: flags
+            enabled: choices
                 .enable_clusterset_ip
                 .unwrap_or(place.clusterset_ip_enabled),
             cidr: None,
-            by_service: flags.clusterset_ip_by_service,
+            by_service: choices.clusterset_ip_by_service.unwrap_or(false),
         },
         globalnet: place.global_cidr.is_some(),
         images: plan.images,
         namespaces_allowed,
-        debug: flags.pod_debug,
+        debug: choices.pod_debug.unwrap_or(false),
         replicas: Replicas::default(),
-        proxies: flags.proxies.env(),
+        proxies: choices.proxies.env(),
+        choices: kept::record(choices),
     };
     if flags.dry_run {
         let declared = declared(&settings.addresses, network.pods_by_node);
@@ -206,7 +226,7 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Join) -> Result<(), Error> {
     }
     if settings.service_discovery {
         status.start("Forwarding the domains of the cluster set to Lighthouse");
-        let custom = flags
+        let custom = choices
             .coredns_custom_configmap
             .as_deref()
             .and_then(parse_custom);
@@ -286,11 +306,8 @@ struct Plan {
 
 impl Plan {
     fn new(flags: &Join, info: &BrokerInfo) -> Result<Self, Error> {
-        let components = if flags.components.is_empty() {
-            &info.components
-        } else {
-            &flags.components
-        };
+        let choices = &flags.choices;
+        let components = choices.components.as_ref().unwrap_or(&info.components);
         let components =
             broker::components(components).map_err(|error| Error::Usage(error.to_string()))?;
         let has = |name: &str| components.iter().any(|component| component == name);
@@ -300,40 +317,45 @@ impl Plan {
             )));
         }
         let connectivity = has(CONNECTIVITY)
-            .then(|| connectivity::settings(&flags.connectivity, info))
+            .then(|| connectivity::settings(&choices.connectivity, info))
             .transpose()?;
-        if let Some(text) = &flags.coredns_custom_configmap
+        if let Some(text) = &choices.coredns_custom_configmap
             && parse_custom(text).is_none()
         {
             return Err(Error::Usage(format!(
                 "--coredns-custom-configmap {text:?} is not [NAMESPACE/]NAME"
             )));
         }
-        let overrides = flags
+        let overrides = choices
             .image_override
             .iter()
+            .flatten()
             .map(|text| parse_override(text))
             .collect::<Result<_, _>>();
-        let custom_domains = if flags.custom_domains.is_empty() {
-            &info.custom_domains
-        } else {
-            &flags.custom_domains
-        };
+        let custom_domains = choices
+            .custom_domains
+            .as_ref()
+            .unwrap_or(&info.custom_domains);
         Ok(Self {
             service_discovery: has(SERVICE_DISCOVERY),
             connectivity,
             images: Images {
-                repository: flags
+                repository: choices
                     .repository
                     .clone()
                     .unwrap_or_else(|| REPOSITORY.to_owned()),
-                version: flags
+                version: choices
                     .version
                     .clone()
                     .unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
                 overrides: overrides.map_err(|error| Error::Usage(error.to_string()))?,
             },
-            custom_domains: custom_domains.clone(),
+            // A list with one empty name is none.
+            custom_domains: custom_domains
+                .iter()
+                .filter(|domain| !domain.is_empty())
+                .cloned()
+                .collect(),
         })
     }
 }
@@ -424,7 +446,7 @@ fn access(flags: &Join, info: &BrokerInfo) -> Access {
             .unwrap_or_else(|| BROKER_NAMESPACE.to_owned()),
         token: info.token().unwrap_or_default(),
         ca: info.ca(),
-        insecure: !flags.check_broker_certificate,
+        insecure: flags.choices.check_broker_certificate == Some(false),
     }
 }
 

@@ -36,6 +36,11 @@ async fn an_invitation_is_for_one_cluster_and_its_token_for_its_objects() -> Res
     ensure!(!run.err.contains("connectivity component"), "{run:#?}");
     ensure!(
         run.err
+            .contains("this version gives no global IPs: what the cluster exports fails"),
+        "{run:#?}"
+    );
+    ensure!(
+        run.err
             .contains(" ⚠ Found neither ConfigMap kube-system/coredns"),
         "{run:#?}"
     );

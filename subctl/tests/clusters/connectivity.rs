@@ -182,15 +182,33 @@ async fn gateways_are_chosen_and_networks_are_checked_before_anything_is_written
         .context("the broker's")?;
     ensure!(key["data"]["psk"] == of_all["data"]["psk"]);
 
-    // The label is there: nobody has to choose.
-    let run = desk
-        .good(&format!("{c1} --clustercidr 10.8.0.0/16"))
-        .await?;
+    // The label is there: nobody has to choose. And what was chosen is kept.
+    let run = desk.good(c1).await?;
+    ensure!(
+        run.err.contains(
+            " ✓ As this cluster joined before, where no flag names another: --clustercidr=10.8.0.0/16\n"
+        ),
+        "{run:#?}"
+    );
     ensure!(
         run.err
             .contains("   There are 1 node(s) labeled as gateways:\n    - c1-w1\n"),
         "{run:#?}"
     );
+
+    // Networks of its own that cannot be.
+    for (more, words) in [
+        (
+            "--clustercidr 10.8.0.0/16 --servicecidr 10.8.0.0/16",
+            "the cluster's own pod CIDR 10.8.0.0/16 and service CIDR 10.8.0.0/16 overlap",
+        ),
+        (
+            "--clustercidr 10.8.0.0/16 --servicecidr 10.66.0.0/16",
+            "Services have addresses of 10.88.0.0/16 (ServiceCIDR \"kubernetes\"), which is outside of the service CIDR 10.66.0.0/16",
+        ),
+    ] {
+        desk.fails(&format!("{c1} {more}"), 2, words).await?;
+    }
 
     // Somebody else's networks are no second member's.
     for (more, words) in [
@@ -199,7 +217,7 @@ async fn gateways_are_chosen_and_networks_are_checked_before_anything_is_written
             "10.8.9.0/24 overlaps with 10.8.0.0/16 of cluster \"c1\"",
         ),
         (
-            "--servicecidr 10.88.0.0/12",
+            "--servicecidr 10.64.0.0/10",
             "overlaps with 10.88.0.0/16 of cluster \"c1\"",
         ),
     ] {
@@ -229,9 +247,20 @@ async fn gateways_are_chosen_and_networks_are_checked_before_anything_is_written
     );
 
     // One node is all there is: it is the gateway, and its pods are all pods.
+    let made = json!({
+        "apiVersion": "submariner.io/v1", "kind": "Endpoint",
+        "metadata": {"name": "c1-cable", "namespace": BROKER},
+        "spec": endpoint("c1", "172.18.0.4", &["10.88.0.0/16", "10.8.0.0/16"]),
+    });
+    set.on_broker.create_value(&kind::ENDPOINTS, &made).await?;
     let run = desk
-        .good(&format!("{c2} --components connectivity"))
+        .good(&format!(
+            "{c2} --components connectivity --cable-driver vxlan --natt-port 4501"
+        ))
         .await?;
+    let other = "cables of vxlan, others have those of wireguard (c1), and between different drivers no cable is made: run `subctl join` \
+        here with --cable-driver wireguard";
+    ensure!(run.err.contains(other), "{run:#?}");
     ensure!(
         run.err
             .contains(" ✓ Labeling node \"c2-w1\" as a gateway\n"),
@@ -242,6 +271,31 @@ async fn gateways_are_chosen_and_networks_are_checked_before_anything_is_written
         names(in_c2, &kind::DEPLOYMENTS).await?.is_empty(),
         "connectivity alone"
     );
+    // Joined once more for another reason, it stays what it was.
+    let run = desk.good(&format!("{c2} --pod-debug")).await?;
+    ensure!(run.err.contains(other), "{run:#?}");
+    let gateway = in_c2
+        .get(&kind::DAEMON_SETS, Some(MEMBER), "submariner-gateway")
+        .await?
+        .context("the gateway")?;
+    let container = &gateway["spec"]["template"]["spec"]["containers"][0];
+    for (name, value) in [
+        ("SUBMARINER_CABLEDRIVER", "vxlan"),
+        ("CE_IPSEC_NATTPORT", "4501"),
+        ("SUBMARINER_DEBUG", "true"),
+    ] {
+        let env = container["env"].as_array().into_iter().flatten();
+        let has = env
+            .clone()
+            .any(|has| has["name"] == name && has["value"] == value);
+        ensure!(has, "{name} {value}: {container:#}");
+    }
+    ensure!(
+        names(in_c2, &kind::DEPLOYMENTS).await?.is_empty(),
+        "connectivity alone"
+    );
+    let run = desk.good(&format!("{c2} --cable-driver wireguard")).await?;
+    ensure!(!run.err.contains("different drivers"), "{run:#?}");
 
     // One that somebody else installed is not made ours by halves.
     let theirs = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}});
@@ -358,7 +412,7 @@ async fn diagnose(set: &Set) -> Result<()> {
     let c1 = "--context kind-c1 diagnose";
     let run = desk.good(&format!("{c1} connections")).await?;
     ensure!(
-        run.err
+        run.out
             .contains(" ✓ Checking gateway connections\n ✓ All 1 connections are established\n"),
         "{run:#?}"
     );
@@ -370,30 +424,35 @@ async fn diagnose(set: &Set) -> Result<()> {
     gateway["status"]["connections"][0]["endpoint"]["backend"] = json!("vxlan");
     in_c1.replace(&kind::GATEWAYS, "", &gateway).await?;
     let run = desk
-        .fails(
+        .answers(
             &format!("{c1} connections"),
             10,
             " ✗ Cluster \"c2\" has cables of vxlan, this one of wireguard\n   Let both join with the same --cable-driver\n",
         )
         .await?;
     ensure!(
-        run.err.contains(" ✗ Checking gateway connections\n"),
+        run.out.contains(" ✗ Checking gateway connections\n"),
         "{run:#?}"
     );
     // Nothing tells which CNI it is; that is a doubt.
     let run = desk.good(&format!("{c1} cni")).await?;
     ensure!(
-        run.err
+        run.out
             .contains(" ⚠ The detected CNI network plugin (\"generic\")"),
         "{run:#?}"
     );
-    desk.good(&format!("{c1} kube-proxy-mode")).await?;
+    desk.answers(
+        &format!("{c1} kube-proxy-mode"),
+        0,
+        " ⚠ There is no ConfigMap kube-system/kube-proxy: the mode was not checked",
+    )
+    .await?;
     let proxy = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
         "data": {"config.conf": "kind: KubeProxyConfiguration\nmode: ipvs\n"},
     });
     in_c1.create_value(&kind::CONFIG_MAPS, &proxy).await?;
-    desk.fails(
+    desk.answers(
         &format!("{c1} kube-proxy-mode"),
         10,
         " ✗ The cluster is deployed with kube-proxy ipvs mode",
@@ -401,13 +460,13 @@ async fn diagnose(set: &Set) -> Result<()> {
     .await?;
     // No controller has made pods.
     let run = desk
-        .fails(
+        .answers(
             &format!("{c1} deployment"),
             10,
             " ✗ The desired number of running pods for DaemonSet \"submariner-gateway\" (1) does not match the actual number (0)\n",
         )
         .await?;
-    ensure!(run.err.contains(" ✓ The broker answers\n"), "{run:#?}");
+    ensure!(run.out.contains(" ✓ The broker answers\n"), "{run:#?}");
     // Nobody runs pods here, ours neither: that is told as a doubt.
     let run = desk
         .subctl(&format!("{c1} all -o json --validation-timeout 1s"))
@@ -418,9 +477,23 @@ async fn diagnose(set: &Set) -> Result<()> {
         .flat_map(|check| check["findings"].as_array().cloned().unwrap_or_default())
         .filter(|finding| finding["verdict"] == "broken");
     ensure!(run.code == 10 && broken.count() == 6, "{all:#}");
+    // And nothing of it is told beside.
+    let beside = [" ✓", " ⚠", " ✗", " •"];
+    ensure!(
+        !beside.iter().any(|sign| run.err.contains(sign)),
+        "{run:#?}"
+    );
+    // Of several clusters each has its heading, in the same place.
+    let run = desk.subctl("diagnose connections").await?;
+    let (c1, c2) = (
+        run.out.find("Cluster \"kind-c1\"\n"),
+        run.out.find("Cluster \"kind-c2\"\n"),
+    );
+    let fault = run.out.find(" ✗ Cluster \"c2\" has cables of vxlan");
+    ensure!(c1.is_some() && c1 < fault && fault < c2, "{run:#?}");
     let run = desk.good("--context kind-broker diagnose all").await?;
     ensure!(
-        run.err.contains(" ⚠ Submariner is not installed\n"),
+        run.out.contains(" ⚠ Submariner is not installed\n"),
         "{run:#?}"
     );
     Ok(())

@@ -339,15 +339,21 @@ async fn export(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Resul
     )
     .await?;
 
-    // The other cluster has nothing yet.
+    // The other cluster has nothing yet, not even the namespace, which nobody makes: said before the wait.
     let line = "--context kind-c1 export service web -n sample --wait --timeout 1s";
     let run = desk
         .fails(
             line,
             7,
-            "Not resolvable in \"kind-c2\": no ServiceImport sample/web",
+            "Not resolvable in \"kind-c2\": no namespace \"sample\", and nothing is imported until there is one: \
+             `kubectl --context kind-c2 create namespace sample`",
         )
         .await?;
+    let (said, waits) = (
+        run.err.find(" ⚠ \"kind-c2\": no namespace \"sample\""),
+        run.err.find(" • Waiting until"),
+    );
+    ensure!(said.is_some() && said < waits, "{run:#?}");
     ensure!(
         !run.err.contains("kind-broker"),
         "a broker is no member: {run:#?}"
@@ -359,6 +365,12 @@ async fn export(desk: &Desk, on_broker: &Api, in_c1: &Api, in_c2: &Api) -> Resul
             &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "sample"}}),
         )
         .await?;
+    desk.fails(
+        line,
+        7,
+        "Not resolvable in \"kind-c2\": no ServiceImport sample/web",
+    )
+    .await?;
     import(in_c2, "sample", "web", "c1").await?;
     import(in_c2, MEMBER, "web-sample-c1", "c1").await?;
     in_c2

@@ -385,7 +385,7 @@ async fn another_secret(lab: &Lab) -> Result<()> {
         let ran = desk.try_subctl(BETWEEN).await?;
         let words = " ✗ Clusters \"c1\" and \"c2\" have different pre-shared keys (Secret submariner-ipsec-psk)";
         ensure!(
-            ran.code == code && ran.err.contains(words) == (code == FOUND),
+            ran.code == code && ran.out.contains(words) == (code == FOUND),
             "{ran:?}"
         );
     }
@@ -576,6 +576,6 @@ async fn mended(lab: &Lab, words: &str) -> Result<Ran> {
 }
 
 fn said(ran: &Ran, words: &str) -> Result<()> {
-    ensure!(ran.err.contains(words), "not said: {words:?}\n{}", ran.err);
+    ensure!(ran.out.contains(words), "not said: {words:?}\n{}", ran.out);
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use subm_api::names::GATEWAY_LABEL;
 
 use crate::broker::Addresses;
@@ -49,6 +49,8 @@ pub struct Settings {
     pub replicas: Replicas,
     /// Name to value, such as HTTPS_PROXY, for all containers.
     pub proxies: BTreeMap<String, String>,
+    /// What somebody chose, rather than what follows from it: kept for the next time, and not looked at.
+    pub choices: Map<String, Value>,
 }
 
 /// How the broker is reached.
@@ -204,6 +206,7 @@ fn record(settings: &Settings) -> Object {
             "clustersetIPCIDR": settings.clusterset_ip.cidr.as_deref().unwrap_or_default(),
             "networkPlugin": settings.network_plugin,
             "customDomains": list(&settings.custom_domains),
+            "choices": json!(settings.choices).to_string(),
         },
     }))
 }
@@ -228,7 +231,7 @@ fn broker_secret(broker: &BrokerAccess) -> Object {
 }
 
 /// A ServiceAccount, a ClusterRole of the same name, and their binding.
-fn account(name: &str, rules: &serde_json::Value) -> [Object; 3] {
+fn account(name: &str, rules: &Value) -> [Object; 3] {
     [
         json!({
             "apiVersion": "v1",
@@ -253,7 +256,7 @@ fn account(name: &str, rules: &serde_json::Value) -> [Object; 3] {
 }
 
 /// A Role in the components' namespace for the account of the same name, and their binding.
-fn role(name: &str, rules: &serde_json::Value) -> [Object; 2] {
+fn role(name: &str, rules: &Value) -> [Object; 2] {
     [
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -292,7 +295,7 @@ fn metrics_service_to(app: &str, port: u16, target: u16) -> Object {
 }
 
 /// Variables of a container.
-fn env(variables: &[(&str, &str)], proxies: &BTreeMap<String, String>) -> Vec<serde_json::Value> {
+fn env(variables: &[(&str, &str)], proxies: &BTreeMap<String, String>) -> Vec<Value> {
     let proxies = proxies
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));

@@ -41,6 +41,7 @@ fn settings() -> Settings {
         debug: false,
         replicas: Replicas::default(),
         proxies: BTreeMap::new(),
+        choices: Map::new(),
     }
 }
 
@@ -152,4 +153,15 @@ fn rights_name_what_they_are_for() {
         let role = find("ClusterRole", name).to_string();
         assert!(!role.contains('*') && !role.contains("secrets"), "{role}");
     }
+}
+
+#[test]
+fn choices_are_written_down_for_the_next_time() {
+    let mut chosen = settings();
+    let choices = json!({"cable-driver": "vxlan", "pod-debug": true});
+    chosen.choices = choices.as_object().unwrap().clone();
+    let record = find_of(&chosen, "ConfigMap", SETTINGS);
+    let written = record["data"]["choices"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(written).unwrap(), choices);
+    assert_eq!(find("ConfigMap", SETTINGS)["data"]["choices"], "{}");
 }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 use subm_api::names::{GATEWAY_LABEL, HA_ACTIVE};
 use subm_install::names::{AGENT, CONNECTIVITY, DNS, GATEWAY, ROUTE_AGENT, SERVICE_DISCOVERY};
-use subm_install::overlap;
+use subm_install::{network, overlap};
 
 use super::seen::Seen;
 use crate::claims;
@@ -19,6 +19,7 @@ const MANY_RESTARTS: u64 = 5;
 
 pub(super) fn check(seen: &Seen) -> Vec<Part> {
     let mut parts = vec![broker(seen)];
+    parts.extend(globalnet(seen));
     if seen.has(CONNECTIVITY) {
         parts.extend([networks(seen), own_network(seen), gateway_nodes(seen)]);
         for name in [GATEWAY, ROUTE_AGENT] {
@@ -44,6 +45,21 @@ fn broker(seen: &Seen) -> Part {
         None => part.good("The broker answers"),
     }
     part
+}
+
+/// The others are told of global IPs alone, and nothing gives any.
+fn globalnet(seen: &Seen) -> Option<Part> {
+    let cidr = seen.setting("globalCIDR");
+    let mut part =
+        Part::new("Checking that Services can have the addresses that others reach them by");
+    part.broken(
+        format!(
+            "The cluster joined with Globalnet (global CIDR {cidr}), and this version gives no global IPs: exports fail, and no other cluster \
+             reaches anything in it"
+        ),
+        "Where its networks are no other's, run `subctl join` again with --globalnet=false; else it needs other networks",
+    );
+    (!cidr.is_empty()).then_some(part)
 }
 
 /// Of all members, as the broker knows them.
@@ -80,7 +96,7 @@ fn networks(seen: &Seen) -> Part {
                     found.cluster,
                     found.theirs.to_string()
                 ),
-                "One of them has to have other networks, or both to use Globalnet: until then one is not reached",
+                "One of them has to have other networks: until then one is not reached",
             );
         }
     }
@@ -90,8 +106,21 @@ fn networks(seen: &Seen) -> Part {
 /// What the nodes have is what the others were told.
 fn own_network(seen: &Seen) -> Part {
     let mut part = Part::new("Checking that the cluster's networks are those that it joined with");
-    let told: Vec<IpNet> =
-        subm_install::network::parse(seen.setting("clusterCIDR")).unwrap_or_default();
+    let nets = |key| network::parse(seen.setting(key)).unwrap_or_default();
+    let (told, told_services): (Vec<IpNet>, Vec<IpNet>) =
+        (nets("clusterCIDR"), nets("serviceCIDR"));
+    for clash in network::clashes(&told, &told_services) {
+        part.broken(
+            format!("What it joined with cannot be: {clash}"),
+            "Run `subctl join` again with --clustercidr and --servicecidr, each as it is",
+        );
+    }
+    if let Some(unreached) = seen.services.outside(&told_services) {
+        part.broken(
+            format!("{unreached} that the cluster joined with ({})", seen.setting("serviceCIDR")),
+            "Run `subctl join` again with --servicecidr and all networks of Services: the other clusters reach none outside",
+        );
+    }
     for node in &seen.nodes {
         for text in list_at(node, "/spec/podCIDRs")
             .iter()

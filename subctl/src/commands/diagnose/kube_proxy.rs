@@ -18,7 +18,10 @@ pub(super) fn check(seen: &Seen) -> Vec<Part> {
             "Make sure that its config.conf is YAML, and its mode not ipvs",
         ),
         // k3s and others have it in a program of theirs.
-        None => part.good("There is no ConfigMap kube-system/kube-proxy; modes but ipvs are supported"),
+        None => part.doubtful(
+            "There is no ConfigMap kube-system/kube-proxy: the mode was not checked",
+            "Make sure that what does kube-proxy's work does not use ipvs",
+        ),
     }
     vec![part]
 }
@@ -45,7 +48,10 @@ mod tests {
         let unread =
             "? ConfigMap kube-system/kube-proxy cannot be read as kube-proxy's configuration";
         for (config, want) in [
-            (None, None),
+            (
+                None,
+                Some("? There is no ConfigMap kube-system/kube-proxy: the mode was not checked"),
+            ),
             (Some("kind: KubeProxyConfiguration\nmode: iptables\n"), None),
             (Some("kind: KubeProxyConfiguration\nmode: nftables\n"), None),
             (Some("kind: KubeProxyConfiguration\nmode: \"\"\n"), None),

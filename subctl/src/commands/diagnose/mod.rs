@@ -7,6 +7,7 @@ mod deployment;
 mod firewall;
 mod kube_proxy;
 mod nodes;
+mod report;
 mod seen;
 
 use serde_json::{Value, json};
@@ -17,8 +18,9 @@ use crate::commands::finding::{Part, Verdict};
 use crate::commands::nettest::{self, Pods, Site};
 use crate::contexts::{self, Target};
 use crate::error::Error;
-use crate::output::{print, print_data};
+use crate::output::print_data;
 use crate::status::Status;
+use report::Report;
 use seen::Seen;
 
 const NOT_INSTALLED: &str = "Submariner is not installed";
@@ -38,21 +40,22 @@ pub(super) async fn run(kube: &KubeFlags, flags: &Diagnose) -> Result<(), Error>
     for warning in warnings {
         status.warning(warning);
     }
+    let mut report = Report::new(!flags.output.is_data());
     let many = targets.len() > 1;
     let mut failures = Vec::new();
     let mut data = Vec::new();
     for target in &targets {
-        if many && !flags.output.is_data() {
-            print(&format!("Cluster {:?}\n", target.name))?;
+        if many {
+            report.heading(&format!("Cluster {:?}", target.name))?;
         }
-        match cluster(target, flags, &mut status).await {
+        match cluster(target, flags, &mut report).await {
             Ok(parts) => {
                 failures.extend(first_broken(&parts));
                 data.push(to_json(target, &parts));
             }
             // Nobody wants to know any more.
             Err(error @ Error::Interrupted) => return Err(error),
-            Err(error) => failures.push(error),
+            Err(error) => failures.push(report.failure(error)),
         }
     }
     if flags.output.is_data() {
@@ -76,17 +79,16 @@ fn first_broken(parts: &[Part]) -> Option<Error> {
 async fn cluster(
     target: &Target,
     flags: &Diagnose,
-    status: &mut Status,
+    report: &mut Report,
 ) -> Result<Vec<Part>, Error> {
     let Some(seen) = Seen::gather(&target.cluster).await? else {
-        status.warning(NOT_INSTALLED);
+        report.doubt(NOT_INSTALLED)?;
         return Ok(Vec::new());
     };
     let connectivity = seen.has(CONNECTIVITY);
     let mut parts = parts(&flags.what, &seen);
     for part in &parts {
-        status.start(&part.title);
-        tell(status, part);
+        report.tell(part)?;
     }
     let (nodes, firewall) = match &flags.what {
         Diagnosis::All => (true, true),
@@ -95,13 +97,13 @@ async fn cluster(
         _ => (false, false),
     };
     if connectivity && (nodes || firewall) {
-        parts.extend(probed(target, &seen, flags, status, (nodes, firewall)).await?);
+        parts.extend(probed(target, &seen, flags, report, (nodes, firewall)).await?);
     }
     if parts.is_empty() {
-        status.warning(NO_CONNECTIVITY);
+        report.doubt(NO_CONNECTIVITY)?;
     }
     if flags.what == Diagnosis::All && connectivity {
-        status.warning(INTER_CLUSTER);
+        report.doubt(INTER_CLUSTER)?;
     }
     Ok(parts)
 }
@@ -131,45 +133,26 @@ async fn probed(
     target: &Target,
     seen: &Seen,
     flags: &Diagnose,
-    status: &mut Status,
+    report: &mut Report,
     (nodes, firewall): (bool, bool),
 ) -> Result<Vec<Part>, Error> {
     let site = Site::of(&target.cluster, &flags.probes).await?;
     let limits = || flags.probes.limits();
     let mut parts = Vec::new();
     if nodes {
-        status.start(nodes::TITLE);
+        report.begin(nodes::TITLE);
         let check = async |pods: &Pods| nodes::check(seen, &site, pods).await;
         let part = nettest::with(limits(), check).await?;
-        tell(status, &part);
+        report.tell(&part)?;
         parts.push(part);
     }
     // Where no pod of ours runs, none would there either.
     if firewall && !parts.iter().any(Part::is_unknown) {
-        status.start(firewall::intra::TITLE);
+        report.begin(firewall::intra::TITLE);
         let check = async |pods: &Pods| firewall::intra::check(seen, &site, pods).await;
         let part = nettest::with(limits(), check).await?;
-        tell(status, &part);
+        report.tell(&part)?;
         parts.push(part);
     }
     Ok(parts)
-}
-
-/// Ends a step.
-fn tell(status: &mut Status, part: &Part) {
-    for finding in &part.findings {
-        match finding.verdict {
-            Verdict::Good => status.success(&finding.text),
-            Verdict::Doubtful => status.warning(&finding.text),
-            Verdict::Broken => status.failure(&finding.text),
-        }
-        if !finding.remedy.is_empty() {
-            status.note(&finding.remedy);
-        }
-    }
-    if part.is_broken() {
-        status.failed();
-    } else {
-        status.end();
-    }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use subm_install::names::SETTINGS;
+use subm_install::network::Services;
 
 use crate::broker::Access;
 use crate::cluster::{Cluster, kind, str_at};
@@ -22,6 +23,8 @@ pub(super) struct Seen {
     pub(super) endpoints: Vec<Value>,
     pub(super) broker: OnBroker,
     pub(super) plugin: String,
+    /// Where Services have their addresses.
+    pub(super) services: Services,
     /// Calico's.
     pub(super) ip_pools: Vec<Value>,
     /// `config.conf` of ConfigMap kube-system/kube-proxy.
@@ -67,6 +70,7 @@ impl Seen {
                 },
             },
             plugin,
+            services: crate::facts::services(cluster).await,
             ip_pools: list(&kind::IP_POOLS, None).await?,
             kube_proxy: kube_proxy.map(|map| str_at(&map, "/data/config.conf").to_owned()),
             now: jiff::Timestamp::now().as_second(),

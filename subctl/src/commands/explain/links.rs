@@ -490,7 +490,7 @@ fn remedy(reason: &str) -> String {
         ),
         "ServiceGlobalIPUnavailable" => {
             "The cluster joined with Globalnet, and nothing gives Services global IPs yet in this release: `join` again with \
-             --globalnet=false where the clusters' addresses do not overlap"
+             --globalnet=false where the clusters' addresses do not overlap, or give one of them other networks"
                 .to_owned()
         }
         "InvalidExportedMetadata" => "Change the ServiceExport's spec".to_owned(),

@@ -85,6 +85,16 @@ pub(super) async fn wait(
     let id = member_id(&own.cluster).await.ok().flatten();
     let mut awaited = others(kube, own, status).await?;
     let alone = awaited.is_empty();
+    for Awaited { target, .. } in &awaited {
+        // Said before the wait, which it may end.
+        if has_no_namespace(target, namespace).await {
+            status.warning(format!(
+                "{:?}: {}",
+                target.context,
+                no_namespace(target, namespace)
+            ));
+        }
+    }
     status.start(if alone {
         format!("Waiting until this cluster has exported {namespace}/{name}")
     } else {
@@ -288,9 +298,12 @@ async fn arrival(
 ) -> Result<Arrival, Error> {
     let api = &cluster.target.cluster;
     let Some(import) = api.get(&cluster.imports, Some(namespace), name).await? else {
-        return Ok(Arrival::Missing(format!(
-            "no ServiceImport {namespace}/{name}"
-        )));
+        let missing = if has_no_namespace(&cluster.target, namespace).await {
+            no_namespace(&cluster.target, namespace)
+        } else {
+            format!("no ServiceImport {namespace}/{name}")
+        };
+        return Ok(Arrival::Missing(missing));
     };
     let lists = |id: &str| {
         list_at(&import, "/status/clusters")
@@ -322,6 +335,19 @@ async fn arrival(
     let dns = api.get(&kind::DEPLOYMENTS, MEMBER, DNS).await;
     let dns = dns.ok().flatten().unwrap_or_default();
     Ok(Arrival::Imported(lacks(&dns, &slices)))
+}
+
+/// Nobody makes one for an import. Who may not look does not know.
+async fn has_no_namespace(target: &Target, namespace: &str) -> bool {
+    let found = target.cluster.get(&kind::NAMESPACES, None, namespace).await;
+    matches!(found, Ok(None))
+}
+
+fn no_namespace(target: &Target, namespace: &str) -> String {
+    format!(
+        "no namespace {namespace:?}, and nothing is imported until there is one: `kubectl --context {} create namespace {namespace}`",
+        target.context
+    )
 }
 
 /// What keeps the name of a service that is there from having an address.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use subm_api::names::GATEWAY_LABEL;
 use subm_install::member::gateway_label;
 
-use crate::cli::Connectivity;
+use crate::cli::Join;
 use crate::cluster::{Cluster, kind, label, name};
 use crate::error::Error;
 use crate::prompt;
@@ -29,9 +29,9 @@ enum Choice {
 pub(super) fn find(
     status: &mut Status,
     nodes: &[Value],
-    flags: &Connectivity,
+    flags: &Join,
 ) -> Result<Vec<String>, Error> {
-    if !flags.label_gateway {
+    if flags.choices.connectivity.label_gateway == Some(false) {
         if !nodes.iter().any(is_gateway) {
             status.warning(format!(
                 "No node is labelled as a gateway, and --label-gateway=false: connections come once a node has the label {GATEWAY_LABEL}=true"

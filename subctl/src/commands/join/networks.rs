@@ -1,7 +1,7 @@
 //! The cluster's networks: what it shows, what the user says, and what has to be asked.
 
 use ipnet::IpNet;
-use subm_install::network::{self, Network};
+use subm_install::network::{self, Network, Services};
 
 use crate::cli::{Cidrs, Join};
 use crate::cluster::Cluster;
@@ -33,7 +33,10 @@ pub(super) async fn discover(
             .map(|cidrs| cidrs.0.clone())
             .unwrap_or_default()
     };
-    for mismatch in network.overridden(&given(&flags.clustercidr), &given(&flags.servicecidr)) {
+    for mismatch in network.overridden(
+        &given(&flags.choices.clustercidr),
+        &given(&flags.choices.servicecidr),
+    ) {
         status.warning(mismatch.to_string());
     }
     status.end();
@@ -61,10 +64,34 @@ pub(super) async fn discover(
         "",
         "--servicecidr",
     )?;
+    let services = crate::facts::services(cluster).await;
+    if let Some(message) = unfit(&network, &services) {
+        if !flags.ignore_requirements {
+            return Err(Error::Usage(
+                message + " (--ignore-requirements goes on nevertheless)",
+            ));
+        }
+        status.warning(message);
+    }
     if !flags.dry_run {
         print(&describe(&network))?;
     }
     Ok(network)
+}
+
+/// Why the networks cannot be the cluster's own, and what to say instead.
+fn unfit(network: &Network, services: &Services) -> Option<String> {
+    if let Some(clash) = network::clashes(&network.pods, &network.services).first() {
+        return Some(format!(
+            "{clash}, and the other clusters could not tell pods from Services: say with --clustercidr and --servicecidr what each is"
+        ));
+    }
+    let unreached = services.outside(&network.services)?;
+    Some(format!(
+        "{unreached} {}, and the other clusters would not reach them: name with --servicecidr all \
+         networks that Services have",
+        network::joined(&network.services)
+    ))
 }
 
 /// What the nodes have, where that is all that is known and not enough: a node that comes later has another part. Of one node alone
@@ -121,6 +148,34 @@ fn describe(network: &Network) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks_that_cannot_be_the_clusters_own_are_named_with_the_flags() {
+        let network = |services: &str| Network {
+            pods: vec!["10.8.0.0/16".parse().unwrap()],
+            services: network::parse(services).unwrap(),
+            ..Network::default()
+        };
+        let services = Services {
+            objects: vec![("kubernetes".to_owned(), "10.88.0.0/16".parse().unwrap())],
+            ..Services::default()
+        };
+        assert_eq!(unfit(&network("10.88.0.0/16"), &services), None);
+        assert_eq!(unfit(&network("10.64.0.0/10"), &services), None);
+        let same = unfit(&network("10.8.0.0/16"), &services).unwrap();
+        assert!(
+            same.starts_with(
+                "the cluster's own pod CIDR 10.8.0.0/16 and service CIDR 10.8.0.0/16 overlap"
+            ) && same.contains("--servicecidr"),
+            "{same}"
+        );
+        let wrong = unfit(&network("10.77.0.0/16"), &services).unwrap();
+        assert!(
+            wrong.contains("10.88.0.0/16 (ServiceCIDR \"kubernetes\"), which is outside of the service CIDR 10.77.0.0/16")
+                && wrong.contains("--servicecidr"),
+            "{wrong}"
+        );
+    }
 
     #[test]
     fn parts_of_nodes_are_all_only_where_there_is_one() {

@@ -75,7 +75,7 @@ pub(super) async fn find(
     let mut place = Place {
         global_cidr: None,
         clusterset_ip_enabled: clusterset_ip.as_ref().is_some_and(|map| map.enabled),
-        globalnet: globalnet.filter(|_| flags.globalnet),
+        globalnet: globalnet.filter(|_| flags.choices.globalnet != Some(false)),
         clusterset_ip,
     };
     // A trial on copies: what is refused is refused before anything is written.
@@ -121,7 +121,10 @@ async fn invited(
         });
     }
     Ok(Place {
-        global_cidr: invitation.global_cidr.clone().filter(|_| flags.globalnet),
+        global_cidr: invitation
+            .global_cidr
+            .clone()
+            .filter(|_| flags.choices.globalnet != Some(false)),
         clusterset_ip_enabled: invitation.clusterset_ip_enabled,
         globalnet: None,
         clusterset_ip: None,
@@ -211,7 +214,10 @@ pub(super) async fn take(
 ) -> Result<Given, Error> {
     if let Some(invitation) = &info.invitation {
         return Ok(Given {
-            global_cidr: invitation.global_cidr.clone().filter(|_| flags.globalnet),
+            global_cidr: invitation
+                .global_cidr
+                .clone()
+                .filter(|_| flags.choices.globalnet != Some(false)),
             clusterset_ip_cidr: invitation.clusterset_ip_cidr.clone(),
         });
     }
@@ -230,9 +236,6 @@ pub(super) async fn take(
                 Words::Warning(words) => status.warning(words),
             }
             given.global_cidr = Some(cidr);
-            status.warning(
-                "Nothing gives Services global IPs yet: exported services wait for one (--globalnet=false opts out)",
-            );
         }
         status.end();
     }

@@ -1,4 +1,5 @@
 use serde_json::json;
+use subm_install::network::Services;
 
 use super::super::seen::OnBroker;
 use super::*;
@@ -36,7 +37,12 @@ fn healthy() -> Seen {
     Seen {
         settings: json!({
             "clusterID": "c1", "components": "connectivity,service-discovery", "clusterCIDR": "10.8.0.0/16",
+            "serviceCIDR": "10.88.0.0/16",
         }),
+        services: Services {
+            objects: vec![("kubernetes".to_owned(), "10.88.0.0/16".parse().unwrap())],
+            ..Services::default()
+        },
         nodes: vec![json!({
             "metadata": {"name": "w1", "labels": {"submariner.io/gateway": "true"}},
             "spec": {"podCIDRs": ["10.8.1.0/24", "fd08::/64"]},
@@ -75,7 +81,7 @@ fn a_component_that_was_not_asked_for_is_not_missed() {
 #[test]
 fn each_fault_is_named() {
     type Break = fn(&mut Seen);
-    let cases: [(Break, &str); 12] = [
+    let cases: [(Break, &str); 15] = [
         (
             |seen| seen.broker.trouble = Some("connection refused".to_owned()),
             "The broker cannot be asked with this cluster's account: connection refused",
@@ -95,6 +101,23 @@ fn each_fault_is_named() {
         (
             |seen| seen.nodes[0]["spec"]["podCIDRs"] = json!(["10.7.1.0/24"]),
             "Pods of node w1 have addresses of 10.7.1.0/24, which is outside of the pod CIDR that the cluster joined with (10.8.0.0/16)",
+        ),
+        (
+            |seen| seen.settings["globalCIDR"] = json!("242.0.0.0/16"),
+            "The cluster joined with Globalnet (global CIDR 242.0.0.0/16), and this version gives no global IPs: exports fail, and no other \
+             cluster reaches anything in it",
+        ),
+        (
+            |seen| seen.settings["serviceCIDR"] = json!("10.77.0.0/16"),
+            "Services have addresses of 10.88.0.0/16 (ServiceCIDR \"kubernetes\"), which is outside of the service CIDR that the cluster \
+             joined with (10.77.0.0/16)",
+        ),
+        (
+            |seen| {
+                seen.settings["serviceCIDR"] = json!("10.8.0.0/16");
+                seen.services = Services::default();
+            },
+            "What it joined with cannot be: the cluster's own pod CIDR 10.8.0.0/16 and service CIDR 10.8.0.0/16 overlap",
         ),
         (
             |seen| seen.nodes[0]["metadata"]["labels"] = json!({}),

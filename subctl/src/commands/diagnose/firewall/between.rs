@@ -11,14 +11,14 @@ use crate::cli::{Diagnose, Firewall, KubeFlags, RemoteCluster};
 use crate::cluster::{kind, list_at, str_at};
 use crate::commands::MEMBER;
 use crate::commands::diagnose::nodes::own_endpoint;
+use crate::commands::diagnose::report::Report;
 use crate::commands::diagnose::seen::Seen;
-use crate::commands::diagnose::{first_broken, tell, to_json};
+use crate::commands::diagnose::{first_broken, to_json};
 use crate::commands::finding::Part;
 use crate::commands::nettest::{self, Pods, Site, nodes};
 use crate::contexts::{self, Target};
 use crate::error::Error;
 use crate::output::print_data;
-use crate::status::Status;
 
 const CABLE: u16 = 4500;
 const NAT_DISCOVERY: u16 = 4490;
@@ -53,7 +53,7 @@ pub(in crate::commands::diagnose) async fn run(
             here.seen.id()
         )));
     }
-    let mut status = Status::new();
+    let mut report = Report::new(!flags.output.is_data());
     let mut parts = Vec::new();
     let discovery = matches!(what, Firewall::NatDiscovery { .. });
     if !discovery {
@@ -64,18 +64,17 @@ pub(in crate::commands::diagnose) async fn run(
         if part.findings.is_empty() {
             part.good("Cable drivers, keys and addresses are the same on both sides");
         }
-        status.start(&part.title);
-        tell(&mut status, &part);
+        report.tell(&part)?;
         parts.push(part);
     }
     for (to, from) in [(&here, &there), (&there, &here)] {
         let title = title(discovery, to.seen.id());
-        status.start(&title);
+        report.begin(&title);
         let part = nettest::with(flags.probes.limits(), async |pods| {
             pass(Part::new(title), discovery, to, from, pods).await
         })
         .await?;
-        tell(&mut status, &part);
+        report.tell(&part)?;
         parts.push(part);
     }
     if flags.output.is_data() {
@@ -260,12 +259,10 @@ fn address(made: &Value, sender: &Seen) -> Option<IpAddr> {
     });
     let translated =
         made["nat_enabled"] == true || made["backend_config"][USING_LOAD_BALANCER] == "true";
-    let published = if translated {
-        "/public_ip"
-    } else {
-        "/private_ip"
-    };
-    using.or_else(|| str_at(made, published).parse().ok())
+    let at = |pointer| str_at(made, pointer).parse().ok();
+    // Whose public address nobody found out is reached by the other one, if at all.
+    let public = at("/public_ip").filter(|_| translated);
+    using.or(public).or_else(|| at("/private_ip"))
 }
 
 /// From where to where.

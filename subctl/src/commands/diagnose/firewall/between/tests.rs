@@ -51,6 +51,14 @@ fn what_is_sent_to_is_what_the_gateway_uses() {
     let mut translated = made.clone();
     translated["nat_enabled"] = json!(true);
     assert_eq!(address(&translated, &sender), ip("192.0.2.9"));
+    // As the gateway does where the public address is not known.
+    let mut unknown = translated.clone();
+    unknown["public_ip"] = json!("");
+    assert_eq!(address(&unknown, &sender), ip("172.20.9.11"));
+    unknown["backend_config"]["using-loadbalancer"] = json!("true");
+    assert_eq!(address(&unknown, &sender), ip("172.20.9.11"));
+    unknown["private_ip"] = json!("");
+    assert_eq!(address(&unknown, &sender), None);
     sender.gateways = vec![json!({"status": {"haStatus": "active", "connections": [
         {"usingIP": "192.0.2.7", "endpoint": {"cable_name": "another"}},
         {"usingIP": "192.0.2.8", "endpoint": {"cable_name": "submariner-cable-c2-172-20-9-11"}},
