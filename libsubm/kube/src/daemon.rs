@@ -52,6 +52,7 @@ pub fn run<E: Display>(
         Threads::One => tokio::runtime::Builder::new_current_thread(),
         Threads::Two => tokio::runtime::Builder::new_multi_thread(),
     };
+    // One that runs on the calling thread has no workers.
     let runtime = match builder.worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -183,18 +183,11 @@ impl Election {
 
     async fn round(&mut self) -> kube::Result<bool> {
         // Who leads need not read first: if it is another's by now, or gone, the API server refuses.
-        if let Some(mut lease) = self.written.take() {
-            lease.spec = Some(
-                self.candidate
-                    .renewed(lease.spec.as_ref(), Timestamp::now()),
-            );
-            let params = PostParams::default();
-            match self.api.replace(&self.name, &params, &lease).await {
-                Ok(lease) => {
-                    self.lead(lease);
-                    return Ok(true);
-                }
-                Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => {}
+        if let Some(lease) = self.written.take() {
+            match self.write(Some(lease)).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(error),
             }
         }
@@ -203,6 +196,12 @@ impl Election {
         if self.candidate.judge(spec, Instant::now()) == Step::Wait {
             return Ok(false);
         }
+        self.write(existing).await
+    }
+
+    /// Makes the Lease ours, or renews it; `false` if somebody was faster.
+    async fn write(&mut self, existing: Option<Lease>) -> kube::Result<bool> {
+        let spec = existing.as_ref().and_then(|lease| lease.spec.as_ref());
         let renewed = self.candidate.renewed(spec, Timestamp::now());
         let params = PostParams::default();
         let written = if let Some(mut lease) = existing {
@@ -220,19 +219,13 @@ impl Election {
         };
         match written {
             Ok(lease) => {
-                self.lead(lease);
+                self.candidate.judge(lease.spec.as_ref(), Instant::now());
+                self.written = Some(lease);
                 Ok(true)
             }
-            // Somebody was faster.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// It is ours.
-    fn lead(&mut self, lease: Lease) {
-        self.candidate.judge(lease.spec.as_ref(), Instant::now());
-        self.written = Some(lease);
     }
 
     /// Lets others lead at once.
