@@ -22,9 +22,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
-use subm_nat::node::{self as filter, VX_SUBMARINER_PORT};
+use subm_nat::node as filter;
 use subm_routing::{Address, Family, Forward, Link, Network, Route, Rule, Sysctl, Vxlan};
-use subm_tunnel::vxlan::overhead;
+use subm_tunnel::vxlan::{nodes::PORT, overhead};
 
 pub use gateway::Gateway;
 pub use subm_tunnel::vxlan::nodes::{DEVICE, VTEPS};
@@ -37,8 +37,6 @@ use crate::remotes::Remote;
 const VNI: u32 = 100;
 /// Table, and priority of the rule that leads to it, of a gateway's routes to the other clusters.
 pub const TABLE: u32 = 150;
-// The packet filter and the device are of one port.
-const _: () = assert!(VX_SUBMARINER_PORT == subm_tunnel::vxlan::nodes::PORT);
 
 /// What a node needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,7 +125,7 @@ fn same_vteps(view: &View) -> Vec<Trouble> {
 
 /// The device of this node, and its addresses, which follow from `own`.
 fn device(network: &mut Network, view: &View, own: IpAddr, remote: Option<IpAddr>) {
-    let mut vxlan = Vxlan::new(VNI, VX_SUBMARINER_PORT);
+    let mut vxlan = Vxlan::new(VNI, PORT);
     if let Some(remote) = remote {
         vxlan = vxlan.remote(remote);
     } else if own.is_ipv6() {

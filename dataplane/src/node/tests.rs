@@ -339,6 +339,17 @@ fn the_packet_filter_knows_both_sides() {
         Some(&ip("fd08:11::1"))
     );
     filter.ruleset().check().expect("a ruleset that nft takes");
+    let filter = plan(&view("c1-gw1", Way::Device(WG)), &c2()).filter;
+    filter.ruleset().check().expect("a ruleset that nft takes");
+}
+
+/// Each packet would go through them, to be accepted by nobody else (docs/adr/0015).
+#[test]
+fn there_are_no_chains_that_only_accept() {
+    for node in ["c1-w1", "c1-gw1"] {
+        let filter = plan(&view(node, Way::Device(WG)), &c2()).filter;
+        assert!(filter.devices.is_empty() && filter.ports.is_empty());
+    }
 }
 
 fn any_way() -> impl Strategy<Value = Way> {
