@@ -70,12 +70,15 @@ pub fn find(ours: &Claim, others: &[Claim]) -> Vec<Overlap> {
     found
 }
 
-fn pairs<'a>(ours: &'a [IpNet], theirs: &'a [IpNet]) -> impl Iterator<Item = (IpNet, IpNet)> + 'a {
+pub(crate) fn pairs<'a>(
+    ours: &'a [IpNet],
+    theirs: &'a [IpNet],
+) -> impl Iterator<Item = (IpNet, IpNet)> + 'a {
     ours.iter()
         .flat_map(move |ours| theirs.iter().map(move |theirs| (*ours, *theirs)))
 }
 
-fn overlaps(one: &IpNet, other: &IpNet) -> bool {
+pub(crate) fn overlaps(one: &IpNet, other: &IpNet) -> bool {
     one.contains(other) || other.contains(one)
 }
 

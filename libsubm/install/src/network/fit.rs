@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::overlap::{overlaps, pairs};
+
 /// Where the cluster's Services have their addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Services {
@@ -59,11 +61,8 @@ impl fmt::Display for Unreached {
 
 /// Where a cluster's own networks overlap: an address of both leads to a pod or to a Service, and nothing tells which.
 pub fn clashes(pods: &[IpNet], services: &[IpNet]) -> Vec<Clash> {
-    let pairs = pods
-        .iter()
-        .flat_map(|pods| services.iter().map(move |services| (*pods, *services)));
-    pairs
-        .filter(|(pods, services)| pods.contains(services) || services.contains(pods))
+    pairs(pods, services)
+        .filter(|(pods, services)| overlaps(pods, services))
         .map(|(pods, services)| Clash { pods, services })
         .collect()
 }
