@@ -115,22 +115,6 @@ async fn a_device_made_anew_has_its_own_before() {
     assert_eq!(lab.node.sysctl(PARAMETER), "1");
 }
 
-/// The parameters of a device that is removed are removed with it, and nobody looks again.
-#[tokio::test]
-async fn nothing_is_remembered_of_a_device_that_we_removed() {
-    let lab = Lab::new();
-    let device = LinkName::from_static("vx-submariner");
-    let network = Network::new()
-        .with(Link::vxlan(device, Vxlan::new(100, 4800)))
-        .with(Sysctl::rp_filter(device, 2));
-    let mut kernel = lab.kernel();
-    install(&mut kernel, &network).await;
-    assert!(lab.file().exists());
-    let report = kernel.apply(&Network::new()).await.unwrap();
-    assert!(report.all_done(), "{report}");
-    assert!(!lab.file().exists());
-}
-
 #[tokio::test]
 async fn a_file_of_another_boot_or_of_something_else_is_void() {
     let lab = Lab::new();
@@ -194,8 +178,11 @@ async fn those_of_our_own_devices_go_with_them() {
         .with(Address::new(device, "240.1.1.1/8".parse().unwrap()))
         .with(Sysctl::rp_filter(device, 2));
     install(&mut lab.kernel(), &network).await;
+    assert!(lab.file().exists());
     let report = lab.kernel().apply(&Network::new()).await.unwrap();
+    assert!(report.all_done(), "{report}");
     assert_eq!(changes(&report), ["delete link vx-submariner"]);
+    assert!(!lab.file().exists(), "nobody may look again");
     settled(&mut lab.kernel(), &Network::new()).await;
     assert!(!lab.file().exists());
 }
