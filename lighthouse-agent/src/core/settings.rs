@@ -58,6 +58,21 @@ pub enum LostClusters {
 }
 
 impl Settings {
+    /// As they are if nobody chooses.
+    pub fn new(cluster: &str, namespace: &str, broker_namespace: &str) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            namespace: namespace.to_owned(),
+            broker_namespace: broker_namespace.to_owned(),
+            globalnet: false,
+            cluster_set_ips: ClusterSetIps::default(),
+            per_cluster_imports: true,
+            lost_clusters: LostClusters::Keep,
+            namespaces: NamespaceRules::default(),
+            uninstalling: false,
+        }
+    }
+
     /// Whether a service shall have a cluster set IP, by what its export says of it.
     pub fn wants_ip(&self, asked: Option<bool>) -> bool {
         asked.unwrap_or(self.cluster_set_ips.by_default)

@@ -10,9 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use subm_api::NamespaceRules;
 use subm_lighthouse_agent::core::diff::Write;
-use subm_lighthouse_agent::core::settings::{ClusterSetIps, LostClusters};
 use subm_lighthouse_agent::core::world::Source;
 use subm_lighthouse_agent::core::{
     ObjectKind, Place, Plan, Pool, ServiceKey, Settings, World, diff, plan,
@@ -25,17 +23,7 @@ pub(crate) const BROKER: &str = "submariner-k8s-broker";
 
 /// Settings of a cluster, as they are if nobody chooses.
 pub(crate) fn settings(cluster: &str) -> Settings {
-    Settings {
-        cluster: cluster.to_owned(),
-        namespace: OPERATOR.to_owned(),
-        broker_namespace: BROKER.to_owned(),
-        globalnet: false,
-        cluster_set_ips: ClusterSetIps::default(),
-        per_cluster_imports: true,
-        lost_clusters: LostClusters::Keep,
-        namespaces: NamespaceRules::default(),
-        uninstalling: false,
-    }
+    Settings::new(cluster, OPERATOR, BROKER)
 }
 
 /// One cluster and its agent.

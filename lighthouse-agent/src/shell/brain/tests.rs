@@ -5,12 +5,10 @@ use std::sync::LazyLock;
 use kube::Client;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use subm_api::NamespaceRules;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::Brain;
-use crate::core::settings::{ClusterSetIps, LostClusters};
 use crate::core::{
     Action, ObjectId, ObjectKind, Place, ServiceKey, Settings, Source, Urgency, Write,
 };
@@ -36,17 +34,7 @@ fn brain() -> Brain {
     let (done, _) = mpsc::unbounded_channel();
     let writers = [Place::Home, Place::Broker].map(|place| (place, Writer::new(client.clone())));
     let metrics = Metrics::new().expect("metrics");
-    let settings = Settings {
-        cluster: "c1".to_owned(),
-        namespace: "submariner-operator".to_owned(),
-        broker_namespace: "submariner-k8s-broker".to_owned(),
-        globalnet: false,
-        cluster_set_ips: ClusterSetIps::default(),
-        per_cluster_imports: true,
-        lost_clusters: LostClusters::Keep,
-        namespaces: NamespaceRules::default(),
-        uninstalling: false,
-    };
+    let settings = Settings::new("c1", "submariner-operator", "submariner-k8s-broker");
     let reports = Reports::new(client.clone(), metrics.clone());
     Brain::new(settings, Lanes::new(writers, done), reports, metrics)
 }
