@@ -23,12 +23,31 @@ struct Step {
     spinner: Option<ProgressBar>,
 }
 
+/// What a line begins with.
 #[derive(Clone, Copy, Debug)]
-enum Mark {
+pub enum Mark {
     Success,
     Failure,
     Warning,
+    /// Nothing: it belongs to the line above.
     Note,
+}
+
+impl Mark {
+    /// The whole line; in colour for a terminal.
+    pub fn line(self, message: &str, terminal: bool) -> String {
+        let (sign, colour) = match self {
+            Self::Success => ("✓", 32),
+            Self::Failure => ("✗", 31),
+            Self::Warning => ("⚠", 33),
+            Self::Note => return format!("   {message}\n"),
+        };
+        if terminal {
+            format!(" \u{1b}[{colour}m{sign}\u{1b}[0m {message}\n")
+        } else {
+            format!(" {sign} {message}\n")
+        }
+    }
 }
 
 impl Status {
@@ -149,18 +168,5 @@ fn terminal() -> bool {
 }
 
 fn print(mark: Mark, message: &str) {
-    let (sign, colour) = match mark {
-        Mark::Success => ("✓", 32),
-        Mark::Failure => ("✗", 31),
-        Mark::Warning => ("⚠", 33),
-        Mark::Note => {
-            tell(&format!("   {message}\n"));
-            return;
-        }
-    };
-    if terminal() {
-        tell(&format!(" \u{1b}[{colour}m{sign}\u{1b}[0m {message}\n"));
-    } else {
-        tell(&format!(" {sign} {message}\n"));
-    }
+    tell(&mark.line(message, terminal()));
 }

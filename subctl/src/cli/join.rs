@@ -117,6 +117,13 @@ pub struct Choices {
     pub connectivity: Connectivity,
 }
 
+impl Choices {
+    /// Whether a broker's Globalnet is for this cluster too.
+    pub fn takes_globalnet(&self) -> bool {
+        self.globalnet.unwrap_or(true)
+    }
+}
+
 /// Of the connectivity component.
 #[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]

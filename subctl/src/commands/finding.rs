@@ -4,6 +4,8 @@ use std::io::IsTerminal as _;
 
 use serde_json::{Value, json};
 
+use crate::status::Mark;
+
 /// One part of a check, as `diagnose` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
@@ -30,17 +32,11 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// In colour on a terminal.
-    fn sign(self) -> String {
-        let (sign, colour) = match self {
-            Self::Good => ("✓", 32),
-            Self::Doubtful => ("⚠", 33),
-            Self::Broken => ("✗", 31),
-        };
-        if std::io::stdout().is_terminal() {
-            format!("\u{1b}[{colour}m{sign}\u{1b}[0m")
-        } else {
-            sign.to_owned()
+    fn mark(self) -> Mark {
+        match self {
+            Self::Good => Mark::Success,
+            Self::Doubtful => Mark::Warning,
+            Self::Broken => Mark::Failure,
         }
     }
 }
@@ -69,10 +65,10 @@ impl Finding {
 
     /// For people: what was found, and below it what mends it.
     pub(super) fn lines(&self) -> String {
-        let Self { text, remedy, .. } = self;
-        let mut lines = format!(" {} {text}\n", self.verdict.sign());
-        if !remedy.is_empty() {
-            lines = lines + "   " + remedy + "\n";
+        let terminal = std::io::stdout().is_terminal();
+        let mut lines = self.verdict.mark().line(&self.text, terminal);
+        if !self.remedy.is_empty() {
+            lines += &Mark::Note.line(&self.remedy, terminal);
         }
         lines
     }

@@ -50,6 +50,9 @@ fn broker(seen: &Seen) -> Part {
 /// The others are told of global IPs alone, and nothing gives any.
 fn globalnet(seen: &Seen) -> Option<Part> {
     let cidr = seen.setting("globalCIDR");
+    if cidr.is_empty() {
+        return None;
+    }
     let mut part =
         Part::new("Checking that Services can have the addresses that others reach them by");
     part.broken(
@@ -59,7 +62,7 @@ fn globalnet(seen: &Seen) -> Option<Part> {
         ),
         "Where its networks are no other's, run `subctl join` again with --globalnet=false; else it needs other networks",
     );
-    (!cidr.is_empty()).then_some(part)
+    Some(part)
 }
 
 /// Of all members, as the broker knows them.

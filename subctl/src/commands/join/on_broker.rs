@@ -75,7 +75,7 @@ pub(super) async fn find(
     let mut place = Place {
         global_cidr: None,
         clusterset_ip_enabled: clusterset_ip.as_ref().is_some_and(|map| map.enabled),
-        globalnet: globalnet.filter(|_| flags.choices.globalnet != Some(false)),
+        globalnet: globalnet.filter(|_| flags.choices.takes_globalnet()),
         clusterset_ip,
     };
     // A trial on copies: what is refused is refused before anything is written.
@@ -124,7 +124,7 @@ async fn invited(
         global_cidr: invitation
             .global_cidr
             .clone()
-            .filter(|_| flags.choices.globalnet != Some(false)),
+            .filter(|_| flags.choices.takes_globalnet()),
         clusterset_ip_enabled: invitation.clusterset_ip_enabled,
         globalnet: None,
         clusterset_ip: None,
@@ -217,7 +217,7 @@ pub(super) async fn take(
             global_cidr: invitation
                 .global_cidr
                 .clone()
-                .filter(|_| flags.choices.globalnet != Some(false)),
+                .filter(|_| flags.choices.takes_globalnet()),
             clusterset_ip_cidr: invitation.clusterset_ip_cidr.clone(),
         });
     }
